@@ -1,0 +1,1 @@
+"""The GRUB environment block: the 1,024 bytes that decide what a node boots."""

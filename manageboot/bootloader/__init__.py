@@ -1,0 +1,1 @@
+"""The GRUB half of the boot protocol: grub.cfg."""

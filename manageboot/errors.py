@@ -1,0 +1,210 @@
+"""Everything that can go wrong, one class for each thing that a caller may want to tell apart.
+
+Each class has an exit code, after sysexits.h, and a code word. Both are part of the interface: a code word, once
+released, keeps its meaning. The message is one sentence, `cannot VERB OBJECT: CAUSE`; the hint, where there is one,
+says what to do about it.
+"""
+
+import errno
+from typing import ClassVar
+
+
+class ManagebootError(Exception):
+    """The root of the tree; caught by the command line, which prints it and exits with its code."""
+
+    exit_code: ClassVar[int] = 70
+    code: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        """Make the error from a sentence `cannot VERB OBJECT: CAUSE` and a hint for the person who reads it."""
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(ManagebootError):
+    """The command line makes no sense."""
+
+    exit_code = 2
+    code = "USAGE"
+
+
+class DataError(ManagebootError):
+    """What we were given to read is bad."""
+
+    exit_code = 65
+
+
+class ImageFormatError(DataError):
+    """The update image is not an archive that we know, or breaks the rules of its format."""
+
+    code = "IMAGE_FORMAT"
+
+
+class ImageTruncatedError(DataError):
+    """The update image ends too early."""
+
+    code = "IMAGE_TRUNCATED"
+
+
+class ImageMemberError(DataError):
+    """The archive is well formed, but a member is missing, there twice, or of a kind that has no place in it."""
+
+    code = "IMAGE_MEMBER"
+
+
+class ImageTooLargeError(DataError):
+    """An image is larger than the device that it is for."""
+
+    code = "IMAGE_TOO_LARGE"
+
+
+class ImageDigestError(DataError):
+    """The input does not have the SHA-256 that the caller demanded."""
+
+    code = "IMAGE_SHA256"
+
+
+class BlockDamagedError(DataError):
+    """The environment block can't be read as one."""
+
+    code = "BLOCK_DAMAGED"
+
+
+class InputError(ManagebootError):
+    """An input can't be opened."""
+
+    exit_code = 66
+    code = "NO_INPUT"
+
+
+class BlockMissingError(InputError):
+    """There is no environment block where one has to be."""
+
+    code = "NO_BLOCK"
+
+
+class DeviceMissingError(InputError):
+    """A configured device is not there, or is not a block device."""
+
+    code = "NO_DEVICE"
+
+
+class RefusedError(ManagebootError):
+    """The node is in a state in which the verb would do harm, or make no sense."""
+
+    exit_code = 69
+
+
+class CommitPendingError(RefusedError):
+    """A committed slot waits for its first boot."""
+
+    code = "COMMIT_PENDING"
+
+
+class TrialError(RefusedError):
+    """The booted slot is on trial; the other one is the way back."""
+
+    code = "ON_TRIAL"
+
+
+class ConflictError(RefusedError):
+    """The kernel command line and the environment block contradict each other."""
+
+    code = "CONFLICT"
+
+
+class BootedSlotUnknownError(RefusedError):
+    """Nothing tells which slot is booted."""
+
+    code = "NO_BOOTED_SLOT"
+
+
+class NothingInstalledError(RefusedError):
+    """The record does not say that the passive slot holds a complete image."""
+
+    code = "NOTHING_INSTALLED"
+
+
+class NoWayBackError(RefusedError):
+    """The record does not say that the other slot holds a confirmed system."""
+
+    code = "NO_WAY_BACK"
+
+
+class DeviceBusyError(RefusedError):
+    """A device of the passive slot is mounted or otherwise in use, or belongs to the booted slot."""
+
+    code = "DEVICE_BUSY"
+
+
+class DeviceAmbiguousError(RefusedError):
+    """Several devices bear the identifier, and none of them is on the booted disk."""
+
+    code = "DEVICE_AMBIGUOUS"
+
+
+class CreateError(ManagebootError):
+    """A file can't be made or replaced."""
+
+    exit_code = 73
+    code = "CANNOT_CREATE"
+
+
+class DeviceError(ManagebootError):
+    """Reading or writing failed; after a failed flush nothing more may be believed of that device."""
+
+    exit_code = 74
+    code = "IO_ERROR"
+
+
+class ReadBackError(DeviceError):
+    """The device does not hold what was written to it."""
+
+    code = "READ_BACK"
+
+
+class RebootError(DeviceError):
+    """The passive slot is armed, but the node could not be told to reboot."""
+
+    code = "ARMED_NOT_REBOOTED"
+
+
+class LockedError(ManagebootError):
+    """Another run is at work."""
+
+    exit_code = 75
+    code = "LOCKED"
+
+
+class NotPermittedError(ManagebootError):
+    """The caller lacks the right; usually: it is not root."""
+
+    exit_code = 77
+    code = "NOT_PERMITTED"
+
+
+class ConfigError(ManagebootError):
+    """The configuration is bad."""
+
+    exit_code = 78
+    code = "CONFIG"
+
+
+def from_os_error(
+    error: OSError, doing: str, otherwise: type[ManagebootError] = DeviceError, *, hint: str | None = None
+) -> ManagebootError:
+    """Turn an OSError into the error of ours that fits.
+
+    Args:
+        error: what the system call raised.
+        doing: the first half of the sentence, such as "open /dev/vda8".
+        otherwise: the class for causes that say nothing special.
+        hint: what to do about it.
+    """
+    kind = otherwise
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        kind = NotPermittedError
+        hint = hint or "run it as root"
+    elif error.errno in {errno.EIO, errno.ENOSPC} and not issubclass(otherwise, CreateError):
+        kind = DeviceError
+    return kind(f"cannot {doing}: {error.strerror or error}", hint=hint)

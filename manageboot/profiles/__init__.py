@@ -1,0 +1,1 @@
+"""The profiles that ship with manageboot, one TOML file each."""
