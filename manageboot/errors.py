@@ -70,6 +70,12 @@ class BlockDamagedError(DataError):
     code = "BLOCK_DAMAGED"
 
 
+class RecordDamagedError(DataError):
+    """The record of the slots can't be read as one."""
+
+    code = "RECORD_DAMAGED"
+
+
 class InputError(ManagebootError):
     """An input can't be opened."""
 

@@ -1,0 +1,125 @@
+"""An update image that is an archive, and the rules for what may be in it."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from manageboot import tar
+from manageboot.decompress import open_decoder
+from manageboot.errors import ImageMemberError
+from manageboot.member import BOOT, ROOT, VERSION, Member, ReadData
+from manageboot.source import Source
+from manageboot.tar import Entry, TarReader
+
+MAX_VERSION_SIZE = 4096  # bytes
+MAX_IGNORED_SIZE = 1 << 30  # bytes in the archive, all ignored members together
+
+_SHOWN_NAME = 200  # characters of a name in a message
+
+
+class Archive:
+    """An archive, read as a stream; what the methods promise stands at UpdateImage."""
+
+    def __init__(self, path: str) -> None:
+        """Open an archive, or standard input for `-`, and see from its first bytes what it is."""
+        self._source = Source(path)
+        self.ignored: list[str] = []
+        self._ignored_size = 0
+        self._seen: set[str] = set()
+        self._current: Entry | None = None
+        try:
+            self.format, decoder = open_decoder(self._source)
+        except BaseException:
+            self.close()
+            raise
+        size = self.bytes_total if self.format == "tar" else None
+        self._reader = TarReader(self._source, decoder, size)
+
+    @property
+    def bytes_total(self) -> int | None:
+        """The size of the file; None for a pipe."""
+        return self._source.total
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the file has been decompressed."""
+        return self._source.consumed
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest of the file, once it has been read to its end."""
+        return self._source.sha256
+
+    def members(self) -> Iterator[Member]:
+        """Give the members that make an update image, and judge all others."""
+        for entry in self._reader.entries():
+            name = self._judge(entry)
+            if name is None:
+                continue
+            self._current = entry
+            yield Member(name, entry.extents, self._data_of(entry), self._source.error)
+        missing = [name for name in (BOOT, ROOT) if name not in self._seen]
+        if missing:
+            raise self._source.error(ImageMemberError, f"it has no {' and no '.join(missing)}")
+
+    def _judge(self, entry: Entry) -> str | None:
+        """Return the name of a member that is to be used, None for one to be skipped.
+
+        Raises:
+            ImageMemberError: it may not be in an update image.
+        """
+        name = self._plain_name(entry.name)
+        known = name in (BOOT, ROOT, VERSION)
+        if entry.kind == tar.DIRECTORY and not known:
+            return None
+        if entry.kind != tar.FILE:
+            raise self._refuse(name, f"is {entry.kind}")
+        if name in self._seen:
+            raise self._refuse(name, "is there twice")
+        self._seen.add(name)
+        if not known:
+            self.ignored.append(name)
+            self._ignored_size += entry.stored_size
+            if self._ignored_size > MAX_IGNORED_SIZE:
+                raise self._refuse(name, f"and others that have no place there exceed {MAX_IGNORED_SIZE} bytes")
+            return None
+        if name == VERSION:
+            if entry.extents.size > MAX_VERSION_SIZE:
+                raise self._refuse(name, f"has {entry.extents.size} bytes, and {MAX_VERSION_SIZE} are allowed")
+        elif not entry.extents.size:
+            raise self._refuse(name, "is empty")
+        return name
+
+    def _plain_name(self, name: str) -> str:
+        """Return a member's name without `./`."""
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if not name or name.startswith("/") or ".." in parts:
+            raise self._refuse(name, "has a path that leads out of the archive")
+        return "/".join(parts)
+
+    def _refuse(self, name: str, cause: str) -> Exception:
+        shown = name[:_SHOWN_NAME].encode("unicode_escape", "surrogateescape").decode("ascii")
+        return self._source.error(ImageMemberError, f"member {shown or '(without a name)'} {cause}")
+
+    def _data_of(self, entry: Entry) -> ReadData:
+        def read(window: memoryview, _offset: int) -> None:
+            if entry is not self._current:
+                message = f"{entry.name} is read after the next member was asked for"
+                raise ValueError(message)
+            self._reader.read(window)
+
+        return read
+
+    def close(self) -> None:
+        """Close the input."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        """Return the archive itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the input."""
+        self.close()

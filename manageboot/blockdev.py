@@ -1,0 +1,149 @@
+"""A block device, opened for one writer: aligned direct writes, zero ranges, flush, reads past the cache."""
+
+import errno
+import fcntl
+import mmap
+import os
+import struct
+from types import TracebackType
+from typing import Self
+
+from manageboot import errors
+
+# Source: linux/fs.h.
+_BLKSSZGET = 0x1268
+_BLKGETSIZE64 = 0x80081272
+_BLKZEROOUT = 0x127F
+
+# A request of the kernel's can't be interrupted; on a device that has to write the zeros this is below a second.
+_ZERO_STEP_BYTES = 64 << 20
+
+
+def aligned_buffer(size: int) -> mmap.mmap:
+    """Make a buffer that starts on a page, as direct I/O wants it; size in bytes."""
+    return mmap.mmap(-1, size)
+
+
+class BlockDevice:
+    """One block device, as a context manager.
+
+    Offsets and lengths are in bytes and multiples of `block_size`; buffers start on a page. Reads and writes bypass
+    the page cache; where a device can't do that, writes are cached, and reads follow a flush and drop the cache first.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open a device for reading and writing, exclusively.
+
+        Raises:
+            DeviceBusyError: it is mounted, or in use by another program or device.
+            DeviceMissingError: it is not there.
+            DeviceError, NotPermittedError: it can't be opened.
+        """
+        self.path = path
+        self.direct = True
+        try:
+            self._descriptor = self._open(os.O_DIRECT)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise self._open_error(error) from error
+            self.direct = False
+            try:
+                self._descriptor = self._open(0)
+            except OSError as again:
+                raise self._open_error(again) from again
+        self.size: int = self._query(_BLKGETSIZE64, "Q")
+        self.block_size: int = self._query(_BLKSSZGET, "i")
+
+    def __enter__(self) -> Self:
+        """Return the open device."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the device. What was not flushed may be lost."""
+        os.close(self._descriptor)
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write data at offset.
+
+        Raises:
+            DeviceError: the device took less, or failed.
+
+        Durability: none before `flush`.
+        """
+        try:
+            written = os.pwrite(self._descriptor, data, offset)
+        except OSError as error:
+            raise errors.from_os_error(error, f"write {len(data)} bytes to {self.path} at {offset}") from error
+        if written != len(data):
+            raise errors.DeviceError(
+                f"cannot write {len(data)} bytes to {self.path} at {offset}: only {written} were taken"
+            )
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make a range read as zeros, by the device's own means where it has any.
+
+        Raises:
+            DeviceError: the device failed.
+
+        Durability: none before `flush`.
+        """
+        end = offset + length
+        while offset < end:
+            step = min(_ZERO_STEP_BYTES, end - offset)
+            try:
+                fcntl.ioctl(self._descriptor, _BLKZEROOUT, struct.pack("QQ", offset, step))
+            except OSError as error:
+                raise errors.from_os_error(error, f"zero {step} bytes of {self.path} at {offset}") from error
+            offset += step
+
+    def flush(self) -> None:
+        """Force down everything that was written.
+
+        Raises:
+            DeviceError: it failed. That is final: the kernel may have dropped the data, so it is not tried again.
+
+        Durability: all writes before the call survive a power cut.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise errors.from_os_error(error, f"flush {self.path}") from error
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer from the medium, not from the page cache.
+
+        Raises:
+            DeviceError: the device gave less, or failed.
+        """
+        try:
+            if not self.direct:
+                os.posix_fadvise(self._descriptor, offset, len(buffer), os.POSIX_FADV_DONTNEED)
+            count = os.preadv(self._descriptor, [buffer], offset)
+        except OSError as error:
+            raise errors.from_os_error(error, f"read {len(buffer)} bytes of {self.path} at {offset}") from error
+        if count != len(buffer):
+            raise errors.DeviceError(f"cannot read {len(buffer)} bytes of {self.path} at {offset}: got {count}")
+
+    def round_up(self, length: int) -> int:
+        """Round a length in bytes up to whole blocks of the device."""
+        return -(-length // self.block_size) * self.block_size
+
+    def _open(self, flags: int) -> int:
+        # For a block device O_EXCL means: nobody else has it exclusively, a mounted file system included.
+        return os.open(self.path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC | flags)
+
+    def _open_error(self, error: OSError) -> errors.ManagebootError:
+        doing = f"open {self.path}"
+        if error.errno == errno.EBUSY:
+            return errors.from_os_error(
+                error, doing, errors.DeviceBusyError, hint="it is mounted or otherwise in use; see findmnt and lsblk"
+            )
+        if error.errno in {errno.ENOENT, errno.ENXIO, errno.ENODEV}:
+            return errors.from_os_error(error, doing, errors.DeviceMissingError)
+        return errors.from_os_error(error, doing)
+
+    def _query(self, request: int, layout: str) -> int:
+        answer = fcntl.ioctl(self._descriptor, request, bytes(struct.calcsize(layout)))
+        return int(struct.unpack(layout, answer)[0])

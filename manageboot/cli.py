@@ -1,0 +1,249 @@
+"""The command line: parses it, wires the parts together, prints, exits.
+
+Results go to stdout, everything else to stderr. Modules are imported by the verb that uses them, so that the queries,
+which callers run often, stay quick.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from manageboot import __version__, config, errors
+
+SYSTEM_TYPES = ("guestos", "hostos")
+
+_EPILOG = """\
+exit status: 0 done, or nothing to do; 2 usage; 65 bad image or environment block; 66 no input; 69 refused in this
+state; 70 bug; 73 cannot create; 74 I/O error; 75 another run holds the lock; 77 not permitted; 78 bad configuration;
+130 interrupted; 143 terminated
+"""
+
+_Handler = Callable[[argparse.Namespace, config.Config], None]
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; unwinds the stack so that the lock is freed and the failure recorded."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, without the program's name, and return its exit status."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        options = _parse(sys.argv[1:] if arguments is None else list(arguments))
+        settings = config.load(options.config, profile=options.system, grubenv=options.grubenv)
+        options.handler(options, settings)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except errors.ManagebootError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except _Terminated:
+        _say("terminated")
+        return 143
+    except BrokenPipeError:
+        # Whoever read our output has gone; what the verb did is done. Nothing may be flushed at exit any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.DeviceError.exit_code
+    except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
+        return _report(_bug(error))
+    return 0
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    # A second one must not cut the cleaning up short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Terminated
+
+
+def _report(error: errors.ManagebootError) -> int:
+    _tell(f"manageboot: error: {error} [{error.code}]")
+    if error.hint:
+        _tell(f"hint: {error.hint}")
+    return error.exit_code
+
+
+def _bug(error: Exception) -> errors.ManagebootError:
+    import traceback
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(place.filename)}:{place.lineno}"
+    return errors.ManagebootError(
+        f"cannot go on: {type(error).__name__}: {error} ({where})", hint="this is a bug in manageboot; please report it"
+    )
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    system = _take_system_type(arguments)
+    parser = _Parser(
+        prog="manageboot",
+        usage="manageboot [-c CONFIG] [-f GRUBENV] [guestos|hostos] VERB [ARGS]",
+        description="A/B boot and upgrade agent for nodes that boot with GRUB.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
+    parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
+    parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def add(name: str, handler: _Handler, text: str, *aliases: str) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(name, aliases=aliases, help=text, description=text, allow_abbrev=False)
+        verb.set_defaults(handler=handler)
+        return verb
+
+    install = add("upgrade-install", _install, "write an update image into the passive slot")
+    install.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
+    install.add_argument("--sha256", metavar="HEX", help="the SHA-256 that the archive must have, as given")
+    install.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+    for name, handler, text in (
+        ("upgrade-commit", _commit, "let the passive slot boot next, on trial, and reboot"),
+        ("rollback", _rollback, "go back to the other slot, and reboot"),
+    ):
+        add(name, handler, text).add_argument("--no-reboot", action="store_true", help="leave the reboot to the caller")
+    add("upgrade-cancel", _cancel, "take back a commit that was not tried, or an installation")
+    add("confirm", _confirm, "say that the booted trial is good")
+    add("current", _current, "print the booted slot")
+    add("target", _target, "print the passive slot")
+    add("next", _next, "print the slot that boots next")
+    add("current-root", _current_root, "print the booted root device", "current_root", "current_partition")
+    add("target-root", _target_root, "print the passive root device", "target_root", "target_partition")
+    status = add("status", _status, "print all that is known of this node")
+    inspect = add("inspect", _inspect, "print what is in an update image, and whether it fits here")
+    inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
+    for verb in (status, inspect):
+        verb.add_argument("--json", action="store_true", help="for programs")
+    options = parser.parse_args(arguments)
+    options.system = system
+    if len(getattr(options, "images", [])) > 2:
+        parser.error("more than two images")
+    return options
+
+
+def _take_system_type(arguments: list[str]) -> str | None:
+    """Take guestos or hostos out of the words before the verb; argparse has no optional word before a subcommand."""
+    position = 0
+    while position < len(arguments) and arguments[position].startswith("-"):
+        position += 2 if arguments[position] in {"-c", "--config", "-f", "--grubenv"} else 1
+    if position < len(arguments) and arguments[position] in SYSTEM_TYPES:
+        return arguments.pop(position)
+    return None
+
+
+def _install(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import install
+
+    _show_warnings()
+    if options.sha256 is not None and len(options.images) > 1:
+        raise errors.UsageError("cannot run: --sha256 is of one archive, not of two images", hint="manageboot --help")
+    _say(install.install(settings, options.images, sha256=options.sha256, progress=options.progress))
+
+
+def _commit(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import verbs
+
+    _show_warnings()
+    _say(verbs.commit(settings, reboot=not options.no_reboot))
+
+
+def _rollback(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import verbs
+
+    _show_warnings()
+    _say(verbs.rollback(settings, reboot=not options.no_reboot))
+
+
+def _cancel(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import verbs
+
+    _show_warnings()
+    _say(verbs.cancel(settings))
+
+
+def _confirm(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import verbs
+
+    _show_warnings()
+    _say(verbs.confirm(settings))
+
+
+def _current(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot.slots import booted_slot
+
+    print(booted_slot(settings.boot))
+
+
+def _target(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot.slots import booted_slot
+
+    print(booted_slot(settings.boot).other)
+
+
+def _next(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import environment
+
+    block = environment.read(settings.boot.grubenv)
+    if block.state is None:
+        raise block.problem or errors.BlockDamagedError(f"cannot read {block.path}")
+    print(block.state.next)
+
+
+def _current_root(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import devices
+    from manageboot.slots import booted_slot
+
+    print(devices.find(settings.slots[booted_slot(settings.boot)].root))
+
+
+def _target_root(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import devices
+    from manageboot.slots import booted_slot
+
+    print(devices.find(settings.slots[booted_slot(settings.boot).other].root))
+
+
+def _status(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import status
+
+    _show(status.collect(settings), status.render, as_json=options.json)
+
+
+def _inspect(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import inspection
+
+    _show(inspection.inspect(settings, options.images), inspection.render, as_json=options.json)
+
+
+def _show_warnings() -> None:
+    import logging
+
+    logging.addLevelName(logging.WARNING, "warning")
+    logging.basicConfig(format="manageboot: %(levelname)s: %(message)s", level=logging.WARNING)
+
+
+def _show(result: dict[str, object], render: Callable[[dict[str, object]], str], *, as_json: bool) -> None:
+    import json
+
+    print(json.dumps(result, indent=2) if as_json else render(result))
+
+
+def _say(message: str) -> None:
+    _tell(f"manageboot: {message}")
+
+
+def _tell(line: str) -> None:
+    """Print a line on stderr. Nobody there to read it is no reason to call what was done a failure."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)

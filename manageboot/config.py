@@ -1,0 +1,272 @@
+"""The configuration: a profile that ships inside the package, and a TOML file over it.
+
+Settings are NamedTuples, not dataclasses: `dataclasses` imports `inspect`, and a query would wait for that.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from manageboot import errors
+from manageboot.protocol import Slot
+
+CONFIG_PATHS = (
+    "/etc/manageboot/manageboot.toml",
+    "/run/manageboot/manageboot.toml",
+    "/usr/lib/manageboot/manageboot.toml",
+)
+OS_TYPE_PATH = "/opt/ic/share/os-type"
+PROFILES = ("guestos", "hostos", "custom")
+
+_PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
+_SIZE_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_DURATION_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
+
+_T = TypeVar("_T")
+
+
+class BootConfig(NamedTuple):
+    """Where the two witnesses are, and how to reboot."""
+
+    grubenv: str
+    cmdline: str
+    cmdline_key: str
+    reboot_command: tuple[str, ...]
+    tries: int
+
+
+class SlotConfig(NamedTuple):
+    """The device specifications of one slot: a path, PARTUUID=..., PARTLABEL=... or LV=group/name."""
+
+    boot: str
+    root: str
+    var: str | None
+
+
+class StateConfig(NamedTuple):
+    """Where the records and the lock are."""
+
+    directory: str
+    lock: str
+
+
+class InstallConfig(NamedTuple):
+    """How the passive slot is written."""
+
+    wipe_var_bytes: int
+    verify: bool
+
+
+class ConfirmConfig(NamedTuple):
+    """Who confirms a trial, and how long it may take; a deadline of 0 s means for ever."""
+
+    policy: str
+    deadline_s: int
+
+
+class HealthConfig(NamedTuple):
+    """What has to work before a trial is good."""
+
+    required_units: tuple[str, ...]
+    directory: str
+
+
+class MetricsConfig(NamedTuple):
+    """Where the metrics go."""
+
+    directory: str
+
+
+class Config(NamedTuple):
+    """All settings."""
+
+    profile: str
+    boot: BootConfig
+    slots: dict[Slot, SlotConfig]
+    state: StateConfig
+    install: InstallConfig
+    confirm: ConfirmConfig
+    health: HealthConfig
+    metrics: MetricsConfig
+
+
+def load(path: str | None = None, *, profile: str | None = None, grubenv: str | None = None) -> Config:
+    """Read the configuration.
+
+    Args:
+        path: the configuration file; None: the first of CONFIG_PATHS that exists, or none at all.
+        profile: overrides the profile of the file.
+        grubenv: overrides the path of the environment block.
+
+    Raises:
+        ConfigError: a file is unreadable or no TOML, a key is unknown or missing, or a value makes no sense.
+    """
+    if path is None:
+        path = next((candidate for candidate in CONFIG_PATHS if os.path.exists(candidate)), None)
+    own = _read_toml(path) if path is not None else {}
+    name = profile or own.get("profile") or _os_type() or "custom"
+    if name not in PROFILES:
+        raise errors.ConfigError(
+            f"cannot use profile {name!r}: there is no such profile", hint=f"one of {', '.join(PROFILES)}"
+        )
+    layers = [_read_toml(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
+    if name != "custom":
+        layers.append(_read_toml(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
+    layers.append({key: value for key, value in own.items() if key != "profile"})
+    if grubenv is not None:
+        layers.append({"boot": {"grubenv": grubenv}})
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _overlay(merged, layer)
+    return _build(name, merged, path or f"the profile {name}")
+
+
+def _os_type() -> str | None:
+    try:
+        with open(OS_TYPE_PATH, encoding="utf-8") as file:
+            name = file.read().strip()
+    except OSError:
+        return None
+    # Other systems of IC-OS, such as setupos, have no slots of their own.
+    return name if name in PROFILES else None
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}", errors.ConfigError) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(f"cannot read {path}: {error}") from error
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        merged[key] = _overlay(lower, value) if isinstance(lower, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class _Table:
+    """A TOML table that is emptied key by key; what is left at the end is unknown."""
+
+    def __init__(self, values: object, name: str, source: str) -> None:
+        self.name = name
+        self.source = source
+        if not isinstance(values, dict):
+            raise self._error("", values, "a table")
+        self._values = dict(values)
+
+    def take(self, key: str, kind: type[_T], meaning: str) -> _T:
+        """Take a value that has to be there and of a kind (an int is no bool, and the reverse)."""
+        value = self._values.pop(key, None)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self._error(key, value, meaning)
+        return value
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        values = self.take(key, list, "a list of strings")
+        if not all(isinstance(value, str) for value in values):
+            raise self._error(key, values, "a list of strings")
+        return tuple(values)
+
+    def path(self, key: str) -> str:
+        value = self.take(key, str, "an absolute path")
+        if not value.startswith("/"):
+            raise self._error(key, value, "an absolute path")
+        return value
+
+    def choice(self, key: str, choices: Sequence[_T], kind: type[_T]) -> _T:
+        meaning = " or ".join(repr(choice) for choice in choices)
+        value = self.take(key, kind, meaning)
+        if value not in choices:
+            raise self._error(key, value, meaning)
+        return value
+
+    def quantity(self, key: str, units: Mapping[str, int], example: str) -> int:
+        value = self.take(key, object, example)
+        match = re.fullmatch(r"(\d+) ?([A-Za-z]*)", str(value)) if not isinstance(value, bool) else None
+        if match is None or match[2] not in units:
+            raise self._error(key, value, f"a value such as {example!r}")
+        return int(match[1]) * units[match[2]]
+
+    def table(self, key: str) -> "_Table":
+        return _Table(self._values.pop(key, {}), f"{self.name}.{key}" if self.name else key, self.source)
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def finish(self) -> None:
+        """Refuse what nobody took."""
+        for key in self._values:
+            full = f"{self.name}.{key}" if self.name else key
+            raise errors.ConfigError(f"cannot use {self.source}: unknown key {full}")
+
+    def _error(self, key: str, value: object, meaning: str) -> errors.ConfigError:
+        full = ".".join(part for part in (self.name, key) if part)
+        found = "it is missing" if value is None else f"it is {value!r}"
+        return errors.ConfigError(f"cannot use {self.source}: {full} has to be {meaning}, and {found}")
+
+
+def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
+    top = _Table(values, "", source)
+    boot = top.table("boot")
+    slots = top.table("slots")
+    state = top.table("state")
+    install = top.table("install")
+    confirm = top.table("confirm")
+    health = top.table("health")
+    metrics = top.table("metrics")
+    by_slot = {slot: slots.table(slot.value) for slot in Slot}
+    config = Config(
+        profile=profile,
+        boot=BootConfig(
+            grubenv=boot.path("grubenv"),
+            cmdline=boot.path("cmdline"),
+            cmdline_key=boot.take("cmdline_key", str, "a word"),
+            reboot_command=boot.strings("reboot_command"),
+            # More than one try needs a counter in the block, which neither half of the protocol keeps yet.
+            tries=boot.choice("tries", (1,), int),
+        ),
+        slots={slot: _slot(table) for slot, table in by_slot.items()},
+        state=StateConfig(directory=state.path("directory"), lock=state.path("lock")),
+        install=InstallConfig(
+            wipe_var_bytes=install.quantity("wipe_var", _SIZE_UNITS, "16MiB"),
+            verify=install.take("verify", bool, "true or false"),
+        ),
+        confirm=ConfirmConfig(
+            policy=confirm.choice("policy", ("external", "automatic"), str),
+            deadline_s=confirm.quantity("deadline", _DURATION_UNITS, "15min"),
+        ),
+        health=HealthConfig(required_units=health.strings("required_units"), directory=health.path("directory")),
+        metrics=MetricsConfig(directory=metrics.path("directory")),
+    )
+    for table in (top, boot, slots, state, install, confirm, health, metrics, *by_slot.values()):
+        table.finish()
+    if not config.boot.reboot_command:
+        raise errors.ConfigError(f"cannot use {source}: boot.reboot_command is empty")
+    specs = [spec for slot in config.slots.values() for spec in slot if spec is not None]
+    for spec in specs:
+        if specs.count(spec) > 1:
+            raise errors.ConfigError(f"cannot use {source}: {spec} stands twice in slots")
+    return config
+
+
+_SPEC = re.compile(r"/.+|(?:PARTUUID|PARTLABEL)=.+|LV=[^/]+/[^/]+")
+
+
+def _slot(table: _Table) -> SlotConfig:
+    def spec(key: str) -> str:
+        meaning = "a device path, PARTUUID=..., PARTLABEL=... or LV=group/name"
+        value = table.take(key, str, meaning)
+        if not _SPEC.fullmatch(value):
+            raise errors.ConfigError(
+                f"cannot use {table.source}: {table.name}.{key} has to be {meaning}, and it is {value!r}"
+            )
+        return value
+
+    return SlotConfig(boot=spec("boot"), root=spec("root"), var=spec("var") if table.has("var") else None)

@@ -1,0 +1,144 @@
+"""Block devices by the names that a configuration gives them: a path, PARTUUID, PARTLABEL or a logical volume.
+
+udev knows them all; where it does not run, as in a container, sysfs is asked.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from manageboot import errors
+
+_SYSFS_BLOCK = "/sys/class/block"
+_UDEV_DATABASE = "/run/udev/data"
+
+# What a specification is compared with: udev's property, and the kernel's own in the uevent file.
+_PROPERTIES = {"PARTUUID": ("ID_PART_ENTRY_UUID", "PARTUUID"), "PARTLABEL": ("ID_PART_ENTRY_NAME", "PARTNAME")}
+
+
+class _BlockDevice(NamedTuple):
+    name: str
+    """As in /sys/class/block."""
+    properties: dict[str, str]
+
+
+def find(spec: str) -> str:
+    """Find the device node of a specification.
+
+    Args:
+        spec: an absolute path, PARTUUID=..., PARTLABEL=... or LV=group/name.
+
+    Returns:
+        A path below /dev. A path is returned as it is, whether or not it exists.
+
+    Raises:
+        DeviceMissingError: there is no such device.
+        DeviceAmbiguousError: several bear the identifier, and not exactly one of them is on the booted disk.
+    """
+    if spec.startswith("/"):
+        return spec
+    kind, _, value = spec.partition("=")
+    names = _logical_volumes(value) if kind == "LV" else _partitions(kind, value)
+    if len(names) > 1:
+        booted = _disks(os.stat("/").st_dev)
+        names = [name for name in names if booted & _disks_of(name)] if booted else names
+        if len(names) != 1:
+            raise errors.DeviceAmbiguousError(
+                f"cannot find {spec}: several devices bear it, and not one of them alone is on the booted disk",
+                hint="detach the copy of this node's disk, or name the devices by path",
+            )
+    if not names:
+        raise errors.DeviceMissingError(f"cannot find {spec}: no block device bears it")
+    if kind == "LV" and os.path.exists(f"/dev/{value}"):
+        return f"/dev/{value}"
+    return f"/dev/{names[0]}"
+
+
+def device_number(path: str) -> int | None:
+    """Return the device number of a block device node, or None if the path is not one."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_rdev if os.path.exists(f"/sys/dev/block/{_dotted(status.st_rdev)}") else None
+
+
+def size(path: str) -> int | None:
+    """Return the size in bytes of a block device node, or None if the path is not one. Needs no rights."""
+    number = device_number(path)
+    # sysfs counts in sectors of 512 bytes, whatever the device has.
+    return None if number is None else int(_read(f"/sys/dev/block/{_dotted(number)}/size")) * 512
+
+
+def _partitions(kind: str, value: str) -> list[str]:
+    keys = _PROPERTIES[kind]
+    # A UUID is the same in either case; a label is not.
+    fold = str.lower if kind == "PARTUUID" else str
+    found = []
+    for device in _all():
+        bears = {fold(_decode(device.properties[key])) for key in keys if key in device.properties}
+        if fold(value) in bears:
+            found.append(device.name)
+    return found
+
+
+def _logical_volumes(value: str) -> list[str]:
+    group, _, volume = value.partition("/")
+    # device-mapper joins the two with a hyphen and doubles those inside.
+    mapped = f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
+    return [
+        name
+        for name in sorted(os.listdir(_SYSFS_BLOCK))
+        if _read(f"{_SYSFS_BLOCK}/{name}/dm/name") == mapped
+        and _read(f"{_SYSFS_BLOCK}/{name}/dm/uuid").startswith("LVM-")
+    ]
+
+
+def _all() -> Iterator[_BlockDevice]:
+    if os.path.isdir(_UDEV_DATABASE):
+        # Imported here: it costs a query 20 ms, and most configurations name paths.
+        import pyudev
+
+        for device in pyudev.Context().list_devices(subsystem="block"):
+            yield _BlockDevice(device.sys_name, dict(device.properties))
+        return
+    for name in sorted(os.listdir(_SYSFS_BLOCK)):
+        lines = _read(f"{_SYSFS_BLOCK}/{name}/uevent").splitlines()
+        yield _BlockDevice(name, dict(line.split("=", 1) for line in lines if "=" in line))
+
+
+def _decode(value: str) -> str:
+    """Undo udev's \\xNN for bytes that it finds unsafe in a property."""
+    head, *parts = value.split("\\x")
+    return head + "".join(chr(int(part[:2], 16)) + part[2:] for part in parts)
+
+
+def _disks_of(name: str) -> set[str]:
+    major_minor = _read(f"{_SYSFS_BLOCK}/{name}/dev")
+    major, _, minor = major_minor.partition(":")
+    return _disks(os.makedev(int(major), int(minor)))
+
+
+def _disks(device: int) -> set[str]:
+    """Name the whole disks that a block device lies on; device-mapper may put it on several."""
+    directory = os.path.realpath(f"/sys/dev/block/{_dotted(device)}")
+    if not os.path.isdir(directory):
+        return set()
+    slaves = os.listdir(f"{directory}/slaves") if os.path.isdir(f"{directory}/slaves") else []
+    if slaves:
+        return set().union(*(_disks_of(slave) for slave in slaves))
+    if os.path.exists(f"{directory}/partition"):
+        directory = os.path.dirname(directory)
+    return {os.path.basename(directory)}
+
+
+def _dotted(device: int) -> str:
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,43 @@
+"""The digest of an image: the same for a sparse and a dense one, and able to say where two differ.
+
+An image is cut into windows of 1 MiB. Each window that holds anything but zeros has a SHA-256 of its own; the digest of
+the image is the SHA-256 over its size and, for each such window in order, its offset and its SHA-256 (the numbers as
+64 bits, little-endian). Windows of zeros cost nothing, so ten gigabytes of holes need not be hashed.
+"""
+
+import hashlib
+import struct
+
+WINDOW_BYTES = 1 << 20
+
+
+class ImageDigest:
+    """The SHA-256 of each window of one image that is not all zeros."""
+
+    def __init__(self) -> None:
+        """Start with an image of zeros only."""
+        self.windows: dict[int, bytes] = {}
+
+    def add(self, offset: int, window: memoryview) -> bool:
+        """Hash one window, at a multiple of WINDOW_BYTES; only the last one of an image may be shorter.
+
+        Returns:
+            Whether it holds anything but zeros; if not, it adds nothing.
+        """
+        if all_zeros(window):
+            return False
+        self.windows[offset] = hashlib.sha256(window).digest()
+        return True
+
+    def hexdigest(self, size: int) -> str:
+        """Return the digest of the image, in hexadecimal; size in bytes."""
+        total = hashlib.sha256(struct.pack("<Q", size))
+        for offset in sorted(self.windows):
+            total.update(struct.pack("<Q", offset) + self.windows[offset])
+        return total.hexdigest()
+
+
+def all_zeros(view: memoryview) -> bool:
+    """Return whether a buffer holds zeros only."""
+    # The copy pays: memoryviews are compared item by item, bytes by memcmp.
+    return view.tobytes() == bytes(len(view))

@@ -1,0 +1,97 @@
+"""The update image: open it, whichever form it has.
+
+It is an archive, compressed or not, with boot.img, root.img and VERSION.TXT, or it is two image files.
+"""
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from manageboot.archive import Archive
+from manageboot.errors import UsageError
+from manageboot.imagefiles import ImageFiles
+from manageboot.member import BOOT, ROOT, VERSION, Member
+
+__all__ = ["BOOT", "ROOT", "VERSION", "Member", "UpdateImage", "open_image"]
+
+
+class UpdateImage(Protocol):
+    """An update image that is read from its first byte to its last; a context manager that closes it."""
+
+    @property
+    def format(self) -> str:
+        """Its form: "tar", "tar.zst", "tar.gz", "tar.xz", "tar.bz2" or "files"."""
+        ...
+
+    @property
+    def bytes_total(self) -> int | None:
+        """The size of the input as given; None for a pipe."""
+        ...
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of bytes_total has been read so far; any thread may ask."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the archive as given, in hexadecimal.
+
+        None before members() has come to its end, and for image files: there the digest of each image says it all.
+        """
+        ...
+
+    @property
+    def ignored(self) -> Sequence[str]:
+        """The names of the members that have no place in an update image and were skipped."""
+        ...
+
+    def members(self) -> Iterator[Member]:
+        """Give the members once, in the order in which they come; each is used up before the next is asked for.
+
+        When it ends, the whole input has been read and found good; until then nothing says that it is.
+
+        Raises:
+            ImageFormatError: the input breaks the rules of its format.
+            ImageTruncatedError: the input ends too early.
+            ImageMemberError: a member is missing, there twice, empty, too large, or has no place there.
+            DeviceError: reading failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the input; reads that another thread is waiting for fail."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Return the update image itself."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the input."""
+        ...
+
+
+def open_image(paths: Sequence[str]) -> UpdateImage:
+    """Open an update image and find out its form, from its first bytes alone.
+
+    Args:
+        paths: one archive, where `-` is standard input, or the boot image and the root image.
+
+    Raises:
+        UsageError: there are neither one nor two paths, or standard input is one of two.
+        InputError: an input can't be opened, or is of a kind that can't be an update image.
+        NotPermittedError: the caller may not read it.
+        ImageTruncatedError: an input is empty.
+        ImageFormatError: an input begins like nothing that we know, or an image file like an archive.
+        DeviceError: reading failed.
+    """
+    match paths:
+        case [archive]:
+            return Archive(archive)
+        case [boot, root]:
+            return ImageFiles(boot, root)
+    message = f"cannot read an update image: it is one archive or two image files, and {len(paths)} paths are given"
+    raise UsageError(message)

@@ -1,0 +1,90 @@
+"""What is in an update image, and whether it fits here; writes nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from manageboot import devices, errors
+from manageboot.blockdev import aligned_buffer
+from manageboot.config import Config
+from manageboot.digest import WINDOW_BYTES, ImageDigest
+from manageboot.archive import MAX_VERSION_SIZE
+from manageboot.image import BOOT, ROOT, VERSION, Member, open_image
+from manageboot.slots import booted_slot, slot_devices
+
+SCHEMA = 1
+
+
+def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
+    """Read an update image to its end, and compare its sizes with the passive slot's.
+
+    Args:
+        config: the settings of this node; None: it is not a node with slots, so there is nothing to compare with.
+        images: as for `install.install`.
+
+    Raises:
+        InputError, DataError, NotPermittedError: the image can't be read, or is bad.
+    """
+    version = None
+    members: dict[str, dict[str, Any]] = {}
+    with open_image(images) as update:
+        for member in update.members():
+            if member.name == VERSION:
+                version = member.read_text(MAX_VERSION_SIZE) or None
+            else:
+                members[member.name] = {
+                    "size": member.size,
+                    "data_size": member.data_size,
+                    "digest": _digest(member),
+                }
+        capacities = _capacities(config)
+        for name, values in members.items():
+            values["capacity"] = capacities.get(name)
+        fits = [values["size"] <= values["capacity"] for values in members.values() if values["capacity"] is not None]
+        return {
+            "schema": SCHEMA,
+            "format": update.format,
+            "size": update.bytes_read,
+            "sha256": update.sha256,
+            "version": version,
+            "images": members,
+            "ignored": list(update.ignored),
+            "fits": all(fits) if fits else None,
+        }
+
+
+def render(result: dict[str, Any]) -> str:
+    """Write what `inspect` found for a person."""
+    lines = [
+        f"format   {result['format']}, {result['size']} bytes",
+        f"sha256   {result['sha256'] or 'none, these are several files'}",
+        f"version  {result['version'] or 'unknown'}",
+    ]
+    for name, values in result["images"].items():
+        room = "" if values["capacity"] is None else f", the passive slot has room for {values['capacity']}"
+        lines.append(f"{name:<8} {values['size']} bytes, {values['data_size']} of them data{room}")
+        lines.append(f"{'':<8} digest {values['digest']}")
+    lines += [f"ignored  {name}" for name in result["ignored"]]
+    lines.append("fits     " + {True: "yes", False: "no", None: "unknown, this node has no such slots"}[result["fits"]])
+    return "\n".join(lines)
+
+
+def _digest(member: Member) -> str:
+    digest = ImageDigest()
+    window = memoryview(aligned_buffer(WINDOW_BYTES))
+    for offset in range(0, member.size, WINDOW_BYTES):
+        part = window[: min(WINDOW_BYTES, member.size - offset)]
+        if member.readinto(part):
+            digest.add(offset, part)
+    return digest.hexdigest(member.size)
+
+
+def _capacities(config: Config | None) -> dict[str, int]:
+    """Return the sizes of the passive slot's devices in bytes, as far as they can be told."""
+    if config is None:
+        return {}
+    try:
+        passive = slot_devices(config.slots[booted_slot(config.boot).other])
+    except errors.ManagebootError:
+        return {}
+    sizes = {BOOT: devices.size(passive.boot), ROOT: devices.size(passive.root)}
+    return {name: size for name, size in sizes.items() if size is not None}

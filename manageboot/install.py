@@ -1,0 +1,170 @@
+"""Write an update image into the passive slot.
+
+The order is what makes it safe; each step is on the disk before the next one begins:
+
+1. The old record is void.
+2. The head of the boot device is zeros: GRUB finds no file system there.
+3. Boot (all but its head) and root are written and flushed; the input has been read to its end and judged.
+4. Both are read back, past the cache, and compared.
+5. The beginning of var is wiped.
+6. The head of boot is written, flushed and read back: now the slot could be booted.
+7. The record says installed: now it may be committed.
+
+Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from manageboot import environment, errors, journal, lock, record
+from manageboot.blockdev import BlockDevice
+from manageboot.config import Config
+from manageboot.archive import MAX_VERSION_SIZE
+from manageboot.image import BOOT, ROOT, VERSION, Member, UpdateImage, open_image
+from manageboot.imagewriter import HEAD_BYTES, ImageWriter, wipe
+from manageboot.node import observe
+from manageboot.progress import Meter, Style, phase
+from manageboot.protocol import Content, Slot, Verb, decide
+from manageboot.record import SlotRecord
+from manageboot.slots import writable_devices
+from manageboot.verbs import now
+
+logger = logging.getLogger(__name__)
+
+
+def install(config: Config, images: Sequence[str], *, sha256: str | None, progress: Style) -> str:
+    """Write an update image into the passive slot, as the steps above say.
+
+    Args:
+        config: the settings.
+        images: the path of an archive, `-` for standard input, or the paths of a boot and a root image.
+        sha256: the digest that the input must have, in hexadecimal, or None.
+        progress: how to show it.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        RefusedError: not in this state, or a device of the slot is in use.
+        InputError: the image, the block or a device is not there.
+        DataError: the image is bad, too large, or has another digest; or the block is damaged.
+        DeviceError: a device failed, or does not hold what was written.
+
+    Durability: once it returns, the slot is whole on the disk and may be committed; before, it can't be.
+    """
+    with lock.held(config.state.lock, Verb.INSTALL), ExitStack() as stack:
+        node = observe(config)
+        environment.check_writable(node.environment)
+        decide(node.state, Verb.INSTALL, node.passive_content)
+        slot = node.booted.other
+        devices = writable_devices(config, slot)
+        update = stack.enter_context(open_image(images))
+        boot = ImageWriter(stack.enter_context(BlockDevice(devices.boot)), withhold_head=True)
+        root = ImageWriter(stack.enter_context(BlockDevice(devices.root)), withhold_head=False)
+        var = None if devices.var is None else stack.enter_context(BlockDevice(devices.var))
+        members = update.members()
+        # The first member tells whether this is an update image at all; nothing is destroyed before that.
+        first = next(members)
+
+        entry = SlotRecord(
+            Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now()
+        )
+        records = dict(node.records)
+        record.store(config.state.directory, {**records, slot: entry})
+        with _failure_recorded(config, records, slot, entry):
+            boot.device.zero(0, min(HEAD_BYTES, boot.device.size))
+            boot.device.flush()
+            version = _write(update, first, members, boot, root, progress)
+            _check_digest(update, sha256)
+            boot.device.flush()
+            root.device.flush()
+            if config.install.verify:
+                _verify((boot, root), progress)
+            if var is not None:
+                wipe(var, config.install.wipe_var_bytes)
+            boot.publish_head()
+            entry = entry._replace(
+                content=Content.INSTALLED,
+                version=version,
+                source_sha256=update.sha256,
+                boot=boot.record(),
+                root=root.record(),
+                installed=now(),
+            )
+            record.store(config.state.directory, {**records, slot: entry})
+        named = f"version {version}" if version else "an image without a version"
+        journal.send(
+            journal.Event.INSTALLED,
+            f"Slot {slot} holds {named}",
+            slot=slot,
+            version=version,
+            transaction=entry.transaction,
+        )
+        return f"slot {slot} holds {named}"
+
+
+@contextmanager
+def _failure_recorded(config: Config, records: dict[Slot, SlotRecord], slot: Slot, entry: SlotRecord) -> Iterator[None]:
+    """Leave in the record why an installation failed. The slot is void already; this is for people."""
+    try:
+        yield
+    except BaseException as error:
+        failure = str(error) or type(error).__name__
+        try:
+            failed = entry._replace(content=Content.VOID, failure=failure)
+            record.store(config.state.directory, {**records, slot: failed})
+        except errors.ManagebootError as second:
+            logger.warning("the failure is not in the record: %s", second)
+        journal.send(
+            journal.Event.INSTALL_FAILED,
+            f"Slot {slot} is void: {failure}",
+            slot=slot,
+            version=None,
+            transaction=entry.transaction,
+        )
+        raise
+
+
+def _write(
+    update: UpdateImage,
+    first: Member,
+    members: Iterator[Member],
+    boot: ImageWriter,
+    root: ImageWriter,
+    progress: Style,
+) -> str | None:
+    """Write all members, and read the input to its end; return the version."""
+    writers = {BOOT: boot, ROOT: root}
+    version = None
+    with phase("write", update.bytes_total, progress) as meter:
+        member: Member | None = first
+        while member is not None:
+            if member.name == VERSION:
+                version = member.read_text(MAX_VERSION_SIZE) or None
+            else:
+                writers[member.name].write(member, lambda: meter.update(update.bytes_read))
+            member = next(members, None)
+        meter.update(update.bytes_read)
+    return version
+
+
+def _check_digest(update: UpdateImage, wanted: str | None) -> None:
+    if wanted is not None and wanted.lower() != update.sha256:
+        raise errors.ImageDigestError(
+            f"cannot install: expected sha256 {wanted.lower()}, the input has {update.sha256}"
+        )
+
+
+def _verify(writers: Sequence[ImageWriter], progress: Style) -> None:
+    with phase("verify", sum(writer.size for writer in writers), progress) as meter:
+        done = 0
+        for writer in writers:
+            writer.verify(partial(_advance, meter, done))
+            done += writer.size
+
+
+def _advance(meter: Meter, start: int, offset: int) -> None:
+    meter.update(start + offset)

@@ -1,0 +1,47 @@
+"""Lifecycle events in the systemd journal; the only module that imports systemd.
+
+Each event has a MESSAGE_ID of its own; systemd-units/manageboot.catalog says what it means and what to do.
+"""
+
+from enum import Enum
+
+from manageboot.protocol import Slot
+
+
+class Event(Enum):
+    """The events, each with its MESSAGE_ID."""
+
+    INSTALLED = "7d385718fed84f3981778702155e19e7"
+    INSTALL_FAILED = "3301510f270940d59151cdc72a2d6921"
+    COMMITTED = "6fa48ce5a78b434fbc8350d5c677006b"
+    CANCELLED = "669b33c3777a443e98140a670ad7ec9c"
+    CONFIRMED = "333128b608a84c63b9d60933f503ab99"
+    ROLLED_BACK = "11d7fabf22f9408891c26ed0522f2924"
+
+
+def send(event: Event, message: str, *, slot: Slot, version: str | None, transaction: str | None) -> None:
+    """Write an event into the journal; where there is no journal, do nothing.
+
+    Args:
+        event: what happened.
+        message: the same in words, without a period.
+        slot: the slot that it happened to.
+        version: the version in that slot, if known.
+        transaction: the installation that it belongs to, if known.
+    """
+    try:
+        from systemd import journal
+    except ImportError:
+        return
+    fields = {
+        "SYSLOG_IDENTIFIER": "manageboot",
+        "MANAGEBOOT_EVENT": event.name.lower(),
+        "MANAGEBOOT_SLOT": slot.value,
+        "MANAGEBOOT_VERSION": version or "",
+        "MANAGEBOOT_TRANSACTION": transaction or "",
+    }
+    try:
+        journal.send(message, MESSAGE_ID=event.value, **fields)
+    except OSError:
+        # No journal is no reason to fail an upgrade.
+        return

@@ -1,0 +1,75 @@
+"""One writer at a time: a lock that dies with its holder."""
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from manageboot import errors
+
+_POLL_INTERVAL_S = 0.05
+
+
+@contextmanager
+def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[None]:
+    """Hold the lock for the time of a with block.
+
+    Args:
+        path: the lock file; it and its directory are made where missing, and it stays.
+        verb: what the holder does, for the message that others get.
+        wait_s: how long to wait for another holder, in seconds.
+
+    Raises:
+        LockedError: another run holds it.
+        NotPermittedError, CreateError: the file can't be opened.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise errors.from_os_error(error, f"open the lock {path}", errors.CreateError) from error
+    try:
+        _acquire(descriptor, path, verb, time.monotonic() + wait_s)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} {verb}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder(path: str) -> str | None:
+    """Return "PID VERB" of the run that holds the lock, or None when it is free.
+
+    It asks the kernel's list of locks and takes none itself: a query must not make a verb fail.
+
+    Source: proc_locks(5).
+    """
+    try:
+        status = os.stat(path)
+        with open("/proc/locks", encoding="ascii") as locks:
+            held_files = {fields[5] for line in locks if (fields := line.split())[1] == "FLOCK"}
+        if f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}" not in held_files:
+            return None
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(200).strip() or "unknown"
+    except OSError:
+        return None
+
+
+def _acquire(descriptor: int, path: str, verb: str, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno != errno.EWOULDBLOCK:
+                raise errors.from_os_error(error, f"lock {path}") from error
+        else:
+            return
+        if time.monotonic() >= deadline:
+            other = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+            raise errors.LockedError(
+                f"cannot {verb}: another run holds {path} ({other or 'unknown'})", hint="try again when it is done"
+            )
+        time.sleep(_POLL_INTERVAL_S)

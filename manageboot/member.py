@@ -1,0 +1,98 @@
+"""One image of an update image: its bytes in order, and where its holes are."""
+
+from collections.abc import Callable
+
+from manageboot.errors import ImageMemberError, ManagebootError
+from manageboot.sparse import SparseMap
+
+BOOT, ROOT, VERSION = "boot.img", "root.img", "VERSION.TXT"
+
+# Makes the error that names the input.
+MakeError = Callable[[type[ManagebootError], str], ManagebootError]
+
+_ZEROS = bytes(128 * 1024)  # small enough to stay in the processor's cache
+
+# Fills a window with the data at an offset of the image; data is asked for once, and in order.
+ReadData = Callable[[memoryview, int], None]
+
+
+class Member:
+    """A member of an update image, read from its start to its end."""
+
+    def __init__(self, name: str, extents: SparseMap, read_data: ReadData, error: MakeError) -> None:
+        """Read an image whose data lies where the map says.
+
+        Args:
+            name: "boot.img", "root.img" or "VERSION.TXT".
+            extents: where its data lies.
+            read_data: gives the data.
+            error: makes an error that names the input.
+        """
+        self.name = name
+        self.size = extents.size  # bytes, holes included
+        self.data_size = extents.data_size  # bytes
+        self._extents = extents
+        self._read_data = read_data
+        self._error = error
+        self._position = 0
+        self._next = 0  # extent that ends after the position
+
+    def readinto(self, window: memoryview) -> bool:
+        """Fill the window with the next bytes of the image, zeros where there are holes.
+
+        Args:
+            window: of any size, but not longer than what is left of the image.
+
+        Returns:
+            False, with the window left as it was, if there is nothing but a hole.
+
+        Raises:
+            DataError: the update image is bad or ends too early.
+            DeviceError: reading failed.
+            ValueError: the window is longer than what is left.
+        """
+        begin, end = self._position, self._position + len(window)
+        if end > self.size:
+            message = f"{self.name} has {self.size - begin} bytes left, {len(window)} were asked for"
+            raise ValueError(message)
+        self._position = end
+        starts, ends = self._extents.starts, self._extents.ends
+        if self._next == len(starts) or starts[self._next] >= end:
+            return False
+        at = begin
+        while self._next < len(starts) and (start := starts[self._next]) < end:
+            if start > at:
+                _clear(window[at - begin : start - begin])
+                at = start
+            stop = min(ends[self._next], end)
+            self._read_data(window[at - begin : stop - begin], at)
+            at = stop
+            if ends[self._next] > end:
+                break
+            self._next += 1
+        _clear(window[at - begin :])
+        return True
+
+    def read_text(self, limit: int) -> str:
+        """Return the whole content as text, without the white space around it.
+
+        Args:
+            limit: bytes that it may have at most.
+
+        Raises:
+            ImageMemberError: it is longer, or not in UTF-8.
+        """
+        if self.size > limit:
+            raise self._error(ImageMemberError, f"{self.name} has {self.size} bytes, and {limit} are allowed")
+        content = bytearray(self.size)
+        self.readinto(memoryview(content))
+        try:
+            return content.decode().strip()
+        except UnicodeDecodeError as error:
+            raise self._error(ImageMemberError, f"{self.name} is not in UTF-8: {error}") from error
+
+
+def _clear(window: memoryview) -> None:
+    for at in range(0, len(window), len(_ZEROS)):
+        part = window[at : at + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]

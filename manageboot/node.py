@@ -1,0 +1,63 @@
+"""The node as it is now: which slot is booted, what the block says, what the records say."""
+
+from typing import NamedTuple
+
+from manageboot import environment, errors, record
+from manageboot.config import Config
+from manageboot.environment import Environment
+from manageboot.protocol import BootState, Content, Slot
+from manageboot.record import SlotRecord
+from manageboot.slots import booted_slot
+
+VERSION_PATH = "/opt/ic/share/version.txt"
+
+
+class Node(NamedTuple):
+    """One look at the node."""
+
+    booted: Slot
+    environment: Environment
+    records: dict[Slot, SlotRecord]
+    record_problem: errors.ManagebootError | None
+    """Why the records can't be read; then they count as void."""
+
+    @property
+    def state(self) -> BootState:
+        """What both witnesses say.
+
+        Raises:
+            BlockDamagedError: the block says nothing.
+        """
+        if self.environment.state is None:
+            raise self.environment.problem or errors.BlockDamagedError(f"cannot read {self.environment.path}")
+        return BootState(self.booted, self.environment.state)
+
+    @property
+    def passive_content(self) -> Content:
+        """What the record says about the passive slot."""
+        return record.content(self.records, self.booted.other)
+
+
+def observe(config: Config) -> Node:
+    """Look at the node. Writes nothing and takes no lock.
+
+    Raises:
+        BootedSlotUnknownError: the kernel command line does not name a slot.
+        InputError, DeviceError, NotPermittedError: the block can't be read.
+    """
+    booted = booted_slot(config.boot)
+    block = environment.read(config.boot.grubenv)
+    try:
+        records, problem = record.load(config.state.directory), None
+    except errors.ManagebootError as error:
+        records, problem = {}, error
+    return Node(booted, block, records, problem)
+
+
+def running_version() -> str | None:
+    """Return the version of the booted system, where it says one."""
+    try:
+        with open(VERSION_PATH, encoding="utf-8") as file:
+            return file.read().strip() or None
+    except OSError:
+        return None

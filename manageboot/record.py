@@ -1,0 +1,129 @@
+"""The record: what is in each slot, and how it came there. It survives power cuts.
+
+One JSON file holds both slots, because a confirm changes both at once. The block says what GRUB does; the record says
+what may be asked of it: only a slot that it calls installed is ever committed, only a confirmed one gone back to.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from manageboot import errors
+from manageboot.protocol import Content, Slot
+
+FILE_NAME = "record.json"
+SCHEMA = 1
+
+
+class ImageRecord(NamedTuple):
+    """One image as it was written: sizes in bytes, and its digest as `digest` defines it."""
+
+    size: int
+    data_size: int
+    digest: str
+
+
+class SlotRecord(NamedTuple):
+    """What is known of one slot. Times are UTC in ISO 8601; what is not known is None."""
+
+    content: Content
+    version: str | None = None
+    transaction: str | None = None
+    source: str | None = None
+    source_sha256: str | None = None
+    boot: ImageRecord | None = None
+    root: ImageRecord | None = None
+    started: str | None = None
+    installed: str | None = None
+    committed: str | None = None
+    confirmed: str | None = None
+    failure: str | None = None
+
+
+Records = Mapping[Slot, SlotRecord]
+
+
+def content(records: Records, slot: Slot) -> Content:
+    """Say what a slot holds; a slot without a record counts as void."""
+    return records[slot].content if slot in records else Content.VOID
+
+
+def load(directory: str) -> dict[Slot, SlotRecord]:
+    """Read the records; a slot that was never written has none.
+
+    Raises:
+        DeviceError, NotPermittedError: the file can't be read.
+        DataError: it is damaged.
+    """
+    path = os.path.join(directory, FILE_NAME)
+    try:
+        with open(path, encoding="utf-8") as file:
+            stored = json.load(file)
+        if stored["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {stored['schema']}, not {SCHEMA}")
+        return {Slot(name): _from_json(values) for name, values in stored["slots"].items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise errors.RecordDamagedError(
+            f"cannot read {path}: {error}",
+            hint="upgrade-install writes a new one; without one nothing can be committed",
+        ) from error
+
+
+def store(directory: str, records: Records) -> None:
+    """Replace the records.
+
+    Raises:
+        CreateError, DeviceError, NotPermittedError: they can't be written; the old ones are still there.
+
+    Durability: once it returns, the new records survive a power cut; before, either the old or the new ones do.
+    """
+    path = os.path.join(directory, FILE_NAME)
+    text = json.dumps({"schema": SCHEMA, "slots": {slot.value: to_json(records[slot]) for slot in records}}, indent=1)
+    temporary = f"{path}.new"
+    try:
+        _make_directory(directory)
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        _sync_directory(directory)
+    except OSError as error:
+        raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
+
+
+def to_json(record: SlotRecord) -> dict[str, Any]:
+    """Turn a record into what its file and `status --json` show."""
+    values = {key: value for key, value in record._asdict().items() if value is not None}
+    values["state"] = values.pop("content").value
+    return {key: value._asdict() if isinstance(value, ImageRecord) else value for key, value in values.items()}
+
+
+def _from_json(values: dict[str, Any]) -> SlotRecord:
+    fields = {key: value for key, value in values.items() if key != "state"}
+    for part in ("boot", "root"):
+        if part in fields:
+            fields[part] = ImageRecord(**fields[part])
+    return SlotRecord(content=Content(values["state"]), **fields)
+
+
+def _make_directory(directory: str) -> None:
+    if os.path.isdir(directory):
+        return
+    parent = os.path.dirname(directory.rstrip("/"))
+    _make_directory(parent)
+    os.mkdir(directory, 0o755)
+    _sync_directory(parent)
+
+
+def _sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,189 @@
+"""The input of an installation as a stream of bytes: a file, a pipe or standard input, counted and hashed.
+
+A thread of its own reads ahead and hashes, so that both go on while the reader decompresses; the system calls and the
+hash release the interpreter lock. What is read ahead is bounded, and nothing here seeks.
+"""
+
+import errno
+import hashlib
+import os
+import queue
+import select
+import stat
+import threading
+
+from manageboot.errors import DeviceError, ImageTruncatedError, InputError, ManagebootError, from_os_error
+
+CHUNK_SIZE = 512 * 1024  # bytes in one piece; a multiple of any page size
+READ_AHEAD = 4  # pieces
+STDIN = "-"
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a pipe",
+}
+
+
+def kind_of(mode: int) -> str:
+    """Name the kind of a file that is not a regular one, from its st_mode."""
+    return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+
+
+def open_input(path: str) -> tuple[int, os.stat_result]:
+    """Open a path for reading.
+
+    Returns:
+        A descriptor that the caller closes, and the status of what it refers to.
+
+    Raises:
+        InputError: there is nothing to read at the path.
+        NotPermittedError: the caller may not read it.
+    """
+    try:
+        fd = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_NOCTTY)
+    except OSError as error:
+        raise from_os_error(error, f"open {display_name(path)}", InputError) from error
+    return fd, os.fstat(fd)
+
+
+def display_name(path: str) -> str:
+    """Call an input what its user calls it."""
+    return "standard input" if path == STDIN else path
+
+
+class Source:
+    """The bytes of one input, in order, each of them counted and hashed."""
+
+    def __init__(self, path: str) -> None:
+        """Open the input; reading begins with the first peek() or read().
+
+        Args:
+            path: a regular file or a named pipe, or `-` for standard input, which may be a socket too.
+
+        Raises:
+            InputError: it can't be opened, or is of a kind that is no stream of bytes.
+            NotPermittedError: the caller may not read it.
+        """
+        self.name = display_name(path)
+        self.consumed = 0  # bytes that read() has given away
+        self._fd, status = open_input(path)
+        self._regular = stat.S_ISREG(status.st_mode)
+        if not (self._regular or stat.S_ISFIFO(status.st_mode) or (path == STDIN and stat.S_ISSOCK(status.st_mode))):
+            os.close(self._fd)
+            message = f"cannot open {self.name}: it is {kind_of(status.st_mode)}"
+            raise InputError(message)
+        self._start = 0
+        self.total: int | None = None
+        if self._regular:  # standard input may be a file that somebody has begun to read
+            self._start = os.lseek(self._fd, 0, os.SEEK_CUR)
+            self.total = max(status.st_size - self._start, 0)
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        self._hash = hashlib.sha256()
+        self._first: bytes | None = None
+        self._ended = False
+        self._ready: queue.SimpleQueue[bytes | ManagebootError] = queue.SimpleQueue()
+        self._free = threading.Semaphore(READ_AHEAD)
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the whole input in hexadecimal; None until its end has been read."""
+        return self._hash.hexdigest() if self._ended else None
+
+    def error(self, kind: type[ManagebootError], cause: str, *, hint: str | None = None) -> ManagebootError:
+        """Make the error that says why this input can't be read."""
+        return kind(f"cannot read {self.name}: {cause}", hint=hint)
+
+    def peek(self) -> bytes:
+        """Return the first piece without taking it: CHUNK_SIZE bytes, less only if the input is shorter."""
+        if self._first is None:
+            self._first = self._next()
+        return self._first
+
+    def read(self, _size: int = -1) -> bytes:
+        """Return the next piece, of at most CHUNK_SIZE bytes whatever was asked for; empty at the end.
+
+        Raises:
+            DeviceError: reading failed.
+            ImageTruncatedError: the file has shrunk since it was opened.
+        """
+        chunk, self._first = (self._next(), None) if self._first is None else (self._first, None)
+        self.consumed += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Stop reading and close the input; a read() in another thread fails."""
+        if self._stopped:
+            return
+        self._stopped = True
+        os.eventfd_write(self._stop, 1)
+        self._free.release()
+        if self._thread is not None:
+            self._thread.join()
+        self._ready.put(self.error(DeviceError, "it was closed"))
+        os.close(self._fd)
+        os.close(self._stop)
+
+    def _next(self) -> bytes:
+        if self._ended:
+            return b""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._pump, name="manageboot-read", daemon=True)
+            self._thread.start()
+        item = self._ready.get()
+        if isinstance(item, ManagebootError):
+            self._ready.put(item)
+            raise item
+        self._free.release()
+        self._ended = not item
+        return item
+
+    def _pump(self) -> None:
+        """Read and hash to the end, as far ahead as the semaphore allows."""
+        total = 0
+        while True:
+            self._free.acquire()
+            if self._stopped:
+                return
+            try:
+                chunk = self._fill()
+            except OSError as error:
+                self._ready.put(from_os_error(error, f"read {self.name} at {total}"))
+                return
+            self._hash.update(chunk)
+            total += len(chunk)
+            if not chunk and self.total is not None and total < self.total:
+                cause = f"it shrank from {self.total} to {total} bytes while it was read"
+                self._ready.put(self.error(ImageTruncatedError, cause))
+                return
+            self._ready.put(chunk)
+            if not chunk:
+                return
+
+    def _fill(self) -> bytes:
+        """Read one whole piece; less is the end of the input, or somebody closes it."""
+        parts: list[bytes] = []
+        missing = CHUNK_SIZE
+        while missing and (part := self._read_some(missing)):
+            parts.append(part)
+            missing -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _read_some(self, size: int) -> bytes:
+        if self._regular:
+            return os.read(self._fd, size)
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._stop, select.POLLIN)
+        while True:
+            if any(fd == self._stop for fd, _ in poll.poll()):
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            try:
+                return os.read(self._fd, size)
+            except BlockingIOError:  # another reader of the same pipe was faster
+                continue

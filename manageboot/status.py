@@ -1,0 +1,97 @@
+"""The state of the node, for people and for programs."""
+
+from typing import Any
+
+from manageboot import errors, lock, record
+from manageboot.config import Config
+from manageboot.node import Node, observe, running_version
+from manageboot.protocol import BootState, Content, Phase, Slot, explain
+
+SCHEMA = 1
+
+
+def collect(config: Config) -> dict[str, Any]:
+    """Gather all that is known, as `status --json` prints it. Writes nothing, takes no lock.
+
+    Raises:
+        BootedSlotUnknownError: the kernel command line does not name a slot.
+        InputError, DeviceError, NotPermittedError: the block can't be read.
+    """
+    node = observe(config)
+    block = node.environment.state
+    state = None if block is None else BootState(node.booted, block)
+    return {
+        "schema": SCHEMA,
+        "profile": config.profile,
+        "state": "unreadable" if state is None else state.phase.value,
+        "explanation": str(node.environment.problem) if state is None else explain(state),
+        "booted": node.booted.value,
+        "passive": node.booted.other.value,
+        "next": None if block is None else block.next.value,
+        "version": running_version(),
+        "running": lock.holder(config.state.lock),
+        "block": {
+            "path": node.environment.path,
+            "condition": node.environment.condition.value,
+            "boot_alternative": None if block is None else block.alternative.value,
+            "boot_cycle": None if block is None else block.cycle.value,
+        },
+        "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
+        "problems": _problems(node, state),
+    }
+
+
+def render(status: dict[str, Any]) -> str:
+    """Write what `collect` gathered for a person."""
+    block = status["block"]
+    variables = f"boot_alternative={block['boot_alternative']} boot_cycle={block['boot_cycle']}"
+    lines = [
+        f"state   {status['state']}: {status['explanation']}",
+        f"booted  {status['booted']}  {status['version'] or 'version unknown'}",
+        f"next    {status['next'] or 'unknown'}",
+        f"block   {block['path']}: {variables if status['next'] else 'unreadable'}"
+        + ("" if block["condition"] == "ok" else f" ({block['condition']})"),
+    ]
+    for slot, values in status["slots"].items():
+        entry = values["record"]
+        words = [f"slot {slot} "]
+        if entry is None:
+            words.append("no record")
+        else:
+            words += [entry["state"], entry.get("version", "")]
+            moment = next((key for key in ("confirmed", "committed", "installed", "started") if key in entry), None)
+            if moment is not None:
+                words.append(f"{moment} {entry[moment]}")
+            if "failure" in entry:
+                words.append(f"failed: {entry['failure']}")
+        lines.append("  ".join(word for word in words if word))
+    if status["running"]:
+        lines.append(f"running {status['running']}")
+    lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
+    return "\n".join(lines)
+
+
+def _slot(config: Config, node: Node, slot: Slot) -> dict[str, Any]:
+    entry = node.records.get(slot)
+    return {
+        "devices": config.slots[slot]._asdict(),
+        "record": None if entry is None else record.to_json(entry),
+    }
+
+
+def _problems(node: Node, state: BootState | None) -> list[dict[str, str]]:
+    damaged = (node.environment.problem, node.record_problem)
+    problems = [{"code": error.code, "text": str(error)} for error in damaged if error is not None]
+    if state is None:
+        return problems
+    if state.phase is Phase.CONFLICT:
+        problems.append({"code": errors.ConflictError.code, "text": explain(state)})
+    if state.grub_wrote_nothing:
+        problems.append(
+            {"code": "GRUB_DID_NOT_WRITE", "text": f"GRUB started slot {state.booted} and could not record the try"}
+        )
+    if state.phase is Phase.IDLE and node.passive_content is Content.COMMITTED:
+        problems.append(
+            {"code": "FELL_BACK", "text": f"slot {state.passive} was committed, and slot {state.booted} runs again"}
+        )
+    return problems

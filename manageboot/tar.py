@@ -1,0 +1,283 @@
+"""Read a tar archive as a stream, strictly: what is not understood is an error, and so is an archive that just stops.
+
+Python's tarfile takes a damaged header for the end of the archive, and can't read sparse members without seeking. This
+reader knows old-GNU and PAX sparse members, long names, sizes beyond 8 GiB, and the end: two blocks of zeros, and after
+them nothing but zeros.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from manageboot import pax, sparse, tarheader
+from manageboot.decompress import Decoder
+from manageboot.errors import DataError, ImageFormatError, ImageTruncatedError
+from manageboot.pax import PaxHeader
+from manageboot.source import Source
+from manageboot.sparse import SparseMap
+from manageboot.tarheader import BLOCK_SIZE, FieldError, Header
+
+MAX_MEMBERS = 1024  # an update image has three, and a directory entry
+MAX_END_PADDING = 64 << 20  # bytes after the end; tar itself pads to 10 KiB
+
+FILE = "a file"
+DIRECTORY = "a directory"
+
+_SCRATCH_SIZE = 256 * 1024
+_ZEROS = bytes(_SCRATCH_SIZE)
+_ZERO_BLOCK = bytes(BLOCK_SIZE)
+_KINDS = {
+    b"0": FILE,
+    b"\0": FILE,
+    b"7": FILE,
+    b"S": FILE,
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a character device",
+    b"4": "a block device",
+    b"5": DIRECTORY,
+    b"6": "a fifo",
+    b"D": "a dumped directory",
+    b"M": "the continuation of another volume",
+    b"V": "a volume label",
+}
+_OLD_GNU_TABLE = slice(386, 482)
+_OLD_GNU_EXTENDED = 482
+_OLD_GNU_SIZE = slice(483, 495)
+_EXTENSION_TABLE = slice(0, 504)
+_EXTENSION_EXTENDED = 504
+_MAX_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A member of an archive."""
+
+    name: str
+    kind: str  # FILE, DIRECTORY, or another one in words
+    extents: SparseMap
+    stored_size: int  # bytes in the archive, a sparse map in front of them included
+
+
+class TarReader:
+    """The members of an archive, in its order."""
+
+    def __init__(self, source: Source, decoder: Decoder, size: int | None = None) -> None:
+        """Read from the first byte that a decoder gives.
+
+        Args:
+            source: the input, which names itself in errors.
+            decoder: gives the archive.
+            size: of the archive in bytes, if it is known beforehand.
+        """
+        self._source = source
+        self._decoder = decoder
+        self._size = size
+        self._offset = 0  # in the archive
+        self._members = 0
+        self._name = ""  # of the member whose data is being read
+        self._stored = self._left = 0  # bytes of it in the archive, and those of them still to come
+        self._scratch = memoryview(bytearray(_SCRATCH_SIZE))
+
+    def entries(self) -> Iterator[Entry]:
+        """Give the members one by one; data of one that has not been read when the next is asked for is skipped.
+
+        Raises:
+            ImageFormatError: the archive breaks the format.
+            ImageTruncatedError: it ends too early.
+        """
+        while (entry := self._next_entry()) is not None:
+            yield entry
+            self._skip(self._left + -self._stored % BLOCK_SIZE)
+        self._check_rest()
+
+    def read(self, window: memoryview) -> None:
+        """Fill the window with the next bytes that the archive holds of the member.
+
+        Raises:
+            ImageTruncatedError: the archive ends before that.
+        """
+        self._left -= len(window)
+        got = self._fill(window)
+        if got < len(window):
+            self._left += len(window) - got
+            raise self._member_ends(self._stored - self._left)
+
+    def _next_entry(self) -> Entry | None:
+        """Read up to the data of the next member; None at the end-of-archive blocks."""
+        extended: PaxHeader | None = None
+        long_name: str | None = None
+        while True:
+            at = self._offset
+            block = self._block("without the two blocks of zeros that end an archive")
+            try:
+                if block == _ZERO_BLOCK:
+                    self._check_end(pending=extended is not None or long_name is not None)
+                    return None
+                header = self._parse(block)
+                match header.type:
+                    case b"x":
+                        _refuse_second(extended, "extended header")
+                        extended = pax.parse(self._body(header, pax.MAX_HEADER_SIZE, "extended header"))
+                    case b"g":
+                        pax.check_global(self._body(header, pax.MAX_HEADER_SIZE, "global header"))
+                    case b"L":
+                        _refuse_second(long_name, "long name")
+                        long_name = self._long_name(header)
+                    case b"K":  # the target of a link, which is refused by its own header
+                        self._long_name(header)
+                    case _:
+                        return self._entry(header, extended or PaxHeader(), long_name)
+            except FieldError as error:
+                raise self._bad(f"{error} (header at offset {at} of the archive)") from error
+
+    def _parse(self, block: bytes) -> Header:
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            message = f"there are more than {MAX_MEMBERS} members and extended headers"
+            raise FieldError(message)
+        return tarheader.parse(block)
+
+    def _entry(self, header: Header, extended: PaxHeader, long_name: str | None) -> Entry:
+        name = extended.path or long_name or header.name
+        stored = header.size if extended.size is None else extended.size
+        kind = _KINDS.get(header.type, f"of the unknown type {header.type!r}")
+        if kind == FILE and name.endswith("/"):  # as v7 marks them
+            kind = DIRECTORY
+        if kind != FILE:
+            stored = 0
+        self._name, self._stored, self._left = name, stored, stored
+        if header.type == b"S":
+            extents = self._old_gnu_map(header)
+        elif kind == FILE and extended.is_sparse:
+            extents = self._pax_map(extended)
+        else:
+            extents = sparse.dense(stored)
+        if self._size is not None and self._left > self._size - self._offset:
+            raise self._member_ends(stored - self._left + self._size - self._offset)
+        if extents.data_size != self._left:
+            message = f"the sparse map of {name!r} has {extents.data_size} bytes, {self._left} are stored"
+            raise FieldError(message)
+        return Entry(name, kind, extents, stored)
+
+    def _old_gnu_map(self, header: Header) -> SparseMap:
+        if header.dialect is not tarheader.Dialect.GNU:
+            message = "a sparse member of type S has no GNU header"
+            raise FieldError(message)
+        block = header.block
+        extents = SparseMap(tarheader.size(block[_OLD_GNU_SIZE], "size of the sparse file"))
+        open_end = sparse.add_old_gnu(extents, block[_OLD_GNU_TABLE])
+        extended = block[_OLD_GNU_EXTENDED]
+        while extended:
+            if not open_end:
+                message = "the sparse map goes on after its end"
+                raise FieldError(message)
+            block = self._block(f"inside the sparse map of {self._name!r}")
+            open_end = sparse.add_old_gnu(extents, block[_EXTENSION_TABLE])
+            extended = block[_EXTENSION_EXTENDED]
+        return extents
+
+    def _pax_map(self, extended: PaxHeader) -> SparseMap:
+        extents = extended.empty_map()
+        if extended.map_in_data:
+            self._read_map(extents)
+        else:
+            extended.add_extents(extents)
+        return extents
+
+    def _read_map(self, extents: SparseMap) -> None:
+        """Read a map in version 1.0: a line with the number of extents, then two lines for each, then zeros."""
+        numbers = self._map_numbers()
+        entries = next(numbers)
+        if entries > sparse.MAX_EXTENTS + 1:  # GNU tar marks the end of the file with an empty one
+            message = f"the sparse map has {entries} extents, more than {sparse.MAX_EXTENTS}"
+            raise FieldError(message)
+        for _ in range(entries):
+            start = next(numbers)
+            sparse.add_stored(extents, start, next(numbers))
+
+    def _map_numbers(self) -> Iterator[int]:
+        rest = b""
+        while True:
+            if self._left < BLOCK_SIZE or len(rest) > _MAX_DIGITS:
+                message = f"the sparse map of {self._name!r} has no end"
+                raise FieldError(message)
+            self._left -= BLOCK_SIZE
+            *lines, rest = (rest + self._block(f"inside the sparse map of {self._name!r}")).split(b"\n")
+            for line in lines:
+                yield tarheader.decimal(line, "sparse map's number")
+
+    def _long_name(self, header: Header) -> str:
+        return tarheader.text(self._body(header, pax.MAX_NAME_SIZE + 1, "long name"))
+
+    def _body(self, header: Header, limit: int, what: str) -> bytes:
+        """Read the data of a header that only describes the next one."""
+        if header.size > limit:
+            message = f"a {what} has {header.size} bytes, and {limit} are allowed"
+            raise FieldError(message)
+        body = bytearray(header.size + -header.size % BLOCK_SIZE)
+        if self._fill(memoryview(body)) < len(body):
+            raise self._truncated(f"inside a {what}")
+        del body[header.size :]
+        return bytes(body)
+
+    def _block(self, where: str) -> bytes:
+        block = self._scratch[:BLOCK_SIZE]
+        if self._fill(block) < BLOCK_SIZE:
+            raise self._truncated(where)
+        return bytes(block)
+
+    def _fill(self, window: memoryview) -> int:
+        """Fill the window as far as the archive goes."""
+        filled = 0
+        while filled < len(window) and (got := self._decoder.readinto(window[filled:])):
+            filled += got
+        self._offset += filled
+        return filled
+
+    def _skip(self, size: int) -> None:
+        while size:
+            window = self._scratch[: min(size, _SCRATCH_SIZE)]
+            if self._left:
+                window = window[: self._left]
+                self.read(window)
+            elif self._fill(window) < len(window):
+                raise self._truncated(f"in the padding after {self._name!r}")
+            size -= len(window)
+
+    def _check_end(self, *, pending: bool) -> None:
+        """Read the second of the blocks that end an archive."""
+        if pending:
+            message = "an extended header or a long name is followed by no member"
+            raise FieldError(message)
+        if self._block("after one of the two blocks of zeros that end an archive") != _ZERO_BLOCK:
+            message = "there is one block of zeros, and not the two that end an archive"
+            raise FieldError(message)
+
+    def _check_rest(self) -> None:
+        """Read what is left of the input, which has to be zeros."""
+        padding = 0
+        while got := self._fill(self._scratch):
+            if self._scratch[:got] != _ZEROS[:got]:
+                at = next(i for i, byte in enumerate(self._scratch) if byte)
+                raise self._bad(f"there is data after its end, at offset {self._offset - got + at} of the archive")
+            padding += got
+            if padding > MAX_END_PADDING:
+                raise self._bad(f"there are more than {MAX_END_PADDING} zeros after its end")
+
+    def _bad(self, cause: str) -> Exception:
+        return self._source.error(ImageFormatError, cause)
+
+    def _truncated(self, where: str) -> DataError:
+        error = self._source.error(ImageTruncatedError, f"it ends {where} (offset {self._offset} of the archive)")
+        assert isinstance(error, DataError)
+        return error
+
+    def _member_ends(self, got: int) -> Exception:
+        cause = f"member {self._name} ends after {got} of {self._stored} bytes (offset {self._offset} of the archive)"
+        return self._source.error(ImageTruncatedError, cause)
+
+
+def _refuse_second(first: object, what: str) -> None:
+    if first is not None:
+        message = f"a second {what} follows the first"
+        raise FieldError(message)

@@ -1,0 +1,54 @@
+"""Update images for tests: small, odd in the right places, made by GNU tar as IC-OS makes them."""
+
+import random
+import subprocess
+from pathlib import Path
+
+MIB = 1 << 20
+
+
+def make_image(path: Path, size: int, *, seed: int, density: float = 0.3) -> Path:
+    """Write an image file with data and holes: odd offsets, zeros in the data, and a size of any kind.
+
+    Args:
+        path: the file.
+        size: in bytes.
+        seed: the same seed gives the same image.
+        density: how much of it is data.
+    """
+    dice = random.Random(seed)
+    with path.open("wb") as file:
+        file.truncate(size)
+        while file.tell() < size * density:
+            file.seek(dice.randrange(size))
+            length = min(dice.choice([1, 511, 512, 4096, 65536, 300_000]), size - file.tell())
+            file.write(dice.choice([dice.randbytes(length), bytes(length)]))
+        # The head matters most: it is what makes the slot bootable.
+        file.seek(0)
+        file.write(dice.randbytes(5000))
+    return path
+
+
+def make_update(
+    directory: Path,
+    *,
+    version: str = "0.2.0",
+    boot_size: int = 3 * MIB + 700,
+    root_size: int = 9 * MIB,
+    name: str = "update-img.tar.zst",
+    seed: int = 1,
+    members: tuple[str, ...] = ("boot.img", "root.img", "VERSION.TXT"),
+) -> Path:
+    """Make an update image in a directory, beside the files that it consists of; return its path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    make_image(directory / "boot.img", boot_size, seed=seed)
+    make_image(directory / "root.img", root_size, seed=seed + 1)
+    (directory / "VERSION.TXT").write_text(f"{version}\n")
+    archive = directory / name
+    tar = ["tar", "--create", "--sparse", "--format=gnu", "--directory", str(directory), *members]
+    compress = {".zst": ["zstd", "-q", "-c"], ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}[archive.suffix]
+    with archive.open("wb") as out:
+        packing = subprocess.Popen(tar, stdout=subprocess.PIPE)
+        subprocess.run(compress, stdin=packing.stdout, stdout=out, check=True)
+        assert packing.wait() == 0
+    return archive
