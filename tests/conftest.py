@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.node import LoopNode
 
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}

@@ -19,10 +19,12 @@ def make_image(path: Path, size: int, *, seed: int, density: float = 0.3) -> Pat
     dice = random.Random(seed)
     with path.open("wb") as file:
         file.truncate(size)
-        while file.tell() < size * density:
+        written = 0
+        while written < size * density:
             file.seek(dice.randrange(size))
             length = min(dice.choice([1, 511, 512, 4096, 65536, 300_000]), size - file.tell())
             file.write(dice.choice([dice.randbytes(length), bytes(length)]))
+            written += length
         # The head matters most: it is what makes the slot bootable.
         file.seek(0)
         file.write(dice.randbytes(5000))
@@ -46,9 +48,10 @@ def make_update(
     (directory / "VERSION.TXT").write_text(f"{version}\n")
     archive = directory / name
     tar = ["tar", "--create", "--sparse", "--format=gnu", "--directory", str(directory), *members]
-    compress = {".zst": ["zstd", "-q", "-c"], ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}[archive.suffix]
-    with archive.open("wb") as out:
-        packing = subprocess.Popen(tar, stdout=subprocess.PIPE)
+    compress = {".zst": ["zstd", "-q", "-c"], ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}[
+        archive.suffix
+    ]
+    with archive.open("wb") as out, subprocess.Popen(tar, stdout=subprocess.PIPE) as packing:
         subprocess.run(compress, stdin=packing.stdout, stdout=out, check=True)
-        assert packing.wait() == 0
+    assert packing.returncode == 0
     return archive

@@ -13,7 +13,7 @@ from typing import Any, Self
 from support.images import MIB
 from support.loop import loop_device, run
 
-SIZES = {"boot": 6 * MIB, "root": 24 * MIB, "var": 20 * MIB}
+SIZES = {"boot": 5 * MIB, "root": 12 * MIB, "var": 17 * MIB}
 
 BLOCK_LINES = """\
 # GRUB Environment Block

@@ -1,0 +1,182 @@
+"""Changing an environment block in a file so that a power cut leaves the old state or the new one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from grubenv import view
+from grubenv.block import EnvBlock
+from grubenv.errors import (
+    AbsentError,
+    CannotCreateError,
+    DamagedError,
+    GrubEnvError,
+    NotAtomicError,
+    StorageError,
+)
+from grubenv.file import require_regular, resolve
+from grubenv.lock import locked_directory
+from grubenv.plan import Step, plan
+from grubenv.replace import replace_file
+from grubenv.storage import Storage
+from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE
+
+if TYPE_CHECKING:
+    from grubenv.file import Path
+
+DEFAULT_TIMEOUT_S = 10.0
+
+
+class Outcome(NamedTuple):
+    """Say what a change did."""
+
+    before: dict[str, str]
+    """The variables before; empty where there was no readable block."""
+    after: dict[str, str]
+    """The variables that the disk now holds."""
+    changed: bool
+    """Whether anything had to be written."""
+    how: str
+    """`unchanged`, `direct` (in place, past the cache), `buffered` (in place) or `replaced` (by a new file)."""
+    used: int
+    """Bytes before the padding. Beyond 512, a write of GRUB's own can tear."""
+    beyond_first_sector: tuple[str, ...]
+    """The names that do not end within the first 512 bytes."""
+
+
+def update(path: Path, set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
+           unset: Iterable[str] = (), *, create_missing: bool = False,
+           required_in_first_sector: Iterable[str] = (), timeout_s: float = DEFAULT_TIMEOUT_S) -> Outcome:
+    """Set and unset variables of the block in the file, all of them or none.
+
+    What GRUB wrote is forced down first; then the changed sector is overwritten in place, flushed, and read
+    back past the cache. Nothing is written when nothing changes.
+
+    Args:
+        set: names and their new values, surrogate escapes standing for bytes that are not UTF-8.
+        unset: names to remove; those that are not there are no error.
+        create_missing: make a block of 1024 bytes where there is no file or one of 0 bytes.
+        required_in_first_sector: names that have to end within the first 512 bytes afterwards, if they are set.
+        timeout_s: seconds to wait for another writer.
+
+    Raises:
+        AbsentError: there is no file, and `create_missing` does not allow to make one.
+        BadNameError, BadValueError, NoRoomError, NotAtomicError: refused, nothing was written.
+        DamagedError: the block is not sound, nothing was written.
+        FlushError: final; `now` of the error says what the disk holds, as far as it can be known.
+        LockedError, NotPermittedError, NotRegularError, CannotCreateError, StorageError: see their docstrings.
+
+    Durability: on return the new state is on the disk. Cut at any instant, the block reads as before or as after.
+    """
+    removed = tuple(unset)
+    required = tuple(required_in_first_sector)
+    name = os.fspath(path)
+    directory, file_name = resolve(path)
+    try:
+        with locked_directory(directory, timeout_s, name) as directory_fd:
+            if create_missing and _is_empty(directory_fd, file_name, name):
+                block = EnvBlock.create().update(set, removed)
+                replace_file(directory_fd, file_name, block.build(), name)
+                return _outcome({}, block, "replaced")
+            with Storage(directory_fd, file_name, name) as storage:
+                storage.flush()
+                old = storage.read()
+                block = EnvBlock.parse(old)
+                new = block.update(set, removed)
+                _require_first_sector(new, required)
+                how = _write(storage, plan(old, new), old)
+                return _outcome(dict(block), new, how)
+    except GrubEnvError as error:
+        raise error.at("update", name)  # noqa: B904 the same error, with its place
+
+
+def create(path: Path, *, size: int = DEFAULT_SIZE, timeout_s: float = DEFAULT_TIMEOUT_S) -> Outcome:
+    """Make the file hold an empty block, whatever it held before.
+
+    A sound block of the same size is emptied in place, where GRUB sees it at once; anything else is replaced by
+    a new file with the owner, mode and extended attributes of the old one.
+
+    Args:
+        size: bytes, at least 26; GRUB's own tools make 1024.
+
+    Raises:
+        NoRoomError: `size` is too small.
+        CannotCreateError: the new file cannot be made; what was there is unchanged.
+        FlushError, LockedError, NotPermittedError, NotRegularError, StorageError: see their docstrings.
+
+    Durability: as `update`; where the file was replaced and the file system has a journal that GRUB does not
+    replay, GRUB may read the old file until the system has written its journal back.
+    """
+    new = EnvBlock.create(size)
+    name = os.fspath(path)
+    directory, file_name = resolve(path)
+    try:
+        with locked_directory(directory, timeout_s, name) as directory_fd:
+            try:
+                with Storage(directory_fd, file_name, name) as storage:
+                    storage.flush()
+                    old = storage.read()
+                    before = dict(EnvBlock.parse(old))
+                    return _outcome(before, new, _write(storage, plan(old, new), old))
+            except (AbsentError, DamagedError, NotAtomicError):
+                replace_file(directory_fd, file_name, new.build(), name)
+                return _outcome({}, new, "replaced")
+    except AbsentError as error:
+        raise CannotCreateError(error.cause, verb="create", path=name) from error
+    except GrubEnvError as error:
+        raise error.at("create", name)  # noqa: B904 the same error, with its place
+
+
+def _is_empty(directory_fd: int, file_name: str, path: str) -> bool:
+    try:
+        status = os.stat(file_name, dir_fd=directory_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    require_regular(status, "update", path)
+    return status.st_size == 0
+
+
+def _require_first_sector(block: EnvBlock, names: tuple[str, ...]) -> None:
+    beyond = block.beyond(SECTOR_SIZE, names)
+    if beyond:
+        raise NotAtomicError(f"{', '.join(beyond)} would not lie within the first {SECTOR_SIZE} bytes")
+
+
+def _write(storage: Storage, steps: list[Step], old: bytes) -> str:
+    """Carry out the steps, each flushed, and compare what the disk then holds."""
+    if not steps:
+        return "unchanged"
+    target = steps[-1].image
+    try:
+        for step in steps:
+            storage.write_sector(step.image, step.offset, step.length)
+            storage.flush()
+    except StorageError as error:
+        error.now = _what_the_disk_holds(storage, old, target)
+        raise
+    found = storage.read()
+    if found != target:
+        offset = next((i for i, (a, b) in enumerate(zip(found, target, strict=False)) if a != b),
+                      min(len(found), len(target)))
+        raise StorageError("what was read back is not what was written", offset=offset)
+    return "direct" if storage.wrote_direct else "buffered"
+
+
+def _what_the_disk_holds(storage: Storage, old: bytes, target: bytes) -> str:
+    """Read past the cache after a failure, once, without another flush."""
+    try:
+        found = storage.read()
+    except GrubEnvError:
+        return "unreadable"
+    if found in (old, target):
+        return "old" if found == old else "new, but not known to be durable"
+    try:
+        return "old variables" if view.variables(found) == view.variables(old) else "neither"
+    except DamagedError:
+        return "damaged"
+
+
+def _outcome(before: dict[str, str], block: EnvBlock, how: str) -> Outcome:
+    return Outcome(before, dict(block), how != "unchanged", how, block.used, block.beyond(SECTOR_SIZE, block))

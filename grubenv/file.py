@@ -1,0 +1,130 @@
+"""Reading an environment block from a file: no lock, no write permission, no trace."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from grubenv import view
+from grubenv.errors import AbsentError, DamagedError, NotRegularError, StorageError, from_os_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from grubenv.block import EnvBlock
+
+    Path = str | os.PathLike[str]
+
+DEFAULT_PATH = "/boot/grub/grubenv"
+MAX_SIZE = 1024 * 1024
+"""The largest file, in bytes, that is read at all: beyond it, something else lies where the block should be."""
+
+_STABLE_READ_TRIES = 100
+
+
+def query(path: Path) -> dict[str, str]:
+    """Return the variables that GRUB's `load_env` finds in the file, quickly and as leniently as GRUB does.
+
+    Raises:
+        AbsentError, NotRegularError, NotPermittedError, StorageError: the file cannot be read.
+        DamagedError: GRUB refuses the block as a whole.
+
+    Durability: what is returned may still sit in the drive's cache, GRUB's own last write included; `update`
+    forces it down before it relies on it.
+
+    Source: GRUB grub-core/commands/loadenv.c.
+    """
+    try:
+        return view.variables(read_bytes(path))
+    except DamagedError as error:
+        raise error.at("read", os.fspath(path)) from None
+
+
+def read(path: Path) -> EnvBlock:
+    """Return the block in the file, read strictly: see `EnvBlock.parse`.
+
+    Raises:
+        AbsentError, NotRegularError, NotPermittedError, StorageError: the file cannot be read.
+        DamagedError: with every damage and its offset.
+    """
+    from grubenv.block import EnvBlock  # construct takes 40 ms to import
+
+    try:
+        return EnvBlock.parse(read_bytes(path))
+    except DamagedError as error:
+        raise error.at("read", os.fspath(path)) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the file's bytes as they are at one instant, also while `update` writes. Symbolic links are followed.
+
+    Raises:
+        AbsentError, NotRegularError, NotPermittedError, StorageError: the file cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        require_regular(os.stat(name), "read", name)
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            require_regular(os.fstat(descriptor), "read", name)
+            return _read_stable(descriptor, name)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise from_os_error(exc, "read", name) from exc
+
+
+def require_regular(status: os.stat_result, verb: str, path: str) -> None:
+    """Refuse anything but a regular file of a size that a block can have.
+
+    Raises:
+        NotRegularError: it is a directory, a device, a pipe or a socket, or is larger than `MAX_SIZE`.
+    """
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFBLK: "a block device", stat.S_IFCHR: "a character device",
+             stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a symbolic link"}
+    if not stat.S_ISREG(status.st_mode):
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "of an unknown kind")
+        raise NotRegularError(f"it is {kind}, not a regular file", verb=verb, path=path)
+    if status.st_size > MAX_SIZE:
+        raise NotRegularError(f"{status.st_size} bytes are more than a block has", verb=verb, path=path)
+
+
+def resolve(path: Path) -> tuple[str, str]:
+    """Return (directory, name) of the file that `path` leads to, every symbolic link followed.
+
+    Distributions link /boot/grub/grubenv to the EFI system partition. Lock, temporary file and rename have to
+    be where the file is, and the link has to stay a link.
+    """
+    real = os.path.realpath(os.fspath(path))
+    directory, name = os.path.split(real)
+    if not name:
+        raise NotRegularError("it is a directory, not a regular file", verb="update", path=os.fspath(path))
+    return directory, name
+
+
+def pread_all(descriptor: int) -> bytes:
+    """Return the whole content of the open file, however the system divides it."""
+    pieces = []
+    position = 0
+    while piece := os.pread(descriptor, MAX_SIZE + 1 - position, position):
+        pieces.append(piece)
+        position += len(piece)
+    return b"".join(pieces)
+
+
+def _read_stable(descriptor: int, path: str) -> bytes:
+    """Read until two readings agree: a buffered read is not atomic against a buffered write."""
+    last = pread_all(descriptor)
+    for _ in range(_STABLE_READ_TRIES):
+        again = pread_all(descriptor)
+        if again == last:
+            return last
+        last = again
+    raise StorageError(f"it changed during each of {_STABLE_READ_TRIES} readings", verb="read", path=path)
+
+
+def absent(path: Path) -> bool:
+    """Return whether there is nothing at `path` that a block could be read from: no file, or one of 0 bytes."""
+    try:
+        return not read_bytes(path)
+    except AbsentError:
+        return True

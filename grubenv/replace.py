@@ -1,0 +1,87 @@
+"""Putting a new file in the place of a missing, empty or unsound one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from grubenv.errors import CannotCreateError, FlushError, NotPermittedError, StorageError, from_os_error, reason
+
+TEMPORARY_SUFFIX = ".new"
+"""What the temporary file's name has behind the block's; there is only one, as the lock is held."""
+NEW_FILE_MODE = 0o644
+
+
+def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
+    """Make `name` in the open, locked directory a file with `data`: write, flush, rename, flush the directory.
+
+    A file that was there keeps its owner, mode and extended attributes. A temporary file that an interrupted
+    run left is overwritten.
+
+    Args:
+        path: the file to name in errors.
+
+    Raises:
+        CannotCreateError: nothing was changed; the temporary file is gone.
+        NotPermittedError: nothing was changed.
+        FlushError: final; the rename may or may not be on the disk.
+
+    Durability: on return, file and name are on the disk; cut before, the old file is there or the new one.
+    """
+    temporary = name + TEMPORARY_SUFFIX
+    renamed = False
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory_fd)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+                             NEW_FILE_MODE, dir_fd=directory_fd)
+        try:
+            _fill(descriptor, data)
+            _keep_attributes(directory_fd, name, descriptor)
+            _flush(descriptor, path)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        renamed = True
+        _flush(directory_fd, path)
+    except OSError as exc:
+        error = from_os_error(exc, "create", path)
+        if isinstance(error, NotPermittedError):
+            raise error from exc
+        raise CannotCreateError(error.cause, verb="create", path=path) from exc
+    finally:
+        if not renamed:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=directory_fd)
+
+
+def _fill(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    if written != len(data):
+        raise StorageError(f"only {written} of {len(data)} bytes were written", verb="create")
+
+
+def _keep_attributes(directory_fd: int, name: str, descriptor: int) -> None:
+    """Give the new file owner, mode and extended attributes of the one it replaces, as far as both can."""
+    try:
+        old = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory_fd)
+    except OSError:
+        return
+    try:
+        status = os.fstat(old)
+        with suppress(OSError):  # vfat has no owners
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        with suppress(OSError):
+            os.fchmod(descriptor, status.st_mode & 0o7777)
+        with suppress(OSError):  # nor attributes
+            for attribute in os.listxattr(old):
+                os.setxattr(descriptor, attribute, os.getxattr(old, attribute))
+    finally:
+        os.close(old)
+
+
+def _flush(descriptor: int, path: str) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        raise FlushError(f"flush failed ({reason(exc)})", verb="create", path=path) from exc

@@ -1,0 +1,122 @@
+"""The command line: grub-editenv's arguments, our exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import grubenv
+from grubenv import __main__ as cli
+from grubenv import file
+from tests.grubenv.support import SAMPLE, block
+
+
+def run(capfdbinary: pytest.CaptureFixture[bytes], *words: str | Path) -> tuple[int, bytes, str]:
+    """Return exit code, standard output and standard error of one command line."""
+    code = cli.main([str(word) for word in words])
+    out, err = capfdbinary.readouterr()
+    return code, out, err.decode()
+
+
+def test_list(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    code, out, err = run(capfdbinary, env, "list")
+    assert (code, out, err) == (0, b"boot_alternative=A\nboot_cycle=stable\nforeign=kept as it is\n", "")
+
+
+def test_list_prints_bytes_and_duplicates_as_they_are(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    env.write_bytes(block(b"a=\xff\na=\xc3\xbc\\\n\n"))
+    assert run(capfdbinary, env, "list")[1] == b"a=\xff\na=\xc3\xbc\n\n"
+
+
+def test_set_and_unset(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(capfdbinary, env, "set", "boot_cycle=first_boot", "new=a=b") == (0, b"", "")
+    assert run(capfdbinary, env, "unset", "foreign", "nothing") == (0, b"", "")
+    assert grubenv.query(env) == {"boot_alternative": "A", "boot_cycle": "first_boot", "new": "a=b"}
+
+
+def test_create_and_set_make_the_file_but_list_and_unset_do_not(
+        tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    path = tmp_path / "grubenv"
+    for word in ("list", "unset"):
+        code, out, err = run(capfdbinary, path, word)
+        verb = "read" if word == "list" else "update"
+        expected = f"grubenv: error: cannot {verb} {path}: no such file or directory [ABSENT]\n"
+        assert (code, out, err) == (66, b"", expected)
+    assert not path.exists()
+    assert run(capfdbinary, path, "set", "a=1") == (0, b"", "")
+    assert path.read_bytes() == block(b"a=1\n")
+    assert run(capfdbinary, path, "create") == (0, b"", "")
+    assert path.read_bytes() == block(b"")
+
+
+def test_the_default_path(env: Path, monkeypatch: pytest.MonkeyPatch,
+                          capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    monkeypatch.setattr(file, "DEFAULT_PATH", str(env))
+    expected = run(capfdbinary, env, "list")
+    assert run(capfdbinary, "-", "list") == run(capfdbinary, "list") == expected
+
+
+def test_options_may_stand_anywhere(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    code, out, err = run(capfdbinary, env, "set", "a=1", "-v")
+    assert (code, out) == (0, b"")
+    assert err.startswith(f"grubenv: {env}: written in place")
+    assert run(capfdbinary, "-v", env, "set", "a=1")[2] == f"grubenv: {env}: nothing to change, nothing written\n"
+    assert run(capfdbinary, env, "set", "--", "-odd=1")[0] == 0
+    assert grubenv.query(env)["-odd"] == "1"
+
+
+@pytest.mark.parametrize("words", [
+    pytest.param([], id="nothing"),
+    pytest.param(["FILE", "frob"], id="unknown command"),
+    pytest.param(["FILE", "list", "extra"], id="list takes no argument"),
+    pytest.param(["FILE", "create", "extra"], id="create takes no argument"),
+    pytest.param(["FILE", "set", "a"], id="set without ="),
+    pytest.param(["FILE", "set", "=1"], id="set without a name"),
+    pytest.param(["FILE", "set", "-x"], id="unknown option"),
+    pytest.param(["FILE", "set", "a=1", "#b=1"], id="a name that is a comment"),
+])
+def test_wrong_usage(env: Path, words: list[str], capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    code, out, err = run(capfdbinary, *(str(env) if word == "FILE" else word for word in words))
+    assert (code, out) == (2, b"")
+    lines = err.splitlines()
+    assert lines[0].startswith("grubenv: error: cannot ")
+    assert lines[0].endswith("]")
+    assert all(line.startswith("hint: ") for line in lines[1:])
+    assert env.read_bytes() == SAMPLE
+
+
+def test_damage(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    env.write_bytes(b"junk" * 256)
+    for word, verb in (("list", "read"), ("set", "update"), ("unset", "update")):
+        code, out, err = run(capfdbinary, env, word)
+        assert (code, out) == (65, b"")
+        assert err.splitlines()[0] == f"grubenv: error: cannot {verb} {env}: no signature at offset 0 [DAMAGED]"
+        assert err.splitlines()[1].startswith("hint: ")
+
+
+def test_help_and_version(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(capfdbinary, "--version") == (0, f"grubenv {grubenv.__version__}\n".encode(), "")
+    code, out, _ = run(capfdbinary, "--help")
+    assert code == 0
+    assert out.startswith(cli.USAGE.encode())
+    assert all(f"  {command}" in out.decode() for command in cli.COMMANDS)
+
+
+def test_a_query_imports_nothing_heavy(env: Path) -> None:
+    code = ("import sys; from grubenv.__main__ import main; before = set(sys.modules); main(sys.argv[1:]);"
+            "print(*sys.modules, file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-S", "-c", code, env, "list"], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(grubenv.__file__).parents[1])})
+    heavy = {"construct", "dataclasses", "pathlib", "logging", "json", "enum", "re", "typing", "argparse"}
+    assert not heavy & set(done.stderr.split())
+
+
+def test_list_into_a_closed_pipe_is_quiet(env: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([sys.executable, "-m", "grubenv", env, "list"], stdout=write_end, stderr=subprocess.PIPE,
+                          check=False, cwd=Path(grubenv.__file__).parents[1])
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (74, b"")

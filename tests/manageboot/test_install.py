@@ -1,0 +1,306 @@
+"""The installation on loop devices full of old data: every byte, every refusal, and what is left after a failure."""
+
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from support.images import MIB, make_image, make_update
+from support.loop import loop_device, run
+from support.node import SIZES, LoopNode
+
+pytestmark = pytest.mark.devices
+
+
+@pytest.fixture
+def update(tmp_path: Path) -> Path:
+    return make_update(tmp_path / "update")
+
+
+def assert_holds(node: LoopNode, directory: Path, slot: str = "B") -> None:
+    """The slot holds the images, byte for byte, and var is wiped."""
+    for part in ("boot", "root"):
+        image = (directory / f"{part}.img").read_bytes()
+        assert node.device_bytes(slot, part)[: len(image)] == image
+    assert node.device_bytes(slot, "var")[: 16 * MIB] == bytes(16 * MIB)
+    assert node.device_bytes(slot, "var")[16 * MIB :] != bytes(SIZES["var"] - 16 * MIB)
+
+
+def booted_slot_hash(node: LoopNode) -> str:
+    parts = b"".join(node.device_bytes("A", part) for part in SIZES)
+    return hashlib.sha256(parts + node.grubenv.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["image.bin.zst", "image.gz", "image.xz", "image.tar"])
+def test_every_archive_gives_the_same_devices(node: LoopNode, tmp_path: Path, name: str):
+    archive = make_update(tmp_path / "update", name=name)
+    # The orchestrator's name for it has no extension: only the content tells.
+    image = archive.rename(archive.with_name("image.bin"))
+    before = booted_slot_hash(node)
+    node.ok("upgrade-install", image, "--sha256", hashlib.sha256(image.read_bytes()).hexdigest().upper())
+    assert_holds(node, tmp_path / "update")
+    assert booted_slot_hash(node) == before
+    assert node.status()["slots"]["B"]["record"]["version"] == "0.2.0"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        ("./VERSION.TXT", "./boot.img", "./root.img"),
+        ("root.img", "VERSION.TXT", "boot.img"),
+        ("boot.img", "root.img"),
+    ],
+)
+def test_members_in_any_order(node: LoopNode, tmp_path: Path, members: tuple[str, ...]):
+    update = make_update(tmp_path / "update", members=members)
+    node.ok("upgrade-install", update)
+    assert_holds(node, tmp_path / "update")
+    version = node.status()["slots"]["B"]["record"].get("version")
+    assert version == ("0.2.0" if len(members) == 3 else None)
+
+
+def test_standard_input(node: LoopNode, update: Path):
+    with update.open("rb") as image:
+        node.ok("upgrade-install", "-", stdin=image)
+    assert_holds(node, update.parent)
+
+
+def test_two_image_files(node: LoopNode, update: Path):
+    node.ok("upgrade-install", update.with_name("boot.img"), update.with_name("root.img"))
+    assert_holds(node, update.parent)
+
+
+def test_a_device_with_sectors_of_4096_bytes(tmp_path: Path):
+    update = make_update(tmp_path / "update", boot_size=3 * MIB + 4608)
+    with LoopNode(tmp_path, sector_size=4096) as node:
+        node.ok("upgrade-install", update)
+        assert_holds(node, update.parent)
+
+
+def test_an_image_as_large_as_its_device(node: LoopNode, tmp_path: Path):
+    update = make_update(tmp_path / "update", boot_size=SIZES["boot"], root_size=SIZES["root"])
+    node.ok("upgrade-install", update)
+    assert_holds(node, update.parent)
+
+
+def test_var_may_be_missing_from_the_configuration(node: LoopNode, update: Path):
+    lines = [line for line in node.config.read_text().splitlines() if not line.startswith("var")]
+    node.config.write_text("\n".join(lines))
+    before = node.device_bytes("B", "var")
+    node.ok("upgrade-install", update)
+    assert node.device_bytes("B", "var") == before
+
+
+def test_the_same_image_sparse_and_dense_has_the_same_digest(node: LoopNode, update: Path):
+    node.ok("upgrade-install", update)
+    sparse = node.status()["slots"]["B"]["record"]
+    dense = update.parent / "dense"
+    dense.mkdir()
+    for name in ("boot.img", "root.img"):
+        (dense / name).write_bytes((update.parent / name).read_bytes())
+    node.ok("upgrade-install", dense / "boot.img", dense / "root.img")
+    record = node.status()["slots"]["B"]["record"]
+    assert [record[part]["digest"] for part in ("boot", "root")] == [
+        sparse[part]["digest"] for part in ("boot", "root")
+    ]
+    assert record["transaction"] != sparse["transaction"]
+
+
+def test_progress_as_json_lines(node: LoopNode, update: Path):
+    done = node.run("upgrade-install", update, "--progress", "json")
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
+    assert lines[0].startswith('{"phase": "write", "state": "running", "bytes_done": 0,')
+    assert lines[-1].startswith('{"phase": "verify", "state": "done", ')
+
+
+def test_progress_bar_on_a_terminal(node: LoopNode, update: Path):
+    command = " ".join(node.command("upgrade-install", update))
+    shown = run("script", "--quiet", "--return", "--command", command, "/dev/null")
+    assert "verify: 100%" in shown
+    assert node.record("B") == "installed"
+
+
+# What is wrong with an update image that is read to the end or refused on the way; the rest is in tests/image.
+BAD_IMAGES = {
+    "truncated": (65, "IMAGE_TRUNCATED"),
+    "without root": (65, "IMAGE_MEMBER"),
+    "root too large": (65, "IMAGE_TOO_LARGE"),
+    "boot too large": (65, "IMAGE_TOO_LARGE"),
+    "other digest": (65, "IMAGE_SHA256"),
+    "no archive": (65, "IMAGE_FORMAT"),
+    "not there": (66, "NO_INPUT"),
+    "a directory": (66, "NO_INPUT"),
+    "empty": (65, "IMAGE_TRUNCATED"),
+}
+
+
+def bad_image(directory: Path, kind: str) -> list[str]:
+    match kind:
+        case "without root":
+            return [str(make_update(directory, members=("boot.img", "VERSION.TXT")))]
+        case "root too large":
+            return [str(make_update(directory, root_size=SIZES["root"] + 512))]
+        case "boot too large":
+            return [str(make_update(directory, boot_size=SIZES["boot"] + 512))]
+    image = make_update(directory)
+    match kind:
+        case "truncated":
+            os.truncate(image, image.stat().st_size - 1)
+        case "other digest":
+            return [str(image), "--sha256", "0" * 64]
+        case "no archive":
+            image.write_text("#!/bin/sh\n" * 1000)
+        case "not there":
+            image.unlink()
+        case "a directory":
+            return [str(directory)]
+        case "empty":
+            image.write_bytes(b"")
+    return [str(image)]
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_bad_input(node: LoopNode, tmp_path: Path, kind: str):
+    arguments = bad_image(tmp_path / "update", kind)
+    before = booted_slot_hash(node)
+    status, code = BAD_IMAGES[kind]
+    node.fails("upgrade-install", *arguments, status=status, code=code)
+    assert booted_slot_hash(node) == before
+    assert node.status()["state"] == "idle"
+    node.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+    # And it does not stand in the way of the next one.
+    good = make_update(tmp_path / "good")
+    node.ok("upgrade-install", good)
+    assert_holds(node, good.parent)
+
+
+@pytest.mark.parametrize("kind", ["no archive", "not there", "empty"])
+def test_an_image_that_is_none_does_not_undo_an_installation(node: LoopNode, update: Path, tmp_path: Path, kind: str):
+    node.ok("upgrade-install", update)
+    status, code = BAD_IMAGES[kind]
+    node.fails("upgrade-install", *bad_image(tmp_path / "bad", kind), status=status, code=code)
+    assert node.record("B") == "installed"
+    assert_holds(node, update.parent)
+
+
+def test_a_failed_installation_leaves_an_unbootable_slot_and_its_cause(node: LoopNode, update: Path, tmp_path: Path):
+    node.ok("upgrade-install", update)
+    node.fails("upgrade-install", *bad_image(tmp_path / "bad", "other digest"), status=65, code="IMAGE_SHA256")
+    assert node.device_bytes("B", "boot")[: 64 << 10] == bytes(64 << 10)
+    entry = node.status()["slots"]["B"]["record"]
+    assert entry["state"] == "void"
+    assert "expected sha256 0000" in entry["failure"]
+
+
+@pytest.mark.parametrize("part", ["boot", "root", "var"])
+def test_a_mounted_device_is_refused(node: LoopNode, update: Path, tmp_path: Path, part: str):
+    device = node.devices["B"][part]
+    run("mke2fs", "-q", device)
+    mountpoint = tmp_path / "mnt"
+    mountpoint.mkdir()
+    run("mount", device, mountpoint)
+    try:
+        line = node.fails("upgrade-install", update, status=69, code="DEVICE_BUSY")
+    finally:
+        run("umount", mountpoint)
+    assert f"cannot open {device}: " in line
+    assert node.record("B") is None
+
+
+def test_a_device_of_the_booted_slot_is_refused(node: LoopNode, update: Path, tmp_path: Path):
+    link = tmp_path / "link-to-a-booted-device"
+    link.symlink_to(node.devices["A"]["root"])
+    node.config.write_text(node.config.read_text().replace(f'"{node.devices["B"]["root"]}"', f'"{link}"'))
+    before = booted_slot_hash(node)
+    node.fails("upgrade-install", update, status=69, code="DEVICE_BUSY")
+    assert booted_slot_hash(node) == before
+
+
+@pytest.mark.parametrize("path", ["/dev/there-is-no-such-device", "/dev/null"])
+def test_a_device_that_is_none_is_refused(node: LoopNode, update: Path, path: str):
+    node.config.write_text(node.config.read_text().replace(f'"{node.devices["B"]["boot"]}"', f'"{path}"'))
+    node.fails("upgrade-install", update, status=66, code="NO_DEVICE")
+
+
+def test_a_full_state_directory_is_refused_before_anything_is_written(node: LoopNode, update: Path):
+    node.state.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2", "tmpfs", node.state)
+    try:
+        (node.state / "filler").write_bytes(b"x" * 4096)
+        before = node.device_bytes("B", "boot")
+        node.fails("upgrade-install", update, status=73, code="CANNOT_CREATE")
+        assert node.device_bytes("B", "boot") == before
+    finally:
+        run("umount", node.state)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_and_leaves_a_void_slot(node: LoopNode, update: Path, number: int, status: int):
+    with subprocess.Popen(
+        node.command("upgrade-install", "-"), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as started:
+        # It has begun to write when the record says so, and then waits for the rest of the image.
+        started.stdin.write(update.read_bytes()[:-1000])
+        started.stdin.flush()
+        deadline = time.monotonic() + 30
+        while node.record("B") != "installing":
+            assert time.monotonic() < deadline
+        started.send_signal(number)
+        started.wait(timeout=30)
+        assert started.returncode == status
+    assert node.record("B") == "void"
+    assert node.status()["running"] is None
+    node.ok("upgrade-install", update)
+
+
+def test_a_killed_installation_leaves_a_void_slot(node: LoopNode, update: Path):
+    for wait_s in (0.15, 0.25, 0.3, 0.35, 0.4, 0.5):
+        with subprocess.Popen(node.command("upgrade-install", update), stderr=subprocess.DEVNULL) as started:
+            time.sleep(wait_s)
+            started.kill()
+        if node.record("B") == "installed":
+            assert_holds(node, update.parent)
+        else:
+            node.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+    node.ok("upgrade-install", update)
+    assert_holds(node, update.parent)
+
+
+def test_memory_is_bounded_and_nothing_is_unpacked(node: LoopNode, tmp_path: Path):
+    """10 GiB of root image, most of it holes."""
+    directory = tmp_path / "large"
+    directory.mkdir()
+    make_image(directory / "boot.img", 3 * MIB, seed=1)
+    with (directory / "root.img").open("wb") as root:
+        root.truncate(10 << 30)
+        for offset in range(0, 10 << 30, 256 << 20):
+            root.seek(offset)
+            root.write(os.urandom(MIB))
+    with (directory / "image.bin").open("wb") as out:
+        tar = ["tar", "-cSf", "-", "--format=gnu", "-C", str(directory), "boot.img", "root.img"]
+        with subprocess.Popen(tar, stdout=subprocess.PIPE) as packing:
+            subprocess.run(["zstd", "-q", "-3", "--long=27", "-c"], stdin=packing.stdout, stdout=out, check=True)
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(10 << 30)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with loop_device(disk) as device:
+        node.config.write_text(node.config.read_text().replace(f'"{node.devices["B"]["root"]}"', f'"{device}"'))
+        trace = tmp_path / "trace"
+        node.ok("upgrade-install", directory / "image.bin", env={**os.environ, "TMPDIR": str(temporary)})
+        peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        with open(device, "rb") as written, (directory / "root.img").open("rb") as root:
+            for offset in range(0, 10 << 30, 256 << 20):
+                written.seek(offset)
+                root.seek(offset)
+                assert written.read(2 * MIB) == root.read(2 * MIB)
+    assert not trace.exists()
+    assert list(temporary.iterdir()) == []
+    assert peak_kib < 200 << 10

@@ -1,0 +1,133 @@
+"""Every cell of the protocol's table, spelled out a second time by hand."""
+
+from itertools import product
+
+import pytest
+
+from manageboot import errors
+from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, decide, explain
+
+INSTALL, COMMIT, CANCEL, CONFIRM, ROLLBACK = Verb
+IDLE, PENDING, TRIAL, CONFLICT = Phase
+
+# The phase for (cycle, booted slot is the one that the block names).
+PHASES = {
+    (Cycle.INSTALL, True): IDLE,
+    (Cycle.INSTALL, False): CONFLICT,
+    (Cycle.STABLE, True): IDLE,
+    (Cycle.STABLE, False): CONFLICT,
+    (Cycle.FIRST_BOOT, True): TRIAL,
+    (Cycle.FIRST_BOOT, False): PENDING,
+    (Cycle.FAILSAFE_CHECK, True): TRIAL,
+    (Cycle.FAILSAFE_CHECK, False): CONFLICT,
+}
+
+# What the block holds afterwards, as (slot relative to the booted one, cycle); "same": it is left alone.
+SAME = "same"
+ARMED = ("passive", Cycle.FIRST_BOOT)
+TRUSTED = ("booted", Cycle.STABLE)
+GIVEN_UP = ("booted", Cycle.FAILSAFE_CHECK)
+
+# (phase, verb) -> for each content of the passive slot's record: the block afterwards, or the refusal.
+FOR_ALL = {
+    (IDLE, INSTALL): SAME,
+    (IDLE, CANCEL): SAME,
+    (IDLE, CONFIRM): TRUSTED,
+    (PENDING, INSTALL): errors.CommitPendingError,
+    (PENDING, COMMIT): SAME,
+    (PENDING, CANCEL): TRUSTED,
+    (PENDING, CONFIRM): SAME,
+    (TRIAL, INSTALL): errors.TrialError,
+    (TRIAL, COMMIT): errors.TrialError,
+    (TRIAL, CANCEL): errors.TrialError,
+    (TRIAL, CONFIRM): TRUSTED,
+    (TRIAL, ROLLBACK): GIVEN_UP,
+    (CONFLICT, INSTALL): errors.ConflictError,
+    (CONFLICT, COMMIT): errors.ConflictError,
+    (CONFLICT, CANCEL): errors.ConflictError,
+    (CONFLICT, CONFIRM): errors.ConflictError,
+    (CONFLICT, ROLLBACK): errors.ConflictError,
+}
+BY_RECORD = {
+    (IDLE, COMMIT, Content.VOID): errors.NothingInstalledError,
+    (IDLE, COMMIT, Content.INSTALLING): errors.NothingInstalledError,
+    (IDLE, COMMIT, Content.INSTALLED): ARMED,
+    (IDLE, COMMIT, Content.COMMITTED): errors.NothingInstalledError,
+    (IDLE, COMMIT, Content.CONFIRMED): errors.NothingInstalledError,
+    (IDLE, ROLLBACK, Content.VOID): errors.NoWayBackError,
+    (IDLE, ROLLBACK, Content.INSTALLING): errors.NoWayBackError,
+    (IDLE, ROLLBACK, Content.INSTALLED): errors.NoWayBackError,
+    (IDLE, ROLLBACK, Content.COMMITTED): errors.NoWayBackError,
+    (IDLE, ROLLBACK, Content.CONFIRMED): ARMED,
+    (PENDING, ROLLBACK, Content.VOID): errors.CommitPendingError,
+    (PENDING, ROLLBACK, Content.INSTALLING): errors.CommitPendingError,
+    (PENDING, ROLLBACK, Content.INSTALLED): errors.CommitPendingError,
+    (PENDING, ROLLBACK, Content.COMMITTED): errors.CommitPendingError,
+    (PENDING, ROLLBACK, Content.CONFIRMED): SAME,
+}
+REBOOTS = {(IDLE, COMMIT), (IDLE, ROLLBACK), (PENDING, COMMIT), (PENDING, ROLLBACK), (TRIAL, ROLLBACK)}
+
+
+def states():
+    return [BootState(booted, BlockState(named, cycle)) for booted, named, cycle in product(Slot, Slot, Cycle)]
+
+
+def test_expectations_cover_the_table_and_nothing_else():
+    expected = {key for key in FOR_ALL} | {(phase, verb) for phase, verb, _ in BY_RECORD}
+    assert expected == set(TABLE) == set(product(Phase, Verb))
+
+
+@pytest.mark.parametrize("content", Content)
+@pytest.mark.parametrize("verb", Verb)
+@pytest.mark.parametrize(
+    "state", states(), ids=lambda state: f"{state.booted}-{state.block.alternative}-{state.block.cycle}"
+)
+def test_cell(state: BootState, verb: Verb, content: Content):
+    phase = PHASES[state.block.cycle, state.booted is state.block.alternative]
+    assert state.phase is phase
+    expected = FOR_ALL.get((phase, verb)) or BY_RECORD[phase, verb, content]
+    if isinstance(expected, type):
+        with pytest.raises(expected, match=f"^cannot {verb}") as caught:
+            decide(state, verb, content)
+        assert caught.value.exit_code == 69
+        return
+    decision = decide(state, verb, content)
+    after = state.block if decision.block is None else decision.block
+    if expected == SAME:
+        assert after == state.block
+    else:
+        slot, cycle = expected
+        assert after == BlockState(state.booted if slot == "booted" else state.booted.other, cycle)
+    assert decision.reboots is ((phase, verb) in REBOOTS)
+    assert decision.warns is ((phase, verb) == (PENDING, CONFIRM))
+
+
+@pytest.mark.parametrize("state", states())
+def test_a_decision_that_changes_nothing_writes_nothing(state: BootState):
+    for verb, content in product(Verb, Content):
+        try:
+            decision = decide(state, verb, content)
+        except errors.RefusedError:
+            continue
+        assert decision.block != state.block
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_next_is_what_grub_boots(slot: Slot):
+    assert {cycle: BlockState(slot, cycle).next for cycle in Cycle} == {
+        Cycle.INSTALL: slot,
+        Cycle.STABLE: slot,
+        Cycle.FIRST_BOOT: slot,
+        Cycle.FAILSAFE_CHECK: slot.other,
+    }
+
+
+def test_only_a_trial_that_grub_did_not_record_is_reported_so():
+    unrecorded = [state for state in states() if state.grub_wrote_nothing]
+    assert unrecorded == [BootState(slot, BlockState(slot, Cycle.FIRST_BOOT)) for slot in Slot]
+
+
+def test_a_conflict_says_what_each_witness_says():
+    text = explain(BootState(Slot.A, BlockState(Slot.B, Cycle.STABLE)))
+    assert "slot A is booted" in text
+    assert "boot_alternative=B, boot_cycle=stable" in text
