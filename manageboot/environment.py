@@ -92,7 +92,7 @@ def write(path: str, state: BlockState) -> None:
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
     with _translated():
-        grubenv.update(path, {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value})
+        grubenv.update(path, {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}, create_missing=True)
 
 
 def _interpret(path: str, variables: dict[str, str]) -> BlockState:

@@ -54,9 +54,15 @@ class _Nothing:
 class _Bar:
     def __init__(self, name: str, total: int | None) -> None:
         # Imported here: only a terminal needs it.
+        from shutil import get_terminal_size
+
         from tqdm import tqdm
 
-        self._bar: Any = tqdm(desc=f"{name:<6}", total=total, unit="B", unit_scale=True, unit_divisor=1024)
+        # A serial console often says that it has no columns and no rows; then tqdm would show nothing.
+        columns, rows = get_terminal_size()
+        self._bar: Any = tqdm(
+            desc=f"{name:<6}", total=total, unit="B", unit_scale=True, unit_divisor=1024, ncols=columns, nrows=rows
+        )
 
     def update(self, done: int) -> None:
         self._bar.update(done - self._bar.n)

@@ -120,6 +120,7 @@ def test_progress_as_json_lines(node: LoopNode, update: Path):
 
 
 def test_progress_bar_on_a_terminal(node: LoopNode, update: Path):
+    # A terminal that does not know its width, as a serial console.
     command = " ".join(node.command("upgrade-install", update))
     shown = run("script", "--quiet", "--return", "--command", command, "/dev/null")
     assert "verify: 100%" in shown

@@ -73,7 +73,7 @@ def states():
 
 
 def test_expectations_cover_the_table_and_nothing_else():
-    expected = {key for key in FOR_ALL} | {(phase, verb) for phase, verb, _ in BY_RECORD}
+    expected = set(FOR_ALL) | {(phase, verb) for phase, verb, _ in BY_RECORD}
     assert expected == set(TABLE) == set(product(Phase, Verb))
 
 

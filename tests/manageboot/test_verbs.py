@@ -3,6 +3,8 @@
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -314,20 +316,15 @@ def test_a_damaged_record_is_reported_and_replaced_by_the_next_installation(node
     node.ok("upgrade-commit", "--no-reboot")
 
 
-class holding_lock:
-    """Another program that holds the lock."""
-
-    def __init__(self, node: LoopNode) -> None:
-        node.lock.parent.mkdir(exist_ok=True)
-        node.lock.write_text("pid-of-the-test upgrade-install\n")
-        self._holder = subprocess.Popen(["flock", node.lock, "cat"], stdin=subprocess.PIPE)
+@contextmanager
+def holding_lock(node: LoopNode) -> Iterator[None]:
+    """Let another program hold the lock."""
+    node.lock.parent.mkdir(exist_ok=True)
+    node.lock.write_text("pid-of-the-test upgrade-install\n")
+    with subprocess.Popen(["flock", node.lock, "cat"], stdin=subprocess.PIPE) as holder:
         deadline = time.monotonic() + 10
         while subprocess.run(["flock", "--nonblock", node.lock, "true"], check=False).returncode == 0:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self._holder.communicate()
+        yield
+        holder.communicate()

@@ -48,10 +48,8 @@ def make_update(
     (directory / "VERSION.TXT").write_text(f"{version}\n")
     archive = directory / name
     tar = ["tar", "--create", "--sparse", "--format=gnu", "--directory", str(directory), *members]
-    compress = {".zst": ["zstd", "-q", "-c"], ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}[
-        archive.suffix
-    ]
+    compress = {".zst": ["zstd", "-q", "-c"], ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}
     with archive.open("wb") as out, subprocess.Popen(tar, stdout=subprocess.PIPE) as packing:
-        subprocess.run(compress, stdin=packing.stdout, stdout=out, check=True)
+        subprocess.run(compress[archive.suffix], stdin=packing.stdout, stdout=out, check=True)
     assert packing.returncode == 0
     return archive

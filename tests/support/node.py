@@ -102,7 +102,8 @@ class LoopNode:
 
     def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run manageboot as a caller does."""
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=120, **options)
+        command = self.command(*arguments)
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
 
     def command(self, *arguments: str | Path) -> list[str]:
         """The command line of a run."""
