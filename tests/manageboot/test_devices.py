@@ -1,0 +1,110 @@
+"""Finding devices by their names, in a sysfs made for the test, and the booted slot in kernel command lines."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from manageboot import devices, errors, slots
+from manageboot.config import BootConfig
+
+UUID = "ddf618fe-7244-b446-a175-3296e6b9d02e"
+
+
+@pytest.fixture
+def sysfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without udev."""
+    directory = tmp_path / "block"
+    directory.mkdir()
+    monkeypatch.setattr(devices, "_SYSFS_BLOCK", str(directory))
+    monkeypatch.setattr(devices, "_UDEV_DATABASE", str(tmp_path / "there-is-no-udev"))
+    return directory
+
+
+def add_partition(sysfs: Path, name: str, *, uuid: str, label: str) -> None:
+    (sysfs / name).mkdir()
+    text = f"MAJOR=254\nMINOR=4\nDEVNAME={name}\nDEVTYPE=partition\nPARTUUID={uuid}\nPARTNAME={label}\n"
+    (sysfs / name / "uevent").write_text(text)
+    (sysfs / name / "dev").write_text("254:4\n")
+
+
+def add_mapping(sysfs: Path, name: str, mapped: str, uuid: str) -> None:
+    (sysfs / name / "dm").mkdir(parents=True)
+    (sysfs / name / "dm" / "name").write_text(f"{mapped}\n")
+    (sysfs / name / "dm" / "uuid").write_text(f"{uuid}\n")
+
+
+def test_a_path_is_itself():
+    assert devices.find("/dev/there-is-no-such-device") == "/dev/there-is-no-such-device"
+
+
+@pytest.mark.parametrize("spec", [f"PARTUUID={UUID}", f"PARTUUID={UUID.upper()}", "PARTLABEL=A boot"])
+def test_partitions_without_udev(sysfs: Path, spec: str):
+    add_partition(sysfs, "vda4", uuid=UUID, label="A boot")
+    add_partition(sysfs, "vda5", uuid=UUID.replace("d", "e"), label="A_root")
+    assert devices.find(spec) == "/dev/vda4"
+
+
+def test_labels_are_not_folded(sysfs: Path):
+    add_partition(sysfs, "vda4", uuid=UUID, label="A_boot")
+    with pytest.raises(errors.DeviceMissingError, match="cannot find PARTLABEL=a_boot: no block device bears it"):
+        devices.find("PARTLABEL=a_boot")
+
+
+def test_logical_volumes(sysfs: Path):
+    add_mapping(sysfs, "dm-0", "hostlvm-A_root", "LVM-xyz")
+    add_mapping(sysfs, "dm-1", "my--group-a--b", "LVM-xyz")
+    add_mapping(sysfs, "dm-2", "hostlvm-B_root", "CRYPT-LUKS2-xyz")
+    assert devices.find("LV=hostlvm/A_root") == "/dev/dm-0"
+    assert devices.find("LV=my-group/a-b") == "/dev/dm-1"
+    with pytest.raises(errors.DeviceMissingError):
+        devices.find("LV=hostlvm/B_root")
+
+
+def test_two_disks_with_the_same_identifiers_are_refused(sysfs: Path):
+    add_partition(sysfs, "vdx4", uuid=UUID, label="A_boot")
+    add_partition(sysfs, "vdy4", uuid=UUID, label="A_boot")
+    with pytest.raises(errors.DeviceAmbiguousError) as caught:
+        devices.find(f"PARTUUID={UUID}")
+    assert caught.value.exit_code == 69
+
+
+def test_of_two_disks_the_booted_one_is_taken(sysfs: Path, monkeypatch: pytest.MonkeyPatch):
+    add_partition(sysfs, "vdx4", uuid=UUID, label="A_boot")
+    add_partition(sysfs, "vdy4", uuid=UUID, label="A_boot")
+    monkeypatch.setattr(devices, "_disks", lambda _device: {"vdy"})
+    monkeypatch.setattr(devices, "_disks_of", lambda name: {name[:3]})
+    assert devices.find(f"PARTUUID={UUID}") == "/dev/vdy4"
+
+
+def test_udev_properties_are_decoded(monkeypatch: pytest.MonkeyPatch):
+    assert devices._decode(r"A\x20boot\x2f") == "A boot/"
+    assert devices._decode("plain") == "plain"
+
+
+def test_the_disk_of_the_root_file_system_is_a_disk_of_this_machine():
+    for disk in devices._disks(os.stat("/").st_dev):
+        assert os.path.exists(f"/sys/block/{disk}")
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("root=/dev/vda5 dfinity.system=A ro", {"A"}),
+        ('dfinity.system="B"', {"B"}),
+        ('"dfinity.system=B" quiet', {"B"}),
+        ("dfinity.system=A dfinity.system=A", {"A"}),
+        ("dfinity.system=A dfinity.system=B", {"A", "B"}),
+        ("xdfinity.system=A dfinity.systems=A dfinity.system", set()),
+        ("init=/sbin/init -- dfinity.system=A", set()),
+        ("", set()),
+    ],
+)
+def test_kernel_command_lines(line: str, values: set[str]):
+    assert slots.parse_command_line(line, "dfinity.system") == values
+
+
+def test_another_key(tmp_path: Path):
+    (tmp_path / "cmdline").write_text("rauc.slot=B\n")
+    boot = BootConfig("/grubenv", str(tmp_path / "cmdline"), "rauc.slot", ("true",), 1)
+    assert slots.booted_slot(boot) == "B"
