@@ -1,0 +1,72 @@
+# Each target does its own set-up on a Debian 12 machine, as root: Debian packages, then the virtual environment.
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := manageboot grubenv qemu-harness tests
+
+# Why each is needed stands in CONTRIBUTING.md.
+PACKAGES := \
+	python3-venv python3-dev gcc pkg-config libsystemd-dev \
+	grub-common grub2-common grub-emu grub-efi-amd64-bin \
+	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
+	zstd xz-utils bzip2 strace libfuse2 util-linux bsdutils
+
+.PHONY: help
+help:
+	@echo "make demo       a node upgrades itself twice in a virtual machine: once for good, once it falls back"
+	@echo "make test       lint, types and all tests"
+	@echo "make check      lint and types only"
+	@echo "make format     format the sources"
+	@echo "make lock       renew requirements-dev.txt"
+	@echo "make clean      remove what was built, the cache of images included"
+
+.PHONY: packages
+packages:
+	@missing=; for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${db:Status-Abbrev}' $$package 2>/dev/null | grep -q '^ii' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+$(VENV)/installed: requirements-dev.txt pyproject.toml | packages
+	@echo "making the virtual environment"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check wheel setuptools
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.PHONY: demo
+demo: packages $(VENV)/installed
+	@PYTHONPATH=qemu-harness $(BIN)/python -m qemu_harness.demo
+
+.PHONY: check
+check: packages $(VENV)/installed
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	grub-script-check manageboot/bootloader/grub.cfg
+
+.PHONY: test
+test: check
+	$(BIN)/pytest
+
+.PHONY: format
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix --exit-zero $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+.PHONY: lock
+lock: | packages
+	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
+	@.cache/lock/bin/pip install --quiet --disable-pip-version-check wheel setuptools
+	@.cache/lock/bin/pip install --quiet --disable-pip-version-check --no-build-isolation -r requirements-dev.in
+	@{ echo "# Exact versions for development and CI; made from requirements-dev.in by \`make lock\`. Nodes use the ranges of pyproject.toml."; \
+	   .cache/lock/bin/pip freeze --all --exclude pip; } > requirements-dev.txt
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
