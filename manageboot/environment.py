@@ -59,8 +59,10 @@ def read(path: str) -> Environment:
         return Environment(path, Condition.DAMAGED, None, error)
 
 
-def check_writable(environment: Environment) -> None:
-    """Make sure that what is written there will be what GRUB reads.
+def settle(environment: Environment) -> None:
+    """Make sure of the block before a verb relies on it: it is on the disk, and what we write is what GRUB reads.
+
+    GRUB does not flush. What it wrote at boot, and the agent goes by, is forced down here.
 
     A block that is absent is only made where GRUB's own configuration lies beside it: elsewhere the file system that
     should be mounted there most likely is not.
@@ -68,6 +70,9 @@ def check_writable(environment: Environment) -> None:
     Raises:
         BlockDamagedError: the block is damaged, or GRUB could not update it.
         BlockMissingError: there is no block, and no sign of GRUB either.
+        DeviceError, NotPermittedError: it can't be flushed.
+
+    Durability: once it returns, the block as it was read survives a power cut.
     """
     if environment.problem is not None:
         raise environment.problem
@@ -81,6 +86,11 @@ def check_writable(environment: Environment) -> None:
     if environment.condition is Condition.OK:
         with _translated():
             grubenv.read(environment.path)
+        try:
+            with open(environment.path, "rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise errors.from_os_error(error, f"flush {environment.path}") from error
 
 
 def write(path: str, state: BlockState) -> None:

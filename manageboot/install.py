@@ -57,7 +57,7 @@ def install(config: Config, images: Sequence[str], *, sha256: str | None, progre
     """
     with lock.held(config.state.lock, Verb.INSTALL), ExitStack() as stack:
         node = observe(config)
-        environment.check_writable(node.environment)
+        environment.settle(node.environment)
         decide(node.state, Verb.INSTALL, node.passive_content)
         slot = node.booted.other
         devices = writable_devices(config, slot)

@@ -142,7 +142,7 @@ def now() -> str:
 
 def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
     node = observe(config)
-    environment.check_writable(node.environment)
+    environment.settle(node.environment)
     if node.record_problem is not None:
         logger.warning("%s", node.record_problem)
     return node, decide(node.state, verb, node.passive_content)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from manageboot import journal
 from manageboot.protocol import Slot
 from support.loop import run

@@ -1,0 +1,88 @@
+"""The command line: what it prints where, exit statuses, and that its documentation is true."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from manageboot import cli, errors
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "manageboot", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, **options)
+
+
+def all_errors() -> list[type[errors.ManagebootError]]:
+    found = [errors.ManagebootError]
+    for kind in found:
+        found += kind.__subclasses__()
+    return found
+
+
+def test_the_documented_help_is_the_help():
+    shown = run("--help", env={**os.environ, "COLUMNS": "100"}).stdout
+    assert f"```\n{shown}```" in (DOCS / "command-line.md").read_text()
+
+
+def test_the_documented_code_words_are_those_that_are_raised():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", (DOCS / "command-line.md").read_text(), re.MULTILINE)
+    documented = {(code, int(status)) for code, status in rows}
+    assert documented == {(kind.code, kind.exit_code) for kind in all_errors() if "code" in vars(kind)}
+    assert len(rows) == len(documented)
+
+
+def test_every_class_that_is_raised_has_a_code_word_of_its_own():
+    source = "".join(path.read_text() for path in Path(cli.__file__).parent.rglob("*.py"))
+    for kind in all_errors():
+        if f"raise errors.{kind.__name__}(" in source:
+            assert "code" in vars(kind), kind
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["bogus"], ["current", "extra"], ["upgrade-install"], ["upgrade-install", "a", "b", "c"], ["-c"], ["--curr"]],
+)
+def test_wrong_usage(arguments: list[str]):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"manageboot: error: cannot run: .* \[USAGE\]\nhint: manageboot .*--help\n", done.stderr)
+
+
+def test_a_digest_of_two_images_is_wrong_usage():
+    assert run("guestos", "upgrade-install", "boot.img", "root.img", "--sha256", "0" * 64).returncode == 2
+
+
+def test_the_system_type_may_stand_before_the_verb(tmp_path: Path):
+    (tmp_path / "cmdline").write_text("dfinity.system=B\n")
+    (tmp_path / "c.toml").write_text(f'[boot]\ncmdline = "{tmp_path}/cmdline"\n')
+    for system in ("guestos", "hostos"):
+        assert run("-c", f"{tmp_path}/c.toml", "-f", "/nothing", system, "target").stdout == "A\n"
+    done = run("-c", f"{tmp_path}/c.toml", "target")
+    assert (done.returncode, "slots.A.boot" in done.stderr) == (78, True)
+
+
+def test_a_bug_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("manageboot.config.load", fail)
+    assert cli.main(["current"]) == 70
+    shown = capsys.readouterr().err
+    assert re.match(
+        r"manageboot: error: cannot go on: ZeroDivisionError: oops \(test_cli\.py:\d+\) \[INTERNAL\]\n", shown
+    )
+
+
+def test_nobody_reading_is_no_crash(tmp_path: Path):
+    (tmp_path / "cmdline").write_text("dfinity.system=A\n")
+    (tmp_path / "c.toml").write_text(f'[boot]\ncmdline = "{tmp_path}/cmdline"\n')
+    command = f"{sys.executable} -m manageboot -c {tmp_path}/c.toml guestos current"
+    for closing in (">&-", "2>&-", "</dev/null", "<&-"):
+        done = subprocess.run(["sh", "-c", f"{command} {closing}"], check=False, capture_output=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, b""), closing
