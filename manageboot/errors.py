@@ -6,6 +6,7 @@ says what to do about it.
 """
 
 import errno
+import os
 from typing import ClassVar
 
 
@@ -210,7 +211,7 @@ def from_os_error(
     kind = otherwise
     if error.errno in {errno.EACCES, errno.EPERM}:
         kind = NotPermittedError
-        hint = hint or "run it as root"
+        hint = hint or ("run it as root" if os.geteuid() else None)
     elif error.errno in {errno.EIO, errno.ENOSPC} and not issubclass(otherwise, CreateError):
         kind = DeviceError
     return kind(f"cannot {doing}: {error.strerror or error}", hint=hint)

@@ -1,0 +1,71 @@
+"""The record: what is written is what is read, and what a crash leaves is read too."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manageboot import errors, record
+from manageboot.protocol import Content, Slot
+from manageboot.record import ImageRecord, SlotRecord
+from support.loop import run
+
+images = st.builds(ImageRecord, size=st.integers(0), data_size=st.integers(0), digest=st.text())
+texts = st.none() | st.text()
+entries = st.builds(
+    SlotRecord,
+    content=st.sampled_from(Content),
+    version=texts,
+    transaction=texts,
+    boot=st.none() | images,
+    root=st.none() | images,
+    failure=texts,
+)
+
+
+@given(records=st.dictionaries(st.sampled_from(Slot), entries))
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, records: dict[Slot, SlotRecord]):
+    directory = str(tmp_path_factory.mktemp("state") / "made" / "on demand")
+    record.store(directory, records)
+    assert record.load(directory) == records
+
+
+def test_nothing_is_known_of_a_new_node(tmp_path: Path):
+    assert record.load(str(tmp_path / "state")) == {}
+    assert record.content({}, Slot.A) is Content.VOID
+
+
+def test_what_a_crash_leaves_beside_it_does_not_matter(tmp_path: Path):
+    records = {Slot.B: SlotRecord(Content.INSTALLED, version="1")}
+    record.store(str(tmp_path), records)
+    (tmp_path / "record.json.new").write_text('{"half": ')
+    assert record.load(str(tmp_path)) == records
+    record.store(str(tmp_path), {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "{}", '{"schema": 2, "slots": {}}', '{"schema": 1}', '{"schema": 1, "slots": []}']
+    + [json.dumps({"schema": 1, "slots": slots}) for slots in ({"C": {}}, {"A": {}}, {"A": {"state": "new"}})]
+    + [json.dumps({"schema": 1, "slots": {"A": {"state": "void", **more}}}) for more in ({"x": 1}, {"boot": {}})],
+)
+def test_damage_is_named(tmp_path: Path, text: str):
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(errors.RecordDamagedError, match=f"cannot read {tmp_path}/record.json: ") as caught:
+        record.load(str(tmp_path))
+    assert caught.value.exit_code == 65
+
+
+def test_no_space_keeps_the_old_record(tmp_path: Path):
+    run("mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", tmp_path)
+    try:
+        old = {Slot.A: SlotRecord(Content.CONFIRMED, version="old")}
+        record.store(str(tmp_path), old)
+        with pytest.raises(errors.CreateError, match="No space left on device"):
+            record.store(str(tmp_path), {Slot.A: SlotRecord(Content.VOID, failure="x" * 10_000)})
+        assert record.load(str(tmp_path)) == old
+    finally:
+        run("umount", tmp_path)
