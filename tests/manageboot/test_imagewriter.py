@@ -103,6 +103,10 @@ def test_wiping_more_than_there_is(device: str):
 
 def test_a_read_only_device_is_named(device: str, image: Path):
     run("blockdev", "--setro", device)
-    # Some kernels refuse to open it, some to write to it.
-    with pytest.raises(errors.NotPermittedError, match=device), BlockDevice(device) as opened:
-        write(opened, image, withhold_head=False)
+    try:
+        # Some kernels refuse to open it, some to write to it.
+        with pytest.raises(errors.NotPermittedError, match=device), BlockDevice(device) as opened:
+            write(opened, image, withhold_head=False)
+    finally:
+        # A loop device stays read-only when its file is gone.
+        run("blockdev", "--setrw", device)
