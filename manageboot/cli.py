@@ -96,7 +96,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    # Without a name for the subcommands, argparse asks for the width of the terminal, and imports shutil and lzma for it.
+    verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
 
     def add(name: str, handler: _Handler, text: str, *aliases: str) -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, aliases=aliases, help=text, description=text, allow_abbrev=False)
