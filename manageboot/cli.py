@@ -17,6 +17,8 @@ from manageboot import __version__, config, errors
 
 SYSTEM_TYPES = ("guestos", "hostos")
 
+_HELP_COLUMNS = 100
+
 _EPILOG = """\
 exit status: 0 done, or nothing to do; 2 usage; 65 bad image or environment block; 66 no input; 69 refused in this
 state; 70 bug; 73 cannot create; 74 I/O error; 75 another run holds the lock; 77 not permitted; 78 bad configuration;
@@ -28,6 +30,12 @@ _Handler = Callable[[argparse.Namespace, config.Config], None]
 
 class _Terminated(BaseException):
     """SIGTERM came; unwinds the stack so that the lock is freed and the failure recorded."""
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # Left to itself, argparse asks for the width of the terminal at every argument, and imports shutil for it.
+        super().__init__(prog, width=int(os.environ.get("COLUMNS") or _HELP_COLUMNS))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,16 +99,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         usage="manageboot [-c CONFIG] [-f GRUBENV] [guestos|hostos] VERB [ARGS]",
         description="A/B boot and upgrade agent for nodes that boot with GRUB.",
         epilog=_EPILOG,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
-    # Without a name for the subcommands, argparse asks for the width of the terminal, and imports shutil and lzma for it.
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
 
     def add(name: str, handler: _Handler, text: str, *aliases: str) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(name, aliases=aliases, help=text, description=text, allow_abbrev=False)
+        verb = verbs.add_parser(
+            name, aliases=aliases, help=text, description=text, formatter_class=_Formatter, allow_abbrev=False
+        )
         verb.set_defaults(handler=handler)
         return verb
 
