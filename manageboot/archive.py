@@ -10,11 +10,10 @@ from manageboot.errors import ImageMemberError
 from manageboot.member import BOOT, ROOT, VERSION, Member, ReadData
 from manageboot.source import Source
 from manageboot.tar import Entry, TarReader
+from manageboot.tarheader import shown
 
 MAX_VERSION_SIZE = 4096  # bytes
 MAX_IGNORED_SIZE = 1 << 30  # bytes in the archive, all ignored members together
-
-_SHOWN_NAME = 200  # characters of a name in a message
 
 
 class Archive:
@@ -58,6 +57,7 @@ class Archive:
                 continue
             self._current = entry
             yield Member(name, entry.extents, self._data_of(entry), self._source.error)
+            self._current = None
         missing = [name for name in (BOOT, ROOT) if name not in self._seen]
         if missing:
             raise self._source.error(ImageMemberError, f"it has no {' and no '.join(missing)}")
@@ -97,14 +97,13 @@ class Archive:
             raise self._refuse(name, "has a path that leads out of the archive")
         return "/".join(parts)
 
-    def _refuse(self, name: str, cause: str) -> Exception:
-        shown = name[:_SHOWN_NAME].encode("unicode_escape", "surrogateescape").decode("ascii")
-        return self._source.error(ImageMemberError, f"member {shown or '(without a name)'} {cause}")
+    def _refuse(self, name: str, cause: str) -> ImageMemberError:
+        return self._source.error(ImageMemberError, f"member {shown(name)} {cause}")
 
     def _data_of(self, entry: Entry) -> ReadData:
         def read(window: memoryview, _offset: int) -> None:
             if entry is not self._current:
-                message = f"{entry.name} is read after the next member was asked for"
+                message = f"{entry.name} is read too late: the next member has been asked for"
                 raise ValueError(message)
             self._reader.read(window)
 

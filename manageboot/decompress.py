@@ -68,7 +68,7 @@ def compression_of(start: bytes) -> str | None:
 def is_tar(start: bytes) -> bool:
     """Tell whether a file that begins so is a tar archive: by its magic, or in older ones by the header checksum."""
     header = start[: tarheader.BLOCK_SIZE]
-    return tarheader.has_magic(header) or tarheader.checksum_holds(header) or not any(header)
+    return tarheader.has_magic(header) or tarheader.checksum_holds(header)
 
 
 class PlainDecoder:

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from manageboot.decompress import compression_of
 from manageboot.errors import (
@@ -21,6 +21,8 @@ from manageboot.member import BOOT, ROOT, Member
 from manageboot.source import STDIN, kind_of, open_input
 from manageboot.sparse import MAX_EXTENTS, SparseMap
 from manageboot.tarheader import BLOCK_SIZE, has_magic
+
+_Error = TypeVar("_Error", bound=ManagebootError)
 
 
 class ImageFile:
@@ -59,7 +61,7 @@ class ImageFile:
         """The size of the image in bytes."""
         return self._status.st_size
 
-    def error(self, kind: type[ManagebootError], cause: str) -> ManagebootError:
+    def error(self, kind: type[_Error], cause: str) -> _Error:
         """Make the error that says why this file can't be read."""
         return kind(f"cannot read {self.path}: {cause}")
 
@@ -123,6 +125,8 @@ class ImageFile:
         except OSError as error:
             if error.errno == errno.ENXIO:  # no data up to the end
                 return self.size
+            if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:  # a file system that knows no holes
+                return position if whence == os.SEEK_DATA else self.size
             raise from_os_error(error, f"find the holes of {self.path}") from error
 
     def _read(self, window: memoryview, offset: int) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from manageboot.errors import ImageMemberError, ManagebootError
+from manageboot.errors import ImageMemberError
 from manageboot.sparse import SparseMap
 
 BOOT, ROOT, VERSION = "boot.img", "root.img", "VERSION.TXT"
 
 # Makes the error that names the input.
-MakeError = Callable[[type[ManagebootError], str], ManagebootError]
+MakeError = Callable[[type[ImageMemberError], str], ImageMemberError]
 
 _ZEROS = bytes(128 * 1024)  # small enough to stay in the processor's cache
 

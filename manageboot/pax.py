@@ -174,7 +174,7 @@ def _records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _split_map(value: bytes) -> Iterator[int]:
     start = 0
-    while start <= len(value):
+    while value and start <= len(value):
         comma = value.find(b",", start)
         end = len(value) if comma < 0 else comma
         yield decimal(value[start:end], "sparse map's number")

@@ -4,19 +4,25 @@ A thread of its own reads ahead and hashes, so that both go on while the reader 
 hash release the interpreter lock. What is read ahead is bounded, and nothing here seeks.
 """
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import queue
 import select
 import stat
 import threading
+from typing import TypeVar
 
 from manageboot.errors import DeviceError, ImageTruncatedError, InputError, ManagebootError, from_os_error
 
 CHUNK_SIZE = 512 * 1024  # bytes in one piece; a multiple of any page size
 READ_AHEAD = 4  # pieces
+PIPE_SIZE = 1 << 20  # bytes; the most that an ordinary user may ask for
 STDIN = "-"
+
+_Error = TypeVar("_Error", bound=ManagebootError)
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -54,6 +60,12 @@ def display_name(path: str) -> str:
     return "standard input" if path == STDIN else path
 
 
+def _widen(fd: int) -> None:
+    """Let a pipe hold more than the usual 64 KiB, so that its two ends wake each other less often."""
+    with contextlib.suppress(OSError):  # a socket, or more than the user may have
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+
 class Source:
     """The bytes of one input, in order, each of them counted and hashed."""
 
@@ -81,6 +93,8 @@ class Source:
             self._start = os.lseek(self._fd, 0, os.SEEK_CUR)
             self.total = max(status.st_size - self._start, 0)
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        else:
+            _widen(self._fd)
         self._hash = hashlib.sha256()
         self._first: bytes | None = None
         self._ended = False
@@ -88,6 +102,9 @@ class Source:
         self._free = threading.Semaphore(READ_AHEAD)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopped = False
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        self._poll.register(self._stop, select.POLLIN)
         self._thread: threading.Thread | None = None
 
     @property
@@ -95,7 +112,7 @@ class Source:
         """The SHA-256 of the whole input in hexadecimal; None until its end has been read."""
         return self._hash.hexdigest() if self._ended else None
 
-    def error(self, kind: type[ManagebootError], cause: str, *, hint: str | None = None) -> ManagebootError:
+    def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
         """Make the error that says why this input can't be read."""
         return kind(f"cannot read {self.name}: {cause}", hint=hint)
 
@@ -177,11 +194,8 @@ class Source:
     def _read_some(self, size: int) -> bytes:
         if self._regular:
             return os.read(self._fd, size)
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        poll.register(self._stop, select.POLLIN)
         while True:
-            if any(fd == self._stop for fd, _ in poll.poll()):
+            if any(fd == self._stop for fd, _ in self._poll.poll()):
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             try:
                 return os.read(self._fd, size)

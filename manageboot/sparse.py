@@ -4,14 +4,21 @@ A map is kept as two arrays of 64-bit numbers, so that two million extents cost 
 """
 
 from array import array
+from collections.abc import Callable, Iterator
 
-from manageboot.tarheader import BLOCK_SIZE, FieldError, size
+from manageboot.tarheader import BLOCK_SIZE, Dialect, FieldError, Header, decimal, size
 
 MAX_EXTENTS = 1 << 21  # a file of 16 GiB with data in every second block of 4 KiB
 
 _NUMBER = 12  # bytes of a number in an old-GNU map
 _ENTRY = 2 * _NUMBER
 _NO_ENTRY = bytes(_ENTRY)
+_TABLE = slice(386, 482)  # in a header: 4 entries
+_IS_EXTENDED = 482
+_SIZE = slice(483, 495)
+_EXTENSION_TABLE = slice(0, 504)  # in an extension header: 21 entries
+_EXTENSION_IS_EXTENDED = 504
+_MAX_DIGITS = 20
 
 
 class SparseMap:
@@ -25,9 +32,9 @@ class SparseMap:
         """
         self.size = size
         self.data_size = 0
-        self.starts = array("Q")
+        self.starts = array("Q")  # of the extents; neighbours are one
         self.ends = array("Q")
-        self._position = 0
+        self._position = self._added = 0
 
     def add(self, start: int, length: int) -> None:
         """Append an extent, at or after the end of the one before it; empty ones leave no trace but have to fit too.
@@ -36,6 +43,10 @@ class SparseMap:
             FieldError: it overlaps, goes backwards or beyond the image, or there are too many of them.
         """
         end = start + length
+        self._added += 1
+        if self._added > MAX_EXTENTS:
+            message = f"the sparse map has more than {MAX_EXTENTS} extents"
+            raise FieldError(message)
         if start < self._position:
             message = f"the sparse map goes back: an extent at {start} follows one that ends at {self._position}"
             raise FieldError(message)
@@ -49,9 +60,6 @@ class SparseMap:
         if self.ends and self.ends[-1] == start:
             self.ends[-1] = end
             return
-        if len(self.ends) == MAX_EXTENTS:
-            message = f"the sparse map has more than {MAX_EXTENTS} extents"
-            raise FieldError(message)
         self.starts.append(start)
         self.ends.append(end)
 
@@ -63,30 +71,81 @@ def dense(size: int) -> SparseMap:
     return extents
 
 
-def add_old_gnu(extents: SparseMap, table: bytes) -> bool:
-    """Append the extents of an old-GNU header or extension header.
+def read_old_gnu(header: Header, next_block: Callable[[], bytes]) -> SparseMap:
+    """Read the map of a member of type S.
 
     Args:
-        table: entries of 24 bytes, two numeric fields each.
-
-    Returns:
-        False if an unused entry ended the map.
+        header: the member's own.
+        next_block: gives the next block of the archive, for the extension headers.
 
     Raises:
-        FieldError: an entry is bad, or follows an unused one.
+        FieldError: the map is bad.
 
     Source: GNU tar's manual, "Old GNU Format".
     """
+    if header.dialect is not Dialect.GNU:
+        message = "a sparse member of type S has no GNU header"
+        raise FieldError(message)
+    block = header.block
+    extents = SparseMap(size(block[_SIZE], "size of the sparse file"))
+    has_room = not _add_table(extents, block[_TABLE])
+    is_extended = block[_IS_EXTENDED]
+    while is_extended:
+        if has_room:
+            raise _after_end()
+        block = next_block()
+        has_room = not _add_table(extents, block[_EXTENSION_TABLE])
+        is_extended = block[_EXTENSION_IS_EXTENDED]
+    return extents
+
+
+def read_in_data(extents: SparseMap, next_block: Callable[[], bytes]) -> None:
+    """Read a map that stands before the data, as PAX members of version 1.0 have it.
+
+    It is one number to a line: how many extents there are, then offset and length of each; zeros fill the last block.
+
+    Args:
+        extents: the map to append to.
+        next_block: gives the next block of the member's data.
+
+    Raises:
+        FieldError: the map is bad.
+    """
+    numbers = _numbers(next_block)
+    entries = next(numbers)
+    if entries > MAX_EXTENTS:
+        message = f"the sparse map has {entries} extents, more than {MAX_EXTENTS}"
+        raise FieldError(message)
+    for _ in range(entries):
+        start = next(numbers)
+        add_stored(extents, start, next(numbers))
+
+
+def _numbers(next_block: Callable[[], bytes]) -> Iterator[int]:
+    rest = b""
+    while len(rest) <= _MAX_DIGITS:
+        *lines, rest = (rest + next_block()).split(b"\n")
+        for line in lines:
+            yield decimal(line, "sparse map's number")
+    message = f"the sparse map has a line that begins with {rest[:_MAX_DIGITS]!r}"
+    raise FieldError(message)
+
+
+def _add_table(extents: SparseMap, table: bytes) -> bool:
+    """Append the entries of a table; False if one was not used, which ends the map."""
     for at in range(0, len(table), _ENTRY):
         entry = table[at : at + _ENTRY]
         if entry == _NO_ENTRY:
             if any(table[at:]):
-                message = "the sparse map goes on after its end"
-                raise FieldError(message)
+                raise _after_end()
             return False
         start = size(entry[:_NUMBER], "offset of an extent")
         add_stored(extents, start, size(entry[_NUMBER:], "length of an extent"))
     return True
+
+
+def _after_end() -> FieldError:
+    return FieldError("the sparse map goes on after its end")
 
 
 def add_stored(extents: SparseMap, start: int, length: int) -> None:

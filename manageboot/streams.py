@@ -184,17 +184,9 @@ class StreamDecoder:
         """Refuse what can't be the beginning of another stream."""
         magic = self._codec.magic
         found = self._input[self._used : self._used + len(magic)]
-        if len(found) < len(magic):
-            found += self._more_input()[: len(magic) - len(found)]
-        if magic.startswith(found):  # a part of it only: the decompressor will miss the rest
+        if magic.startswith(found):  # where a piece of input ends, the decompressor judges the rest of it
             return
         cause = (
             f"there is {found.hex()} instead of another {self._codec.name} stream or the end at offset {self._offset}"
         )
         raise self._source.error(ImageFormatError, cause)
-
-    def _more_input(self) -> bytes:
-        """Append the next piece of the source to the input that is left, and return that piece."""
-        piece = self._source.read()
-        self._input, self._used = self._input[self._used :] + piece, 0
-        return piece

@@ -7,14 +7,15 @@ them nothing but zeros.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from manageboot import pax, sparse, tarheader
 from manageboot.decompress import Decoder
-from manageboot.errors import DataError, ImageFormatError, ImageTruncatedError
+from manageboot.errors import ImageFormatError, ImageTruncatedError
 from manageboot.pax import PaxHeader
 from manageboot.source import Source
 from manageboot.sparse import SparseMap
-from manageboot.tarheader import BLOCK_SIZE, FieldError, Header
+from manageboot.tarheader import BLOCK_SIZE, FieldError, Header, shown
 
 MAX_MEMBERS = 1024  # an update image has three, and a directory entry
 MAX_END_PADDING = 64 << 20  # bytes after the end; tar itself pads to 10 KiB
@@ -40,12 +41,6 @@ _KINDS = {
     b"M": "the continuation of another volume",
     b"V": "a volume label",
 }
-_OLD_GNU_TABLE = slice(386, 482)
-_OLD_GNU_EXTENDED = 482
-_OLD_GNU_SIZE = slice(483, 495)
-_EXTENSION_TABLE = slice(0, 504)
-_EXTENSION_EXTENDED = 504
-_MAX_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +112,9 @@ class TarReader:
                 match header.type:
                     case b"x":
                         _refuse_second(extended, "extended header")
-                        extended = pax.parse(self._body(header, pax.MAX_HEADER_SIZE, "extended header"))
+                        extended = pax.parse(self._body(header, pax.MAX_HEADER_SIZE, "an extended header"))
                     case b"g":
-                        pax.check_global(self._body(header, pax.MAX_HEADER_SIZE, "global header"))
+                        pax.check_global(self._body(header, pax.MAX_HEADER_SIZE, "a global header"))
                     case b"L":
                         _refuse_second(long_name, "long name")
                         long_name = self._long_name(header)
@@ -143,15 +138,14 @@ class TarReader:
         kind = _KINDS.get(header.type, f"of the unknown type {header.type!r}")
         if kind == FILE and name.endswith("/"):  # as v7 marks them
             kind = DIRECTORY
-        if kind != FILE:
-            stored = 0
         self._name, self._stored, self._left = name, stored, stored
-        if header.type == b"S":
-            extents = self._old_gnu_map(header)
-        elif kind == FILE and extended.is_sparse:
-            extents = self._pax_map(extended)
-        else:
-            extents = sparse.dense(stored)
+        if kind != FILE:
+            self._stored = self._left = 0
+            if kind == DIRECTORY and stored:
+                message = f"directory {name!r} has {stored} bytes"
+                raise FieldError(message)
+            return Entry(name, kind, sparse.dense(0), 0)
+        extents = self._extents(header, extended)
         if self._size is not None and self._left > self._size - self._offset:
             raise self._member_ends(stored - self._left + self._size - self._offset)
         if extents.data_size != self._left:
@@ -159,64 +153,40 @@ class TarReader:
             raise FieldError(message)
         return Entry(name, kind, extents, stored)
 
-    def _old_gnu_map(self, header: Header) -> SparseMap:
-        if header.dialect is not tarheader.Dialect.GNU:
-            message = "a sparse member of type S has no GNU header"
-            raise FieldError(message)
-        block = header.block
-        extents = SparseMap(tarheader.size(block[_OLD_GNU_SIZE], "size of the sparse file"))
-        open_end = sparse.add_old_gnu(extents, block[_OLD_GNU_TABLE])
-        extended = block[_OLD_GNU_EXTENDED]
-        while extended:
-            if not open_end:
-                message = "the sparse map goes on after its end"
+    def _extents(self, header: Header, extended: PaxHeader) -> SparseMap:
+        """Read the map of a file, as far as there is one."""
+        if header.type == b"S":
+            if extended.is_sparse:
+                message = f"{self._name!r} has an old-GNU and a PAX sparse map"
                 raise FieldError(message)
-            block = self._block(f"inside the sparse map of {self._name!r}")
-            open_end = sparse.add_old_gnu(extents, block[_EXTENSION_TABLE])
-            extended = block[_EXTENSION_EXTENDED]
-        return extents
-
-    def _pax_map(self, extended: PaxHeader) -> SparseMap:
+            return sparse.read_old_gnu(header, partial(self._block, f"inside the sparse map of {self._name!r}"))
+        if not extended.is_sparse:
+            return sparse.dense(self._stored)
         extents = extended.empty_map()
         if extended.map_in_data:
-            self._read_map(extents)
+            sparse.read_in_data(extents, self._data_block)
         else:
             extended.add_extents(extents)
         return extents
 
-    def _read_map(self, extents: SparseMap) -> None:
-        """Read a map in version 1.0: a line with the number of extents, then two lines for each, then zeros."""
-        numbers = self._map_numbers()
-        entries = next(numbers)
-        if entries > sparse.MAX_EXTENTS + 1:  # GNU tar marks the end of the file with an empty one
-            message = f"the sparse map has {entries} extents, more than {sparse.MAX_EXTENTS}"
+    def _data_block(self) -> bytes:
+        if self._left < BLOCK_SIZE:
+            message = f"the sparse map of {self._name!r} has no end"
             raise FieldError(message)
-        for _ in range(entries):
-            start = next(numbers)
-            sparse.add_stored(extents, start, next(numbers))
-
-    def _map_numbers(self) -> Iterator[int]:
-        rest = b""
-        while True:
-            if self._left < BLOCK_SIZE or len(rest) > _MAX_DIGITS:
-                message = f"the sparse map of {self._name!r} has no end"
-                raise FieldError(message)
-            self._left -= BLOCK_SIZE
-            *lines, rest = (rest + self._block(f"inside the sparse map of {self._name!r}")).split(b"\n")
-            for line in lines:
-                yield tarheader.decimal(line, "sparse map's number")
+        self._left -= BLOCK_SIZE
+        return self._block(f"inside the sparse map of {self._name!r}")
 
     def _long_name(self, header: Header) -> str:
-        return tarheader.text(self._body(header, pax.MAX_NAME_SIZE + 1, "long name"))
+        return tarheader.text(self._body(header, pax.MAX_NAME_SIZE + 1, "a long name"))
 
     def _body(self, header: Header, limit: int, what: str) -> bytes:
         """Read the data of a header that only describes the next one."""
         if header.size > limit:
-            message = f"a {what} has {header.size} bytes, and {limit} are allowed"
+            message = f"{what} has {header.size} bytes, and {limit} are allowed"
             raise FieldError(message)
         body = bytearray(header.size + -header.size % BLOCK_SIZE)
         if self._fill(memoryview(body)) < len(body):
-            raise self._truncated(f"inside a {what}")
+            raise self._truncated(f"inside {what}")
         del body[header.size :]
         return bytes(body)
 
@@ -264,17 +234,18 @@ class TarReader:
             if padding > MAX_END_PADDING:
                 raise self._bad(f"there are more than {MAX_END_PADDING} zeros after its end")
 
-    def _bad(self, cause: str) -> Exception:
+    def _bad(self, cause: str) -> ImageFormatError:
         return self._source.error(ImageFormatError, cause)
 
-    def _truncated(self, where: str) -> DataError:
-        error = self._source.error(ImageTruncatedError, f"it ends {where} (offset {self._offset} of the archive)")
-        assert isinstance(error, DataError)
-        return error
+    def _truncated(self, where: str) -> ImageTruncatedError:
+        return self._source.error(ImageTruncatedError, f"it ends {where} (offset {self._offset} of the archive)")
 
-    def _member_ends(self, got: int) -> Exception:
-        cause = f"member {self._name} ends after {got} of {self._stored} bytes (offset {self._offset} of the archive)"
-        return self._source.error(ImageTruncatedError, cause)
+    def _member_ends(self, got: int) -> ImageTruncatedError:
+        return self._source.error(
+            ImageTruncatedError,
+            f"member {shown(self._name)} ends after {got} of {self._stored} bytes"
+            f" (offset {self._offset} of the archive)",
+        )
 
 
 def _refuse_second(first: object, what: str) -> None:

@@ -19,6 +19,7 @@ _TYPE = slice(156, 157)
 _MAGIC = slice(257, 265)
 _PREFIX = slice(345, 500)
 _BASE_256 = 0x80  # as first byte: a big-endian binary number follows
+_SHOWN_NAME = 200  # characters
 _SPACES = b" " * 8
 
 
@@ -92,6 +93,11 @@ def parse(block: bytes) -> Header:
 def text(field: bytes) -> str:
     """Decode a field that ends at its first NUL."""
     return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def shown(name: str) -> str:
+    """Return a name as it may stand in a message: in one line, without control characters, and not too long."""
+    return name[:_SHOWN_NAME].encode("unicode_escape").decode("ascii") or "(without a name)"
 
 
 def number(field: bytes, what: str) -> int:

@@ -37,6 +37,10 @@ def is_skippable(start: bytes) -> bool:
     return start[1:] == _SKIPPABLE_TAIL and start[0] & 0xF0 == 0x50
 
 
+def _may_become_magic(start: bytes) -> bool:
+    return MAGIC.startswith(start) or is_skippable(start + _SKIPPABLE_TAIL[len(start) - 1 :])
+
+
 class FrameWalker:
     """The reading end of a source that checks the frames of what it reads."""
 
@@ -67,6 +71,11 @@ class FrameWalker:
             self._finish()
         return chunk
 
+    @property
+    def _at_frame(self) -> bool:
+        """Whether the next byte belongs to the magic of a frame."""
+        return self._parse == self._frame_magic and not self._skip
+
     def _feed(self, chunk: bytes) -> None:
         position, end = 0, len(chunk)
         while position < end:
@@ -82,25 +91,23 @@ class FrameWalker:
                 header = bytes(self._header)
                 self._header.clear()
                 self._parse(header)
+        if self._at_frame and self._header and not _may_become_magic(bytes(self._header)):
+            raise self._garbage(bytes(self._header))  # before the decompressor says the same less clearly
 
     def _finish(self) -> None:
-        header = bytes(self._header)
-        if self._what == "frame" and not self._skip:
-            if not header:
-                return
-            if not MAGIC.startswith(header) and not is_skippable(header + _SKIPPABLE_TAIL[len(header) - 1 :]):
-                raise self._garbage(header)
-        missing = self._skip or self._wanted - len(header)
+        if self._at_frame and not self._header:
+            return
+        missing = self._skip or self._wanted - len(self._header)
         cause = f"it ends inside a zstd {self._what}, after {self._offset} bytes, at least {missing} bytes too early"
         raise self._source.error(ImageTruncatedError, cause)
 
     def _expect(self, what: str, size: int, parse: Callable[[bytes], None], *, skip: int = 0) -> None:
         self._what, self._wanted, self._parse, self._skip = what, size, parse, skip
 
-    def _bad(self, cause: str, back: int) -> Exception:
+    def _bad(self, cause: str, back: int) -> ImageFormatError:
         return self._source.error(ImageFormatError, f"{cause} at offset {self._offset - back} of the input")
 
-    def _garbage(self, found: bytes) -> Exception:
+    def _garbage(self, found: bytes) -> ImageFormatError:
         return self._bad(f"there is {found.hex()} instead of a zstd frame or the end", len(found))
 
     def _frame_magic(self, header: bytes) -> None:

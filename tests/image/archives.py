@@ -1,4 +1,4 @@
-"""Make update images byte by byte, good ones and bad ones, without any code of the project; and read them to the end."""
+"""Make update images byte by byte, good ones and bad ones, without the project's code; and read them to the end."""
 
 import hashlib
 import mmap
@@ -28,7 +28,9 @@ def pad(data: bytes, unit: int = BLOCK) -> bytes:
     return data + bytes(-len(data) % unit)
 
 
-def header(name: str | bytes, size: int | bytes = 0, kind: bytes = b"0", magic: bytes = POSIX, **fields: bytes) -> bytes:
+def header(
+    name: str | bytes, size: int | bytes = 0, kind: bytes = b"0", magic: bytes = POSIX, **fields: bytes
+) -> bytes:
     """Make a header block; fields are `at_OFFSET=bytes`, put in before the checksum is made."""
     block = bytearray(BLOCK)
     _put(block, 0, name.encode() if isinstance(name, str) else name)
@@ -165,14 +167,23 @@ def windows(size: int, sizes: Iterator[int] | None = None) -> Iterator[int]:
         size -= step
 
 
-def read_image(image: UpdateImage, sizes: Iterator[int] | None = None) -> dict[str, bytes]:
-    """Read all members as an installation does, and check what a window must keep; small images only."""
+def read_image(
+    image: UpdateImage, sizes: Iterator[int] | None = None, root_extents: Extents | None = None
+) -> dict[str, bytes]:
+    """Read all members as an installation does, and check what a window must keep; small images only.
+
+    With the extents of root.img, also check that just those of its windows are passed over that are holes.
+    """
     found: dict[str, bytes] = {}
     for one in image.members():
         content = bytearray()
         for step in windows(one.size, sizes):
             window = bytearray(b"\xa5" * step)
-            if one.readinto(memoryview(window)):
+            begin, end = len(content), len(content) + step
+            filled = one.readinto(memoryview(window))
+            if one.name == "root.img" and root_extents is not None:
+                assert filled == any(length and at < end and begin < at + length for at, length in root_extents)
+            if filled:
                 content += window
             else:
                 assert window == b"\xa5" * step
@@ -181,9 +192,11 @@ def read_image(image: UpdateImage, sizes: Iterator[int] | None = None) -> dict[s
     return found
 
 
-def read_path(path: Path | str, sizes: Iterator[int] | None = None) -> dict[str, bytes]:
+def read_path(
+    path: Path | str, sizes: Iterator[int] | None = None, root_extents: Extents | None = None
+) -> dict[str, bytes]:
     with open_image([str(path)]) as image:
-        return read_image(image, sizes)
+        return read_image(image, sizes, root_extents)
 
 
 def digests(image: UpdateImage) -> dict[str, str]:
