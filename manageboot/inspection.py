@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from manageboot import devices, errors
-from manageboot.archive import MAX_VERSION_SIZE
 from manageboot.blockdev import aligned_buffer
 from manageboot.config import Config
 from manageboot.digest import WINDOW_BYTES, ImageDigest
 from manageboot.image import BOOT, ROOT, VERSION, Member, open_image
+from manageboot.image.archive import MAX_VERSION_SIZE
 from manageboot.slots import booted_slot, slot_devices
 
 SCHEMA = 1

@@ -20,10 +20,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from manageboot import environment, errors, journal, lock, record
-from manageboot.archive import MAX_VERSION_SIZE
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
 from manageboot.image import BOOT, ROOT, VERSION, Member, UpdateImage, open_image
+from manageboot.image.archive import MAX_VERSION_SIZE
 from manageboot.imagewriter import HEAD_BYTES, ImageWriter, wipe
 from manageboot.node import observe
 from manageboot.progress import Meter, Style, phase

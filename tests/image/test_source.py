@@ -24,7 +24,7 @@ from manageboot.errors import (
     UsageError,
 )
 from manageboot.image import open_image
-from manageboot.source import CHUNK_SIZE, Source
+from manageboot.image.source import CHUNK_SIZE, Source
 
 MIB = 1 << 20
 NOBODY = 65534

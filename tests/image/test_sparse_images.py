@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from image import archives
 from image.archives import Extents, data_of, member, read_path
 from manageboot.errors import ImageFormatError
-from manageboot.sparse import SparseMap
-from manageboot.tarheader import FieldError
+from manageboot.image.sparse import SparseMap
+from manageboot.image.tarheader import FieldError
 
 FORMATS = {
     "old-gnu": archives.old_gnu,
@@ -132,7 +132,7 @@ def test_a_member_can_not_be_read_after_the_next_one_was_asked_for(tmp_path: Pat
 
 
 def test_too_many_extents_are_refused_while_they_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("manageboot.sparse.MAX_EXTENTS", 40)
+    monkeypatch.setattr("manageboot.image.sparse.MAX_EXTENTS", 40)
     path = tmp_path / "image.bin"
     for form in FORMATS.values():
         for count, length in ((40, 512), (41, 512), (41, 0)):

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from manageboot import tar
-from manageboot.decompress import open_decoder
 from manageboot.errors import ImageMemberError
-from manageboot.member import BOOT, ROOT, VERSION, Member, ReadData
-from manageboot.source import Source
-from manageboot.tar import Entry, TarReader
-from manageboot.tarheader import shown
+from manageboot.image import tar
+from manageboot.image.decompress import open_decoder
+from manageboot.image.member import BOOT, ROOT, VERSION, Member, ReadData
+from manageboot.image.source import Source
+from manageboot.image.tar import Entry, TarReader
+from manageboot.image.tarheader import shown
 
 MAX_VERSION_SIZE = 4096  # bytes
 MAX_IGNORED_SIZE = 1 << 30  # bytes in the archive, all ignored members together

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from manageboot.errors import ImageMemberError
-from manageboot.sparse import SparseMap
+from manageboot.image.sparse import SparseMap
 
 BOOT, ROOT, VERSION = "boot.img", "root.img", "VERSION.TXT"
 

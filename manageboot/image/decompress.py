@@ -6,10 +6,10 @@ whole input: nothing may be missing from the last frame, and nothing may follow 
 
 from typing import IO, Protocol, cast
 
-from manageboot import tarheader, zstdframes
 from manageboot.errors import ImageFormatError, ImageTruncatedError
-from manageboot.source import CHUNK_SIZE, Source
-from manageboot.streams import CODECS, StreamDecoder
+from manageboot.image import tarheader, zstdframes
+from manageboot.image.source import CHUNK_SIZE, Source
+from manageboot.image.streams import CODECS, StreamDecoder
 
 _SHOWN = 8  # bytes of an unknown beginning that the message shows
 

@@ -9,8 +9,8 @@ Source: POSIX.1-2017, pax, "pax Extended Header"; GNU tar's manual, "Storing Spa
 from array import array
 from collections.abc import Iterator
 
-from manageboot.sparse import SparseMap, add_stored
-from manageboot.tarheader import FieldError, decimal
+from manageboot.image.sparse import SparseMap, add_stored
+from manageboot.image.tarheader import FieldError, decimal
 
 MAX_HEADER_SIZE = 16 << 20  # bytes; a map in version 0.0 takes about 70 for an extent: 240 thousand of them
 MAX_NAME_SIZE = 4096  # bytes, as PATH_MAX

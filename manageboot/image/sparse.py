@@ -6,7 +6,7 @@ A map is kept as two arrays of 64-bit numbers, so that two million extents cost 
 from array import array
 from collections.abc import Callable, Iterator
 
-from manageboot.tarheader import BLOCK_SIZE, Dialect, FieldError, Header, decimal, size
+from manageboot.image.tarheader import BLOCK_SIZE, Dialect, FieldError, Header, decimal, size
 
 MAX_EXTENTS = 1 << 21  # a file of 16 GiB with data in every second block of 4 KiB
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
-from manageboot.decompress import compression_of
 from manageboot.errors import (
     ImageFormatError,
     ImageMemberError,
@@ -17,10 +16,11 @@ from manageboot.errors import (
     UsageError,
     from_os_error,
 )
-from manageboot.member import BOOT, ROOT, Member
-from manageboot.source import STDIN, kind_of, open_input
-from manageboot.sparse import MAX_EXTENTS, SparseMap
-from manageboot.tarheader import BLOCK_SIZE, has_magic
+from manageboot.image.decompress import compression_of
+from manageboot.image.member import BOOT, ROOT, Member
+from manageboot.image.source import STDIN, kind_of, open_input
+from manageboot.image.sparse import MAX_EXTENTS, SparseMap
+from manageboot.image.tarheader import BLOCK_SIZE, has_magic
 
 _Error = TypeVar("_Error", bound=ManagebootError)
 

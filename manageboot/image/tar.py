@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from manageboot import pax, sparse, tarheader
-from manageboot.decompress import Decoder
 from manageboot.errors import ImageFormatError, ImageTruncatedError
-from manageboot.pax import PaxHeader
-from manageboot.source import Source
-from manageboot.sparse import SparseMap
-from manageboot.tarheader import BLOCK_SIZE, FieldError, Header, shown
+from manageboot.image import pax, sparse, tarheader
+from manageboot.image.decompress import Decoder
+from manageboot.image.pax import PaxHeader
+from manageboot.image.source import Source
+from manageboot.image.sparse import SparseMap
+from manageboot.image.tarheader import BLOCK_SIZE, FieldError, Header, shown
 
 MAX_MEMBERS = 1024  # an update image has three, and a directory entry
 MAX_END_PADDING = 64 << 20  # bytes after the end; tar itself pads to 10 KiB

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from manageboot.errors import ImageFormatError, ImageTruncatedError
-from manageboot.source import Source
+from manageboot.image.source import Source
 
 MAX_STREAMS = 1 << 18  # bgzip starts one every 64 KiB, so this is 16 GiB of data
 XZ_MEMORY_LIMIT = 160 << 20  # bytes; a dictionary of 128 MiB and what the decoder needs around it

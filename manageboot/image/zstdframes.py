@@ -10,7 +10,7 @@ Source: RFC 8878, section 3.1.
 from collections.abc import Callable
 
 from manageboot.errors import ImageFormatError, ImageTruncatedError
-from manageboot.source import Source
+from manageboot.image.source import Source
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 MAX_WINDOW_SIZE = 1 << 27  # bytes; what --long=27 asks for, and the default limit of zstd itself

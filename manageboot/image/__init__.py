@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from manageboot.archive import Archive
 from manageboot.errors import UsageError
-from manageboot.imagefiles import ImageFiles
-from manageboot.member import BOOT, ROOT, VERSION, Member
+from manageboot.image.archive import Archive
+from manageboot.image.imagefiles import ImageFiles
+from manageboot.image.member import BOOT, ROOT, VERSION, Member
 
 __all__ = ["BOOT", "ROOT", "VERSION", "Member", "UpdateImage", "open_image"]
 
