@@ -48,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         options = _parse(sys.argv[1:] if arguments is None else list(arguments))
-        settings = config.load(options.config, profile=options.system, grubenv=options.grubenv)
+        settings = config.load(
+            options.config,
+            profile=options.system,
+            grubenv=None if options.grubenv is None else os.path.abspath(options.grubenv),
+        )
         options.handler(options, settings)
         if sys.stdout is not None:
             sys.stdout.flush()

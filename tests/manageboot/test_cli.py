@@ -67,6 +67,14 @@ def test_the_system_type_may_stand_before_the_verb(tmp_path: Path):
     assert (done.returncode, "slots.A.boot" in done.stderr) == (78, True)
 
 
+def test_the_block_may_be_named_by_a_relative_path(tmp_path: Path):
+    (tmp_path / "cmdline").write_text("dfinity.system=A\n")
+    (tmp_path / "c.toml").write_text(f'[boot]\ncmdline = "{tmp_path}/cmdline"\n')
+    (tmp_path / "grubenv").write_bytes(b"# GRUB Environment Block\nboot_alternative=B\n".ljust(1024, b"#"))
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
+    assert run("-c", "c.toml", "-f", "grubenv", "guestos", "next", cwd=tmp_path, env=environment).stdout == "B\n"
+
+
 def test_a_bug_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
