@@ -1,0 +1,58 @@
+"""What the firmware and GRUB read: the EFI system partition and the GRUB partition."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from qemu_harness import layout
+from qemu_harness.cache import REPOSITORY
+from qemu_harness.filesystem import make_fat
+from qemu_harness.process import run
+
+GRUB_CFG = REPOSITORY / "manageboot" / "bootloader" / "grub.cfg"
+# As on a real node, GRUB finds its configuration on the second partition of the disk that it came from.
+PREFIX = "(,gpt2)/"
+# The loader carries what it needs to boot; any other module is found on the GRUB partition, as on a real node.
+MODULE_DIRECTORY = Path("/usr/lib/grub/x86_64-efi")
+MODULES = (
+    *("part_gpt", "fat", "ext2", "lvm"),
+    *("normal", "configfile", "test", "regexp", "true", "echo", "sleep", "probe", "search"),
+    *("loadenv", "linux", "boot", "reboot", "halt"),
+    *("all_video", "serial", "terminal", "cat", "ls", "minicmd"),
+)
+
+
+def make_esp(image: Path) -> None:
+    """Make the EFI system partition, with GRUB as the loader that firmware starts when it knows no other."""
+    with tempfile.TemporaryDirectory() as scratch:
+        loader = Path(scratch, "BOOTX64.EFI")
+        run(["grub-mkimage", "-O", "x86_64-efi", "-p", PREFIX, "-o", loader, *MODULES])
+        make_fat(
+            image,
+            layout.partition("esp").size,
+            label="ESP",
+            serial="4d420001",
+            directories=("EFI", "EFI/BOOT"),
+            files={"EFI/BOOT/BOOTX64.EFI": loader},
+        )
+
+
+def make_grub_partition(image: Path, variables: Mapping[str, str]) -> None:
+    """Make the GRUB partition, with manageboot's grub.cfg, an environment block and GRUB's modules.
+
+    Args:
+        variables: what the block holds; a node that has never booted has none.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        block = Path(scratch, "grubenv")
+        run(["grub-editenv", block, "create"])
+        if variables:
+            run(["grub-editenv", block, "set", *(f"{name}={value}" for name, value in variables.items())])
+        make_fat(
+            image,
+            layout.partition("grub").size,
+            label="GRUB",
+            serial="4d420002",
+            directories=(),
+            files={"grub.cfg": GRUB_CFG, "grubenv": block, MODULE_DIRECTORY.name: MODULE_DIRECTORY},
+        )

@@ -1,0 +1,224 @@
+"""A node in QEMU: started from firmware, driven through its guest agent, reset and switched off."""
+
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from qemu_harness.accelerator import accelerator
+from qemu_harness.agent import Agent, AgentSilent, Completed
+from qemu_harness.cache import Cache
+from qemu_harness.firmware import firmware_arguments
+from qemu_harness.monitor import Monitor
+from qemu_harness.process import HarnessError, environment, run
+from qemu_harness.serial_log import SerialLog
+
+log = logging.getLogger(__name__)
+
+MEMORY_MIB = 1024
+# A boot takes 15 seconds on an idle machine; a loaded one may take many times as long.
+BOOT_DEADLINE_S = float(os.environ.get("MANAGEBOOT_BOOT_DEADLINE", "240"))
+START_DEADLINE_S = 15.0
+STOP_DEADLINE_S = 60.0
+LOGS_KEPT = 20
+
+
+class MachineGone(HarnessError):  # noqa: N818 - named after what happened
+    """QEMU has ended although nobody asked it to."""
+
+
+class VirtualMachine:
+    """A node and its QEMU; a context manager that leaves nothing behind but the logs."""
+
+    def __init__(
+        self, cache: Cache, disk: Path, *, media: Path | None = None, extra_arguments: Sequence[str] = ()
+    ) -> None:
+        """Describe a machine; entering the context starts it.
+
+        Args:
+            disk: a raw image, which stays as it is: what the node writes goes to a layer over it.
+            media: a raw image that the node gets as a second, read-only disk.
+            extra_arguments: further arguments for QEMU.
+        """
+        self._base = disk
+        self._media = media
+        self._extra_arguments = tuple(extra_arguments)
+        self.accelerator = accelerator(cache)
+        self.log_directory = _new_log_directory(cache.directory / "logs")
+        self.serial = SerialLog(self.log_directory / "serial.log")
+        self._errors = self.log_directory / "qemu-stderr.log"
+        self._qemu: subprocess.Popen[bytes] | None = None
+        self._monitor: Monitor | None = None
+        self._agent: Agent | None = None
+        self.boot_id = ""
+
+    def __enter__(self) -> Self:
+        """Start the machine; it is not up yet."""
+        # The paths of sockets are limited to about 100 bytes, so they lie in the system's own temporary directory.
+        self._scratch = tempfile.TemporaryDirectory(prefix="manageboot-vm.")
+        self._directory = Path(self._scratch.name)
+        self._disk = self._directory / "disk.qcow2"
+        try:
+            run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self._base, self._disk])
+            self._firmware = firmware_arguments(self._directory)
+            self.start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill QEMU and remove the disk; the logs stay."""
+        self._close()
+
+    def _close(self) -> None:
+        self.kill()
+        self._scratch.cleanup()
+
+    @property
+    def pid(self) -> int:
+        """The process of QEMU."""
+        if not self._qemu:
+            raise HarnessError("the node is off, and QEMU has no process")
+        return self._qemu.pid
+
+    @property
+    def command_line(self) -> list[str]:
+        """The words that start QEMU."""
+        machine = ["-machine", "q35", "-smp", "2", "-m", str(MEMORY_MIB)]
+        machine += ["-accel", self.accelerator.name, "-cpu", self.accelerator.cpu]
+        # The disk comes first, so that it is /dev/vda as on a real node.
+        drives = [f"if=none,id=disk,format=qcow2,file={self._disk}"]
+        devices = ["virtio-blk-pci,drive=disk,bootindex=1"]
+        if self._media:
+            drives.append(f"if=none,id=media,format=raw,readonly=on,file={self._media}")
+            devices.append("virtio-blk-pci,drive=media")
+        devices += [
+            "virtio-rng-pci",
+            "virtio-serial-pci",
+            "virtserialport,chardev=agent,name=manageboot.agent",
+        ]
+        return [
+            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none"),
+            *machine,
+            *self._firmware,
+            *(word for drive in drives for word in ("-drive", drive)),
+            *("-chardev", f"file,id=serial,append=on,path={self.serial.path}", "-serial", "chardev:serial"),
+            *("-chardev", f"socket,id=agent,server=on,wait=off,path={self._directory / 'agent'}"),
+            *(word for device in devices for word in ("-device", device)),
+            *("-qmp", f"unix:{self._directory / 'monitor'},server=on,wait=off"),
+            *self._extra_arguments,
+        ]
+
+    def start(self) -> None:
+        """Start QEMU, with the disk as the node left it."""
+        log.debug("serial log: %s", self.serial.path)
+        # The kernel ends QEMU when this process ends, however it does.
+        argv = ["setpriv", "--pdeathsig", "KILL", *self.command_line]
+        with self._errors.open("ab") as errors:
+            self._qemu = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env=environment()
+            )
+        self._monitor = self._connect(self._directory / "monitor")
+        # QEMU answers at its monitor only when everything else is set up.
+        self._agent = Agent(self._directory / "agent", self._still_running)
+
+    def _connect(self, socket: Path) -> Monitor:
+        """Wait for the monitor; QEMU makes the socket a moment before it listens, and may end in between."""
+        deadline = time.monotonic() + START_DEADLINE_S
+        while True:
+            self._still_running()
+            if socket.exists() or time.monotonic() > deadline:
+                try:
+                    return Monitor(socket)
+                except HarnessError:
+                    if time.monotonic() > deadline:
+                        raise
+            time.sleep(0.05)
+
+    def wait_until_up(self, timeout_s: float = BOOT_DEADLINE_S) -> str:
+        """Wait until the node runs, in another boot than the last one waited for; give the boot's identifier."""
+        try:
+            self.boot_id = self._need_agent().wait_for_boot(self.boot_id, timeout_s)
+            # Failed units are the tests' business, so the answer "degraded", exit status 1, is as good as "running".
+            self.run("systemctl is-system-running --wait", timeout_s=timeout_s)
+        except AgentSilent as error:
+            raise HarnessError(f"{error}{self._last_words()}") from error
+        return self.boot_id
+
+    def run(self, command: str | Sequence[str], *, stdin: bytes = b"", timeout_s: float = 120.0) -> Completed:
+        """Run a shell line, or the words of a command, on the node as root."""
+        return self._need_agent().run(command, stdin=stdin, timeout_s=timeout_s)
+
+    def check(self, command: str | Sequence[str], *, stdin: bytes = b"", timeout_s: float = 120.0) -> Completed:
+        """Run a command on the node that has to succeed; the error holds its outputs."""
+        return self.run(command, stdin=stdin, timeout_s=timeout_s).check()
+
+    def reset(self) -> None:
+        """Push the reset button: the node has no chance to flush anything."""
+        if not self._monitor:
+            raise HarnessError("cannot reset the node: it is off")
+        self._monitor.execute("system_reset")
+
+    def power_off(self) -> None:
+        """Shut the node down in good order, and wait until QEMU has ended."""
+        qemu = self._qemu
+        if not qemu:
+            return
+        self.check("systemctl --no-block poweroff")
+        try:
+            qemu.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired as error:
+            raise HarnessError(f"the node did not switch itself off{self._last_words()}") from error
+        self.kill()
+
+    def kill(self) -> None:
+        """End QEMU at once. What the node wrote stays: this is a reset, not a power cut."""
+        if self._agent:
+            self._agent.close()
+        if self._monitor:
+            self._monitor.close()
+        if self._qemu:
+            self._qemu.kill()
+            self._qemu.wait()
+        self._agent = self._monitor = self._qemu = None
+
+    def export_disk(self, image: Path) -> None:
+        """Write the disk of a node that is off to a raw image."""
+        if self._qemu:
+            raise HarnessError("cannot export the disk of a node that is on")
+        run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", self._disk, image])
+
+    def _need_agent(self) -> Agent:
+        if not self._agent:
+            raise HarnessError("cannot talk to the node: it is off")
+        return self._agent
+
+    def _still_running(self) -> None:
+        """Notice at once when QEMU ends."""
+        if self._qemu and self._qemu.poll() is not None:
+            raise MachineGone(f"QEMU ended with exit status {self._qemu.returncode}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        """Give what a person needs to see first when a machine has failed."""
+        errors = self._errors.read_text(errors="replace").strip()
+        return (
+            f"\nQEMU's messages: {errors or 'none'}"
+            f"\nserial log: {self.serial.path}, its last lines:\n{self.serial.tail()}"
+        )
+
+
+def _new_log_directory(logs: Path) -> Path:
+    """Make a directory for the logs of one machine, and remove those of long ago."""
+    logs.mkdir(parents=True, exist_ok=True)
+    for old in sorted(logs.iterdir())[:-LOGS_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S."), dir=logs))

@@ -1,0 +1,29 @@
+"""Looking into the disk of a node that is off, with the eyes of GRUB."""
+
+import tempfile
+from pathlib import Path
+
+from qemu_harness import layout
+from qemu_harness.process import run
+
+
+def read_file(disk: Path, partition: str, path: str) -> bytes:
+    """Read a file of a raw disk image through GRUB's own file system drivers, which replay no journal.
+
+    Args:
+        partition: the name of the partition.
+        path: the file's path in it, with a slash in front.
+    """
+    return run(["grub-fstest", disk, "cat", f"(loop0,gpt{layout.number(partition)}){path}"])
+
+
+def read_environment(disk: Path) -> dict[str, str]:
+    """Read the variables of the environment block of a raw disk image."""
+    with tempfile.NamedTemporaryFile() as block:
+        Path(block.name).write_bytes(read_file(disk, "grub", "/grubenv"))
+        return parse_environment(run(["grub-editenv", block.name, "list"]).decode())
+
+
+def parse_environment(listing: str) -> dict[str, str]:
+    """Take the output of `grub-editenv list` apart."""
+    return dict(line.split("=", 1) for line in listing.splitlines() if "=" in line)

@@ -1,0 +1,74 @@
+"""Running the programs of the host that build and drive a node."""
+
+import logging
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# The Debian package of every program that the harness runs.
+PACKAGES = {
+    "apt-config": "apt",
+    "apt-get": "apt",
+    "chroot": "coreutils",
+    "cp": "coreutils",
+    "grub-editenv": "grub-common",
+    "grub-fstest": "grub-common",
+    "grub-mkimage": "grub-common",
+    "mcopy": "mtools",
+    "mke2fs": "e2fsprogs",
+    "mkfs.vfat": "dosfstools",
+    "mmd": "mtools",
+    "mmdebstrap": "mmdebstrap",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "setpriv": "util-linux",
+    "sgdisk": "gdisk",
+    "tar": "tar",
+    "zstd": "zstd",
+}
+# Where Debian keeps the programs of administrators, which the PATH of a user lacks.
+ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+class HarnessError(Exception):
+    """Something in the harness, or on the node, is not as it has to be."""
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the environment in which programs run: the same messages and times on every host."""
+    return {
+        **os.environ,
+        "PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:{ADMIN_PATH}",
+        "LC_ALL": "C.UTF-8",
+        **(extra or {}),
+    }
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> bytes:
+    """Run a program to its end and give its standard output.
+
+    Raises:
+        HarnessError: the program is not installed, or failed; its last words are part of the message.
+    """
+    words = [str(word) for word in argv]
+    line = shlex.join(words)
+    log.debug("run: %s", line)
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, env=environment(env), cwd=cwd, check=False)
+    except FileNotFoundError as error:
+        package = PACKAGES.get(words[0], words[0])
+        raise HarnessError(f"cannot run {words[0]}: it is not installed (Debian package {package})") from error
+    if done.returncode:
+        last_words = (done.stderr or done.stdout).decode(errors="replace").strip()[-2000:]
+        raise HarnessError(f"cannot run {line}: exit status {done.returncode}: {last_words}")
+    return done.stdout

@@ -1,0 +1,22 @@
+"""What the harness needs of the host, and what of it is missing."""
+
+import os
+import shutil
+
+from qemu_harness.firmware import CODE
+from qemu_harness.loader import MODULE_DIRECTORY
+from qemu_harness.process import PACKAGES, environment
+
+
+def unmet() -> list[str]:
+    """Name everything that keeps the harness from building and running a node here; nothing, if it can."""
+    path = environment()["PATH"]
+    packages = {package for program, package in PACKAGES.items() if not shutil.which(program, path=path)}
+    missing = [f"Debian package {package} is not installed" for package in sorted(packages)]
+    if not CODE.exists():
+        missing.append("Debian package ovmf is not installed")
+    if not MODULE_DIRECTORY.exists():
+        missing.append("Debian package grub-efi-amd64-bin is not installed")
+    if os.geteuid():
+        missing.append("a node is built with chroot, and the owners of its files are kept: both need root")
+    return missing

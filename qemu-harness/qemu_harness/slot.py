@@ -1,0 +1,126 @@
+"""The two images of one slot, boot and root, for one version of the node."""
+
+import shutil
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from qemu_harness import layout
+from qemu_harness.base import CLOUD_KERNEL, build_base
+from qemu_harness.cache import REPOSITORY, Cache, content_key
+from qemu_harness.filesystem import EPOCH, make_ext4
+from qemu_harness.process import run
+from qemu_harness.wheel import build_wheel
+
+OVERLAY = REPOSITORY / "qemu-harness" / "node" / "root"
+VERSION_FILE = "opt/ic/share/version.txt"
+# pip itself is larger than all that it installs.
+REMOVED_AFTER_PIP = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
+ENABLED = ("harness-agent.service",)
+# They do nothing for a test and cost seconds when the processor is emulated. logind asks for a session bus and a
+# virtual terminal that the machine does not have.
+MASKED = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "console-getty.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "logrotate.timer",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-binfmt.service",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-logind.service",
+    "systemd-hwdb-update.service",
+    "systemd-pcrphase-sysinit.service",
+    "systemd-pcrphase.service",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-user-sessions.service",
+)
+MACHINE_ID = "6d616e616765626f6f742d6861726e65"
+# `panic` brings a node that cannot start back to GRUB; fsck has nothing to do on a root that nobody writes; and the
+# mitigations of processor bugs only cost time on a processor that is emulated.
+KERNEL_ARGUMENTS = "ro console=ttyS0 panic=5 quiet fsck.mode=skip mitigations=off"
+
+
+@dataclass(frozen=True)
+class SlotImages:
+    """The images of a slot and the version that they hold."""
+
+    boot: Path
+    root: Path
+    version: str
+
+
+def build_system(cache: Cache, kernel: str = CLOUD_KERNEL) -> Path:
+    """Give a directory with `root`, `vmlinuz` and `initrd.img`: the base, the overlay, and manageboot as it is now.
+
+    Args:
+        kernel: the Debian package of the kernel.
+    """
+    base, wheel = build_base(cache, kernel), build_wheel(cache)
+    key = content_key(base.name, OVERLAY, wheel, Path(__file__))
+    return cache.entry("system", key, lambda directory: _install(directory, base, wheel))
+
+
+def build_slot_images(cache: Cache, system: Path, version: str) -> SlotImages:
+    """Give the images of a system under a version; versions of one system differ in nothing else."""
+    key = content_key(version, system.name, Path(__file__), Path(layout.__file__))
+    directory = cache.entry("slot", key, lambda directory: _build_images(directory, system, version))
+    return SlotImages(directory / "boot.img", directory / "root.img", version)
+
+
+def _install(directory: Path, base: Path, wheel: Path) -> None:
+    run(["cp", "-a", "--reflink=auto", "--no-target-directory", base, directory])
+    root = directory / "root"
+    run(["cp", "-r", "--no-target-directory", OVERLAY, root])
+    (root / "etc/machine-id").write_text(f"{MACHINE_ID}\n")
+    shutil.copy(wheel, root)
+    # --no-index with dependencies: this fails unless Debian's own libraries satisfy the ranges of the wheel.
+    pip = ["python3", "-m", "pip", "install", "--break-system-packages", "--no-index", "--no-warn-script-location"]
+    run(["chroot", root, *pip, f"/{wheel.name}"], env={"SOURCE_DATE_EPOCH": EPOCH, "PIP_CONFIG_FILE": "/dev/null"})
+    (root / wheel.name).unlink()
+    run(["rm", "-r", *(root / "usr/lib/python3/dist-packages" / name for name in REMOVED_AFTER_PIP)])
+    run(["chroot", root, "systemctl", "enable", *ENABLED])
+    run(["chroot", root, "systemctl", "mask", *MASKED])
+
+
+def _build_images(directory: Path, system: Path, version: str) -> None:
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        boot = Path(scratch, "boot")
+        boot.mkdir()
+        # The mount point of the GRUB partition.
+        (boot / "grub").mkdir()
+        for name in ("vmlinuz", "initrd.img"):
+            shutil.copy(system / name, boot)
+        (boot / "boot_args").write_text(boot_args())
+        _make_image(directory / "boot.img", layout.BOOT_SIZE, version, boot)
+
+        root = Path(scratch, "root")
+        run(["cp", "-a", "--reflink=auto", system / "root", root])
+        (root / VERSION_FILE).write_text(f"{version}\n")
+        _make_image(directory / "root.img", layout.ROOT_SIZE, version, root)
+
+
+def _make_image(image: Path, size: int, version: str, content: Path) -> None:
+    """Make an image whose file system identifier differs between versions, as it does on a real node."""
+    identifier = uuid.uuid5(uuid.NAMESPACE_URL, f"manageboot:{version}/{image.name}")
+    make_ext4(image, size, label=image.stem, uuid=str(identifier), content=content)
+
+
+def boot_args() -> str:
+    """Give the file that GRUB sources to learn the kernel's arguments in either slot."""
+    lines = []
+    for slot in ("A", "B"):
+        root = layout.partition(f"{slot}_root").partuuid
+        lines.append(f'BOOT_ARGS_{slot}="root=PARTUUID={root} {KERNEL_ARGUMENTS} dfinity.system={slot}"\n')
+    return "".join(lines)

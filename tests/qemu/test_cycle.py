@@ -1,0 +1,34 @@
+"""One node, two upgrades: the first is confirmed, the second falls back. Firmware, GRUB and kernel are real."""
+
+from pathlib import Path
+
+import pytest
+
+from qemu_harness.cache import Cache
+from qemu_harness.cycle import STEPS, run_cycle
+from qemu_harness.machine import VirtualMachine
+from qemu_harness.node import NodeImages
+from qemu_harness.offline import read_environment
+
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
+
+
+def test_two_upgrades(cache: Cache, node_images: NodeImages, tmp_path: Path) -> None:
+    announced: list[str] = []
+    with VirtualMachine(cache, node_images.disk, media=node_images.media) as machine:
+        # Every step checks the node before it is yielded; a step that does not hold raises.
+        results = list(run_cycle(machine, lambda step: announced.append(step.name)))
+        assert machine.check("systemctl is-system-running").stdout == "running\n"
+        machine.power_off()
+        machine.export_disk(tmp_path / "disk.img")
+
+    names = [step.name for step in STEPS]
+    assert announced == names
+    assert [result.step.name for result in results] == names
+    assert [result.remark for result in results if result.remark] == [
+        "GRUB's save_env: boot_cycle first_boot -> failsafe_check",
+        "GRUB's save_env: boot_cycle first_boot -> failsafe_check",
+        "GRUB's save_env: boot_cycle failsafe_check -> stable",
+    ]
+    # What the node said of its block is what GRUB finds on the disk.
+    assert read_environment(tmp_path / "disk.img") == results[-1].seen.variables
