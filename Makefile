@@ -17,6 +17,9 @@ help:
 	@echo "make demo       a node upgrades itself twice in a virtual machine: once for good, once it falls back"
 	@echo "make test       lint, types and all tests"
 	@echo "make check      lint and types only"
+	@echo "make crash-grubenv    every state that a power cut can leave of the environment block, judged by GRUB"
+	@echo "make fuzz       the environment block under hypothesis, longer, and under a coverage-guided fuzzer"
+	@echo "make speed      what reading and updating the environment block costs"
 	@echo "make format     format the sources"
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
@@ -53,6 +56,24 @@ check: packages $(VENV)/installed
 .PHONY: test
 test: check
 	$(BIN)/pytest
+
+.PHONY: crash-grubenv
+crash-grubenv: packages $(VENV)/installed
+	@$(BIN)/python -m tests.grubenv.crash
+
+FUZZ := .cache/fuzz
+FUZZ_SECONDS := 60
+
+.PHONY: fuzz
+fuzz: packages $(VENV)/installed
+	GRUBENV_EXAMPLES=2000 $(BIN)/pytest -q tests/grubenv -k "not crash and not writers"
+	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/pip install --quiet --disable-pip-version-check atheris construct
+	$(FUZZ)/bin/python -m tests.grubenv.fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=2048
+
+.PHONY: speed
+speed: packages $(VENV)/installed
+	@$(BIN)/python -m tests.grubenv.speed
 
 .PHONY: format
 format: $(VENV)/installed

@@ -43,17 +43,55 @@ from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE, SIGNATURE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from grubenv.block import EnvBlock
+    from grubenv.checking import Report, check
     from grubenv.durable import Outcome, create, update
+    from grubenv.repairing import Repair, repair
 
 __version__ = "0.1.0"
 
-__all__ = ["DEFAULT_PATH", "DEFAULT_SIZE", "SECTOR_SIZE", "SIGNATURE", "AbsentError", "BadNameError",
-           "BadValueError", "CannotCreateError", "Damage", "DamagedError", "EnvBlock", "FlushError",
-           "GrubEnvError", "LockedError", "NoRoomError", "NotAtomicError", "NotPermittedError", "NotRegularError",
-           "Outcome", "ReadingsDifferError", "StorageError", "create", "query", "read", "read_bytes", "update"]
+__all__ = [
+    "DEFAULT_PATH",
+    "DEFAULT_SIZE",
+    "SECTOR_SIZE",
+    "SIGNATURE",
+    "AbsentError",
+    "BadNameError",
+    "BadValueError",
+    "CannotCreateError",
+    "Damage",
+    "DamagedError",
+    "EnvBlock",
+    "FlushError",
+    "GrubEnvError",
+    "LockedError",
+    "NoRoomError",
+    "NotAtomicError",
+    "NotPermittedError",
+    "NotRegularError",
+    "Outcome",
+    "ReadingsDifferError",
+    "Repair",
+    "Report",
+    "StorageError",
+    "check",
+    "create",
+    "query",
+    "read",
+    "read_bytes",
+    "repair",
+    "update",
+]
 
-_LATE = {"EnvBlock": "grubenv.block", "Outcome": "grubenv.durable", "create": "grubenv.durable",
-         "update": "grubenv.durable"}
+_LATE = {
+    "EnvBlock": "grubenv.block",
+    "Outcome": "grubenv.durable",
+    "create": "grubenv.durable",
+    "update": "grubenv.durable",
+    "Report": "grubenv.checking",
+    "check": "grubenv.checking",
+    "Repair": "grubenv.repairing",
+    "repair": "grubenv.repairing",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -6,14 +6,16 @@ import os
 import sys
 
 from grubenv import file, view
+from grubenv.arguments import Arguments, UsageError
 from grubenv.errors import GrubEnvError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 EXIT_OK = 0
 EXIT_USAGE = 2
+EXIT_DAMAGED = 65
 EXIT_IO = 74
 
 USAGE = "usage: grubenv [OPTION...] [FILENAME] COMMAND [ARGUMENT...]"
@@ -26,8 +28,14 @@ Commands:
   list                   List the variables, as GRUB sees them.
   set NAME=VALUE...      Set variables, all of them or none.
   unset NAME...          Remove variables, all of them or none.
+  check [NAME...]        Say all that is wrong; NAMEs are those that the boot needs (default: all).
+  repair [NAME=VALUE...] Mend what can be mended; if state was lost and a NAME with it, set these.
 
 Options:
+      --json             check: print one JSON object.
+      --from-cmdline NAME=KEY
+                         repair: like NAME=VALUE, with the value of KEY on the kernel command line.
+      --cmdline FILE     repair: read the kernel command line from FILE (default: /proc/cmdline).
   -?, -h, --help         Print this help.
       --usage            Print the first line of it.
   -v, --verbose          Say on standard error what was done.
@@ -39,39 +47,6 @@ Symbolic links are followed to the file itself.
 Exit codes: 0 done or nothing to do, 2 wrong usage, 65 damaged, 66 no such file, 73 cannot create or no room,
 74 I/O error, 75 another process is writing, 77 not permitted.
 """
-
-
-class UsageError(Exception):
-    """The arguments make no sense; the message says which."""
-
-
-class Arguments:
-    """Hold what the command line asks for."""
-
-    def __init__(self, words: list[str]) -> None:
-        """Sort `words` into options, file name, command and operands; options may stand anywhere before `--`.
-
-        Raises:
-            UsageError: an option is unknown, or there is no command.
-        """
-        self.options: set[str] = set()
-        self.operands: list[str] = []
-        for index, word in enumerate(words):
-            if word == "--":
-                self.operands += words[index + 1:]
-                break
-            if word.startswith("-") and word != "-":
-                self.options.add(_option(word))
-            else:
-                self.operands.append(word)
-        self.path = file.DEFAULT_PATH
-        self.command = ""
-        if len(self.operands) == 1:
-            self.command = self.operands.pop()
-        elif self.operands:
-            path, self.command, *self.operands = self.operands
-            if path != "-":
-                self.path = path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,63 +88,93 @@ def _run(arguments: Arguments) -> int:
     if arguments.command not in COMMANDS:
         message = f"cannot run {arguments.command!r}: no such command"
         raise UsageError(message)
-    COMMANDS[arguments.command](arguments)
-    return EXIT_OK
+    return COMMANDS[arguments.command](arguments)
 
 
-def _list(arguments: Arguments) -> None:
+def _list(arguments: Arguments) -> int:
     _refuse_operands(arguments)
     try:
         pairs = list(view.iterate(file.read_bytes(arguments.path)))
     except GrubEnvError as error:
         raise error.at("read", arguments.path) from None
     _print(b"".join(b"%b=%b\n" % pair for pair in pairs))
+    return EXIT_OK
 
 
-def _set(arguments: Arguments) -> None:
+def _set(arguments: Arguments) -> int:
     from grubenv.durable import update
 
-    values = {}
-    for word in arguments.operands:
-        name, equals, value = word.partition("=")
-        if not equals:
-            message = f"cannot set {word!r}: no '=' in it"
-            raise UsageError(message)
-        values[_text(name)] = _text(value)
-    outcome = update(arguments.path, values, create_missing=True)
-    _report(arguments, outcome.how)
+    outcome = update(arguments.path, _assignments("set", arguments.operands), create_missing=True)
+    return _report(arguments, outcome.how)
 
 
-def _unset(arguments: Arguments) -> None:
+def _unset(arguments: Arguments) -> int:
     from grubenv.durable import update
 
     outcome = update(arguments.path, unset=[_text(word) for word in arguments.operands])
-    _report(arguments, outcome.how)
+    return _report(arguments, outcome.how)
 
 
-def _create(arguments: Arguments) -> None:
+def _create(arguments: Arguments) -> int:
     from grubenv.durable import create
 
     _refuse_operands(arguments)
     outcome = create(arguments.path)
-    _report(arguments, outcome.how)
+    return _report(arguments, outcome.how)
 
 
-COMMANDS: dict[str, Callable[[Arguments], None]] = {"list": _list, "set": _set, "unset": _unset, "create": _create}
+def _check(arguments: Arguments) -> int:
+    from grubenv.checking import check
+
+    report = check(arguments.path, [_text(word) for word in arguments.operands] or None)
+    _print_lines([report.json()] if "json" in arguments.options else report.lines())
+    return EXIT_OK if report.sound else EXIT_DAMAGED
+
+
+def _repair(arguments: Arguments) -> int:
+    from grubenv.kernelcmdline import DEFAULT_PATH, read_keys
+    from grubenv.repairing import repair
+
+    fallback = _assignments("repair", arguments.operands)
+    wanted = _assignments("repair", arguments.options.get("from-cmdline", []))
+    missing = []
+    if wanted:
+        found = read_keys(arguments.options.get("cmdline", [DEFAULT_PATH])[-1])
+        missing = [
+            f"{arguments.path}: the kernel command line has no {key}, so {name} has no fallback"
+            for name, key in wanted.items()
+            if key not in found
+        ]
+        fallback |= {name: found[key] for name, key in wanted.items() if key in found}
+    result = repair(arguments.path, fallback)
+    _print_lines([*result.lines(), *(missing if result.lost else ())])
+    return EXIT_DAMAGED if result.remaining else EXIT_OK
+
+
+COMMANDS: dict[str, Callable[[Arguments], int]] = {
+    "list": _list,
+    "set": _set,
+    "unset": _unset,
+    "create": _create,
+    "check": _check,
+    "repair": _repair,
+}
+
+
+def _assignments(verb: str, words: Iterable[str]) -> dict[str, str]:
+    values = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            message = f"cannot {verb} {word!r}: no '=' in it"
+            raise UsageError(message)
+        values[_text(name)] = _text(value)
+    return values
 
 
 def _text(argument: str) -> str:
     """Return the argument's bytes as the block's text, whatever the locale made of them."""
     return view.text(os.fsencode(argument))
-
-
-def _option(word: str) -> str:
-    names = {"-?": "help", "-h": "help", "--help": "help", "--usage": "usage", "-v": "verbose",
-             "--verbose": "verbose", "-V": "version", "--version": "version"}
-    if word not in names:
-        message = f"cannot run: unknown option {word!r} (`--' ends the options)"
-        raise UsageError(message)
-    return names[word]
 
 
 def _refuse_operands(arguments: Arguments) -> None:
@@ -178,13 +183,20 @@ def _refuse_operands(arguments: Arguments) -> None:
         raise UsageError(message)
 
 
-def _report(arguments: Arguments, how: str) -> None:
-    words = {"unchanged": "nothing to change, nothing written",
-             "direct": "written in place past the cache, flushed, read back",
-             "buffered": "written in place through the cache, flushed, read back",
-             "replaced": "new file written, flushed, renamed"}
+def _report(arguments: Arguments, how: str) -> int:
+    words = {
+        "unchanged": "nothing to change, nothing written",
+        "direct": "written in place past the cache, flushed, read back",
+        "buffered": "written in place through the cache, flushed, read back",
+        "replaced": "new file written, flushed, renamed",
+    }
     if "verbose" in arguments.options:
         _say(f"grubenv: {arguments.path}: {words[how]}\n")
+    return EXIT_OK
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    _print(b"".join(view.raw(line) + b"\n" for line in lines))
 
 
 def _print(data: bytes) -> None:

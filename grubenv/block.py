@@ -96,8 +96,11 @@ class EnvBlock(Mapping[str, str]):
         padding = PADDING_BYTE * (self._size - self.used)
         return bytes(BLOCK.build({"lines": lines, "padding": padding}))
 
-    def update(self, set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
-               unset: Iterable[str] = ()) -> EnvBlock:
+    def update(
+        self,
+        set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
+        unset: Iterable[str] = (),
+    ) -> EnvBlock:
         """Return a block with the names of `set` set and those of `unset` gone. Changes memory only.
 
         A name that has its value already keeps its bytes; one that has another value keeps its place; a new
@@ -130,6 +133,14 @@ class EnvBlock(Mapping[str, str]):
             lines.append(placed[line.name])
         lines += [line for name, line in wanted.items() if name not in placed]
         return EnvBlock(self._size, _drop_fillers(lines, self._size - len(SIGNATURE)))
+
+    def resize(self, size: int) -> EnvBlock:
+        """Return the block with another size in bytes; lines of nothing but `#` go if the room is needed.
+
+        Raises:
+            NoRoomError: the lines do not fit.
+        """
+        return EnvBlock(size, _drop_fillers(list(self._lines), size - len(SIGNATURE)))
 
     def beyond(self, limit: int, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of `names` that have a line which ends beyond byte `limit`."""

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from grubenv import view
 from grubenv.block import EnvBlock
 from grubenv.errors import (
     AbsentError,
@@ -14,11 +13,11 @@ from grubenv.errors import (
     DamagedError,
     GrubEnvError,
     NotAtomicError,
-    StorageError,
 )
 from grubenv.file import require_regular, resolve
+from grubenv.inplace import carry_out
 from grubenv.lock import locked_directory
-from grubenv.plan import Step, plan
+from grubenv.plan import plan
 from grubenv.replace import replace_file
 from grubenv.storage import Storage
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE
@@ -46,9 +45,15 @@ class Outcome(NamedTuple):
     """The names that do not end within the first 512 bytes."""
 
 
-def update(path: Path, set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
-           unset: Iterable[str] = (), *, create_missing: bool = False,
-           required_in_first_sector: Iterable[str] = (), timeout_s: float = DEFAULT_TIMEOUT_S) -> Outcome:
+def update(
+    path: Path,
+    set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
+    unset: Iterable[str] = (),
+    *,
+    create_missing: bool = False,
+    required_in_first_sector: Iterable[str] = (),
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Outcome:
     """Set and unset variables of the block in the file, all of them or none.
 
     What GRUB wrote is forced down first; then the changed sector is overwritten in place, flushed, and read
@@ -59,6 +64,7 @@ def update(path: Path, set: Mapping[str, str] | None = None,  # noqa: A002 the w
         unset: names to remove; those that are not there are no error.
         create_missing: make a block of 1024 bytes where there is no file or one of 0 bytes.
         required_in_first_sector: names that have to end within the first 512 bytes afterwards, if they are set.
+            They are moved there if they are not, in steps that are each as safe as the change itself.
         timeout_s: seconds to wait for another writer.
 
     Raises:
@@ -85,9 +91,9 @@ def update(path: Path, set: Mapping[str, str] | None = None,  # noqa: A002 the w
                 old = storage.read()
                 block = EnvBlock.parse(old)
                 new = block.update(set, removed)
-                _require_first_sector(new, required)
-                how = _write(storage, plan(old, new), old)
-                return _outcome(dict(block), new, how)
+                steps = plan(old, new, required)
+                how = carry_out(storage, steps, old)
+                return _outcome(dict(block), EnvBlock.parse(steps[-1].image) if steps else block, how)
     except GrubEnvError as error:
         raise error.at("update", name)  # noqa: B904 the same error, with its place
 
@@ -119,7 +125,7 @@ def create(path: Path, *, size: int = DEFAULT_SIZE, timeout_s: float = DEFAULT_T
                     storage.flush()
                     old = storage.read()
                     before = dict(EnvBlock.parse(old))
-                    return _outcome(before, new, _write(storage, plan(old, new), old))
+                    return _outcome(before, new, carry_out(storage, plan(old, new), old))
             except (AbsentError, DamagedError, NotAtomicError):
                 replace_file(directory_fd, file_name, new.build(), name)
                 return _outcome({}, new, "replaced")
@@ -136,46 +142,6 @@ def _is_empty(directory_fd: int, file_name: str, path: str) -> bool:
         return True
     require_regular(status, "update", path)
     return status.st_size == 0
-
-
-def _require_first_sector(block: EnvBlock, names: tuple[str, ...]) -> None:
-    beyond = block.beyond(SECTOR_SIZE, names)
-    if beyond:
-        raise NotAtomicError(f"{', '.join(beyond)} would not lie within the first {SECTOR_SIZE} bytes")
-
-
-def _write(storage: Storage, steps: list[Step], old: bytes) -> str:
-    """Carry out the steps, each flushed, and compare what the disk then holds."""
-    if not steps:
-        return "unchanged"
-    target = steps[-1].image
-    try:
-        for step in steps:
-            storage.write_sector(step.image, step.offset, step.length)
-            storage.flush()
-    except StorageError as error:
-        error.now = _what_the_disk_holds(storage, old, target)
-        raise
-    found = storage.read()
-    if found != target:
-        offset = next((i for i, (a, b) in enumerate(zip(found, target, strict=False)) if a != b),
-                      min(len(found), len(target)))
-        raise StorageError("what was read back is not what was written", offset=offset)
-    return "direct" if storage.wrote_direct else "buffered"
-
-
-def _what_the_disk_holds(storage: Storage, old: bytes, target: bytes) -> str:
-    """Read past the cache after a failure, once, without another flush."""
-    try:
-        found = storage.read()
-    except GrubEnvError:
-        return "unreadable"
-    if found in (old, target):
-        return "old" if found == old else "new, but not known to be durable"
-    try:
-        return "old variables" if view.variables(found) == view.variables(old) else "neither"
-    except DamagedError:
-        return "damaged"
 
 
 def _outcome(before: dict[str, str], block: EnvBlock, how: str) -> Outcome:

@@ -48,8 +48,7 @@ class GrubEnvError(Exception):
     code_word: ClassVar[str] = "INTERNAL"
     hint: str = ""
 
-    def __init__(self, cause: str, *, verb: str = "read", path: str | None = None,
-                 offset: int | None = None) -> None:
+    def __init__(self, cause: str, *, verb: str = "read", path: str | None = None, offset: int | None = None) -> None:
         """Keep the parts of the message; `offset` counts bytes from the start of the block."""
         super().__init__(cause)
         self.cause = cause

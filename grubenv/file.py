@@ -79,8 +79,14 @@ def require_regular(status: os.stat_result, verb: str, path: str) -> None:
     Raises:
         NotRegularError: it is a directory, a device, a pipe or a socket, or is larger than `MAX_SIZE`.
     """
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFBLK: "a block device", stat.S_IFCHR: "a character device",
-             stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a symbolic link"}
+    kinds = {
+        stat.S_IFDIR: "a directory",
+        stat.S_IFBLK: "a block device",
+        stat.S_IFCHR: "a character device",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFLNK: "a symbolic link",
+    }
     if not stat.S_ISREG(status.st_mode):
         kind = kinds.get(stat.S_IFMT(status.st_mode), "of an unknown kind")
         raise NotRegularError(f"it is {kind}, not a regular file", verb=verb, path=path)

@@ -48,8 +48,9 @@ def _acquire(descriptor: int, timeout_s: float, path: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             if time.monotonic() >= deadline:
-                raise LockedError(f"another process is writing it, waited {timeout_s:g} s", verb="update",
-                                  path=path) from exc
+                raise LockedError(
+                    f"another process is writing it, waited {timeout_s:g} s", verb="update", path=path
+                ) from exc
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         except OSError as exc:

@@ -1,64 +1,69 @@
-"""In which order the sectors of a changed block are to be written, so that every instant reads as old or new."""
+"""Which sectors of a changed block are to be written, so that every instant reads as old or as new."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from grubenv import view
 from grubenv.block import EnvBlock
 from grubenv.errors import DamagedError, NotAtomicError, ReadingsDifferError
+from grubenv.order import Step, in_safe_order, steps_through
+from grubenv.staging import NoWayError, stage
 from grubenv.view import SECTOR_SIZE
 
 
-class Step(NamedTuple):
-    """Write one sector; flush before the next step."""
+def plan(old: bytes, new: EnvBlock, front: Iterable[str] = ()) -> list[Step]:
+    """Return the sector writes that turn the bytes `old` into a block with the variables of `new`.
 
-    offset: int
-    length: int
-    image: bytes
-    """The whole block as it is once this step is done."""
-
-
-def plan(old: bytes, new: EnvBlock) -> list[Step]:
-    """Return the sector writes that turn the bytes `old` into the block `new`, none if nothing changes.
+    The last image is `new` byte for byte where an order of its sectors is safe. Where none is, or a name of
+    `front` would not lie within the first sector, lines are moved out of the way, see `grubenv.staging`.
 
     Raises:
-        NotAtomicError: no order of the writes is safe at every instant.
+        NotAtomicError: no way is safe at every instant.
         ReadingsDifferError: GRUB would read something else out of the new bytes than is wanted.
     """
+    needed = tuple(name for name in front if name in new)
     target = new.build()
     if view.variables(target) != dict(new):
         raise ReadingsDifferError("the new bytes would not read as wanted", verb="update")
     if len(old) != len(target):
         raise NotAtomicError(f"its size would change from {len(old)} to {len(target)} bytes", verb="update")
-    offsets = [offset for offset in range(0, len(target), SECTOR_SIZE)
-               if old[offset:offset + SECTOR_SIZE] != target[offset:offset + SECTOR_SIZE]]
-    for order in (offsets[::-1], offsets):
-        steps = _steps(old, target, order)
-        if len(steps) <= 1 or all(_is_safe(step.image, EnvBlock.parse(old), new) for step in steps[:-1]):
+    before = EnvBlock.parse(old)
+    if not new.beyond(SECTOR_SIZE, needed):
+        steps = in_safe_order(old, target, lambda image: _is_safe(image, before, new))
+        if steps is not None:
             return steps
-    raise NotAtomicError(f"the change spreads over {len(offsets)} sectors of {SECTOR_SIZE} bytes", verb="update")
+    protected = frozenset(needed) | {name for name in before.keys() | new.keys() if before.get(name) != new.get(name)}
+
+    def is_safe(image: bytes) -> bool:
+        return _is_safe(image, before, new, protected)
+
+    try:
+        images = stage(old, new, needed, is_safe)
+    except NoWayError as exc:
+        cause = "the change spreads over several sectors of 512 bytes"
+        beyond = new.beyond(SECTOR_SIZE, needed)
+        if beyond:
+            cause = f"{', '.join(beyond)} would not lie within the first {SECTOR_SIZE} bytes"
+        raise NotAtomicError(f"{cause}, and {exc}", verb="update") from exc
+    if not all(map(is_safe, images)) or view.variables(images[-1]) != dict(new):
+        raise NotAtomicError("no way was found that is safe at every instant", verb="update")
+    return steps_through(old, images)
 
 
-def _steps(old: bytes, target: bytes, order: list[int]) -> list[Step]:
-    image = bytearray(old)
-    steps = []
-    for offset in order:
-        sector = target[offset:offset + SECTOR_SIZE]
-        image[offset:offset + len(sector)] = sector
-        steps.append(Step(offset, len(sector), bytes(image)))
-    return steps
-
-
-def _is_safe(image: bytes, old: EnvBlock, new: EnvBlock) -> bool:
+def _is_safe(image: bytes, old: EnvBlock, new: EnvBlock, protected: frozenset[str] | None = None) -> bool:
     """Return whether a power cut that leaves `image` leaves a sound block with the old or the new variables.
 
-    Duplicates that were not there before are not safe: what GRUB then saves, it would not load.
+    A name that is there twice, and was not before, is not safe: what GRUB then saves, it would not load. With
+    `protected` given, this holds for these names only, and for others as long as both lines have one value.
     """
     try:
         block = EnvBlock.parse(image)
     except DamagedError:
         return False
-    if not frozenset(block.duplicates) <= frozenset(old.duplicates):
+    fresh = frozenset(block.duplicates) - frozenset(old.duplicates)
+    if fresh if protected is None else fresh & protected:
+        return False
+    if any(line.name in fresh and line.value != block[line.name] for line in block.lines if line.name is not None):
         return False
     return dict(block) in (dict(old), dict(new))

@@ -6,9 +6,12 @@ import os
 from contextlib import suppress
 
 from grubenv.errors import CannotCreateError, FlushError, NotPermittedError, StorageError, from_os_error, reason
+from grubenv.writeback import write_back_journal
 
 TEMPORARY_SUFFIX = ".new"
 """What the temporary file's name has behind the block's; there is only one, as the lock is held."""
+HOLD_SUFFIX = ".old"
+"""What the name that holds the old file for a moment has behind the block's."""
 NEW_FILE_MODE = 0o644
 
 
@@ -17,6 +20,9 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
 
     A file that was there keeps its owner, mode and extended attributes. A temporary file that an interrupted
     run left is overwritten.
+
+    GRUB replays no journal, so the new file has to be in its place before its name leads to it, and the old one
+    has to stay in its place as long as a part of the directory may still lead there: a second name holds it.
 
     Args:
         path: the file to name in errors.
@@ -33,17 +39,27 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
     try:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=directory_fd)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
-                             NEW_FILE_MODE, dir_fd=directory_fd)
+        descriptor = os.open(
+            temporary,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+            NEW_FILE_MODE,
+            dir_fd=directory_fd,
+        )
         try:
             _fill(descriptor, data)
             _keep_attributes(directory_fd, name, descriptor)
             _flush(descriptor, path)
+            _hold(directory_fd, name)
+            _flush(directory_fd, path)
+            write_back_journal(directory_fd)
+            os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+            renamed = True
+            _flush(descriptor, path)  # vfat keeps size and place in the entry, and fills the new one only now
         finally:
             os.close(descriptor)
-        os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
-        renamed = True
         _flush(directory_fd, path)
+        write_back_journal(directory_fd)
+        _release(directory_fd, name)
     except OSError as exc:
         error = from_os_error(exc, "create", path)
         if isinstance(error, NotPermittedError):
@@ -51,8 +67,21 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
         raise CannotCreateError(error.cause, verb="create", path=path) from exc
     finally:
         if not renamed:
+            _release(directory_fd, name)
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=directory_fd)
+
+
+def _hold(directory_fd: int, name: str) -> None:
+    """Give the file a second name; vfat, which has no journal either, knows no such thing."""
+    _release(directory_fd, name)
+    with suppress(OSError):
+        os.link(name, name + HOLD_SUFFIX, src_dir_fd=directory_fd, dst_dir_fd=directory_fd, follow_symlinks=False)
+
+
+def _release(directory_fd: int, name: str) -> None:
+    with suppress(OSError):
+        os.unlink(name + HOLD_SUFFIX, dir_fd=directory_fd)
 
 
 def _fill(descriptor: int, data: bytes) -> None:

@@ -29,8 +29,9 @@ class Storage:
         self.path = path
         try:
             require_regular(os.stat(name, dir_fd=directory_fd, follow_symlinks=False), "update", path)
-            self.descriptor = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
-                                      dir_fd=directory_fd)
+            self.descriptor = os.open(
+                name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory_fd
+            )
         except OSError as exc:
             raise from_os_error(exc, "update", path) from exc
         self.wrote_direct = False
@@ -92,11 +93,10 @@ class Storage:
         try:
             if not self._write_direct(image, offset, length):
                 self._set_direct(False)
-                written = os.pwrite(self.descriptor, image[offset:offset + length], offset)
+                written = os.pwrite(self.descriptor, image[offset : offset + length], offset)
                 self._require_whole(written, length, offset)
         except OSError as exc:
-            raise StorageError(f"write failed ({reason(exc)})", verb="update", path=self.path,
-                               offset=offset) from exc
+            raise StorageError(f"write failed ({reason(exc)})", verb="update", path=self.path, offset=offset) from exc
 
     def _write_direct(self, image: bytes, offset: int, length: int) -> bool:
         """Write the smallest unit around the sector that the disk accepts; return False if it accepts none."""
@@ -105,7 +105,7 @@ class Storage:
             if length > unit or start + unit > len(image) or not self._set_direct(True):
                 continue
             with mmap.mmap(-1, ALIGNMENT) as buffer:
-                buffer[:unit] = image[start:start + unit]
+                buffer[:unit] = image[start : start + unit]
                 with memoryview(buffer)[:unit] as view:
                     try:
                         written = os.pwritev(self.descriptor, [view], start)
@@ -140,5 +140,6 @@ class Storage:
 
     def _require_whole(self, written: int, length: int, offset: int) -> None:
         if written != length:
-            raise StorageError(f"only {written} of {length} bytes were written", verb="update", path=self.path,
-                               offset=offset)
+            raise StorageError(
+                f"only {written} of {length} bytes were written", verb="update", path=self.path, offset=offset
+            )

@@ -52,7 +52,7 @@ def iterate(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         end = _line_end(data, equals + 1)
         if end >= len(data):
             return
-        name, value = data[position:equals], _unescape(data[equals + 1:end])
+        name, value = data[position:equals], _unescape(data[equals + 1 : end])
         yield name.partition(b"\0")[0], value.partition(b"\0")[0]
         position = end + 1
 

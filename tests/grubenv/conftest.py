@@ -1,5 +1,6 @@
 """What the tests of grubenv share."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,10 @@ ROOT = str(Path(__file__).parents[2])
 if ROOT not in sys.path:  # or else this directory, a namespace, hides the library of the same name
     sys.path.insert(0, ROOT)
 
-settings.register_profile("grubenv", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = int(os.environ.get("GRUBENV_EXAMPLES", "100"))
+"""How many examples each property is tried with; `make fuzz` asks for more."""
+
+settings.register_profile("grubenv", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("grubenv")
 
 

@@ -45,8 +45,9 @@ def oddly_escaped(draw: st.DrawFn) -> bytes:
     """A value as it may stand in a line: some bytes escaped that need not be."""
     value = draw(VALUES)
     chosen = draw(st.sets(st.integers(0, 40), max_size=3))
-    return b"".join(b"\\" + value[i:i + 1] if i in chosen or value[i] in b"\\\n" else value[i:i + 1]
-                    for i in range(len(value)))
+    return b"".join(
+        b"\\" + value[i : i + 1] if i in chosen or value[i] in b"\\\n" else value[i : i + 1] for i in range(len(value))
+    )
 
 
 ASSIGNMENTS = st.tuples(NAMES.map(raw), oddly_escaped()).map(lambda pair: b"%b=%b\n" % pair)
@@ -64,8 +65,9 @@ def valid_blocks(draw: st.DrawFn) -> bytes:
 
 DAMAGED_OR_NOT = st.one_of(
     st.binary(max_size=200),
-    st.lists(st.sampled_from([b"a", b"b=", b"=", b"\n", b"\\", b"#", b"\0", b"\r", b"name=value\n"]), max_size=40)
-    .map(lambda pieces: SIGNATURE + b"".join(pieces)),
+    st.lists(st.sampled_from([b"a", b"b=", b"=", b"\n", b"\\", b"#", b"\0", b"\r", b"name=value\n"]), max_size=40).map(
+        lambda pieces: SIGNATURE + b"".join(pieces)
+    ),
 )
 """Bytes of every kind, most of them behind a signature, where reading becomes interesting."""
 
@@ -79,8 +81,12 @@ def need(*tools: str) -> None:
 
 def editenv(path: Path, *words: bytes | str) -> subprocess.CompletedProcess[bytes]:
     """Run grub-editenv on `path`."""
-    return subprocess.run(["grub-editenv", path, *words], capture_output=True, check=False,
-                          env={"PATH": os.environ["PATH"], "LC_ALL": "C"})
+    return subprocess.run(
+        ["grub-editenv", path, *words],
+        capture_output=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+    )
 
 
 def make_image(directory: Path, files: Mapping[str, bytes], kind: str = "ext4") -> Path:
@@ -114,6 +120,11 @@ def run_grub(directory: Path, image: Path, script: Sequence[str]) -> str:
     configuration.mkdir(exist_ok=True)
     (configuration / "device.map").write_text(f"(hd0) {image}\n")
     (configuration / "grub.cfg").write_text("\n".join([*script, "exit", ""]))
-    done = subprocess.run(["grub-emu", "-d", configuration, "-m", configuration / "device.map"], check=True,
-                          capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    done = subprocess.run(
+        ["grub-emu", "-d", configuration, "-m", configuration / "device.map"],
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
     return done.stdout.decode("utf-8", "replace")

@@ -21,49 +21,55 @@ def check_vector(data: bytes, expected: dict[str, str], used: int | None = None)
     return parsed
 
 
-@pytest.mark.parametrize(("body", "expected"), [
-    pytest.param(b"", {}, id="empty"),
-    pytest.param(b"a=1\n", {"a": "1"}, id="one"),
-    pytest.param(b"a=\n", {"a": ""}, id="empty value"),
-    pytest.param(WARNING + b"a=1\n", {"a": "1"}, id="warning comment"),
-    pytest.param(b"a=b=c==\n", {"a": "b=c=="}, id="equals in value"),
-    pytest.param(b"a=#1 #\n", {"a": "#1 #"}, id="hash in value"),
-    pytest.param(b"a= b \n c =d\n", {"a": " b ", " c ": "d"}, id="spaces"),
-    pytest.param(b"a=x\\\ny\n", {"a": "x\ny"}, id="escaped newline"),
-    pytest.param(b"a=x\\\\\nb=2\n", {"a": "x\\", "b": "2"}, id="escaped backslash before the end"),
-    pytest.param(b"a=\\x\\=\n", {"a": "x="}, id="needless escapes"),
-    pytest.param("a=grün\n".encode(), {"a": "grün"}, id="UTF-8"),
-    pytest.param(b"a=\xff\xfe\n", {"a": "\udcff\udcfe"}, id="not UTF-8"),
-    pytest.param(b"a=1\r\n", {"a": "1\r"}, id="CR LF behind a value: the CR belongs to it"),
-    pytest.param(b"a=1\nb=2\na=3\n", {"a": "3", "b": "2"}, id="duplicate, last wins"),
-    pytest.param(b"# a=1\n#b=2\n", {}, id="comments"),
-    pytest.param(b"# path C:\\\nhidden=1\nseen=2\n", {"seen": "2"}, id="backslash at a comment's end hides a line"),
-    pytest.param(b"\\=1\n", {"\\": "1"}, id="backslash as name"),
-    pytest.param(b"a\\=1\\\n2\n", {"a\\": "1\n2"}, id="backslash before the equals sign"),
-])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(b"", {}, id="empty"),
+        pytest.param(b"a=1\n", {"a": "1"}, id="one"),
+        pytest.param(b"a=\n", {"a": ""}, id="empty value"),
+        pytest.param(WARNING + b"a=1\n", {"a": "1"}, id="warning comment"),
+        pytest.param(b"a=b=c==\n", {"a": "b=c=="}, id="equals in value"),
+        pytest.param(b"a=#1 #\n", {"a": "#1 #"}, id="hash in value"),
+        pytest.param(b"a= b \n c =d\n", {"a": " b ", " c ": "d"}, id="spaces"),
+        pytest.param(b"a=x\\\ny\n", {"a": "x\ny"}, id="escaped newline"),
+        pytest.param(b"a=x\\\\\nb=2\n", {"a": "x\\", "b": "2"}, id="escaped backslash before the end"),
+        pytest.param(b"a=\\x\\=\n", {"a": "x="}, id="needless escapes"),
+        pytest.param("a=grün\n".encode(), {"a": "grün"}, id="UTF-8"),
+        pytest.param(b"a=\xff\xfe\n", {"a": "\udcff\udcfe"}, id="not UTF-8"),
+        pytest.param(b"a=1\r\n", {"a": "1\r"}, id="CR LF behind a value: the CR belongs to it"),
+        pytest.param(b"a=1\nb=2\na=3\n", {"a": "3", "b": "2"}, id="duplicate, last wins"),
+        pytest.param(b"# a=1\n#b=2\n", {}, id="comments"),
+        pytest.param(b"# path C:\\\nhidden=1\nseen=2\n", {"seen": "2"}, id="backslash at a comment's end hides a line"),
+        pytest.param(b"\\=1\n", {"\\": "1"}, id="backslash as name"),
+        pytest.param(b"a\\=1\\\n2\n", {"a\\": "1\n2"}, id="backslash before the equals sign"),
+    ],
+)
 @pytest.mark.parametrize("size", [1024, 512, 4096, 333, 0])
 def test_vectors(body: bytes, expected: dict[str, str], size: int) -> None:
     data = block(body, max(size, 26))
     check_vector(data, expected, used=len(SIGNATURE + body))
 
 
-@pytest.mark.parametrize(("data", "word", "offset"), [
-    pytest.param(b"", "empty", None, id="empty"),
-    pytest.param(bytes(1024), "nul-filled", None, id="NUL-filled"),
-    pytest.param(SIGNATURE, "short", None, id="a byte less than GRUB accepts"),
-    pytest.param(b"x" * 1024, "no-signature", 0, id="no signature"),
-    pytest.param(SAMPLE.replace(b"\n", b"\r\n"), "no-signature", 0, id="CR LF"),
-    pytest.param(block(b"a=1"), "no-newline", 28, id="no newline before the padding"),
-    pytest.param(block(b"a=1\\\n"), "no-newline", 30, id="the last newline is escaped"),
-    pytest.param(block(b"a=1\n") + b"\0", "stray-bytes", 1024, id="one byte too many"),
-    pytest.param(block(b"a=1\n", 512) + bytes(512), "stray-bytes", 512, id="second half NUL"),
-    pytest.param(block(b"\na=1\n"), "malformed-line", 25, id="blank line"),
-    pytest.param(block(b"a=1\njust words\n"), "malformed-line", 29, id="line without ="),
-    pytest.param(block(b"a=1\nb\\\nc=2\n"), "bad-name", 29, id="newline in a name"),
-    pytest.param(block(b"=1\n"), "bad-name", 25, id="empty name"),
-    pytest.param(block(b"a\0b=1\n"), "bad-name", 25, id="NUL in a name"),
-    pytest.param(block(b"a=1\0\n"), "nul-in-value", 28, id="NUL in a value"),
-])
+@pytest.mark.parametrize(
+    ("data", "word", "offset"),
+    [
+        pytest.param(b"", "empty", None, id="empty"),
+        pytest.param(bytes(1024), "nul-filled", None, id="NUL-filled"),
+        pytest.param(SIGNATURE, "short", None, id="a byte less than GRUB accepts"),
+        pytest.param(b"x" * 1024, "no-signature", 0, id="no signature"),
+        pytest.param(SAMPLE.replace(b"\n", b"\r\n"), "no-signature", 0, id="CR LF"),
+        pytest.param(block(b"a=1"), "no-newline", 28, id="no newline before the padding"),
+        pytest.param(block(b"a=1\\\n"), "no-newline", 30, id="the last newline is escaped"),
+        pytest.param(block(b"a=1\n") + b"\0", "stray-bytes", 1024, id="one byte too many"),
+        pytest.param(block(b"a=1\n", 512) + bytes(512), "stray-bytes", 512, id="second half NUL"),
+        pytest.param(block(b"\na=1\n"), "malformed-line", 25, id="blank line"),
+        pytest.param(block(b"a=1\njust words\n"), "malformed-line", 29, id="line without ="),
+        pytest.param(block(b"a=1\nb\\\nc=2\n"), "bad-name", 29, id="newline in a name"),
+        pytest.param(block(b"=1\n"), "bad-name", 25, id="empty name"),
+        pytest.param(block(b"a\0b=1\n"), "bad-name", 25, id="NUL in a name"),
+        pytest.param(block(b"a=1\0\n"), "nul-in-value", 28, id="NUL in a value"),
+    ],
+)
 def test_damages(data: bytes, word: str, offset: int | None) -> None:
     with pytest.raises(DamagedError) as caught:
         EnvBlock.parse(data)
@@ -111,13 +117,16 @@ def test_set_and_unset_of_one_name_is_a_mistake_of_the_caller() -> None:
         EnvBlock.create().update({"a": "1"}, ["a"])
 
 
-@pytest.mark.parametrize(("set_", "unset", "body"), [
-    pytest.param({"b": "9"}, [], b"a=1\nb=9\na=3\n# end\n", id="another name leaves duplicates alone"),
-    pytest.param({"a": "9"}, [], b"a=9\nb=2\n# end\n", id="set collapses them in the first place"),
-    pytest.param({"a": "3"}, [], b"a=3\nb=2\n# end\n", id="even to the value that counts already"),
-    pytest.param({"a": "1"}, [], b"a=1\nb=2\n# end\n", id="or to the first one's"),
-    pytest.param({}, ["a"], b"b=2\n# end\n", id="unset removes all"),
-])
+@pytest.mark.parametrize(
+    ("set_", "unset", "body"),
+    [
+        pytest.param({"b": "9"}, [], b"a=1\nb=9\na=3\n# end\n", id="another name leaves duplicates alone"),
+        pytest.param({"a": "9"}, [], b"a=9\nb=2\n# end\n", id="set collapses them in the first place"),
+        pytest.param({"a": "3"}, [], b"a=3\nb=2\n# end\n", id="even to the value that counts already"),
+        pytest.param({"a": "1"}, [], b"a=1\nb=2\n# end\n", id="or to the first one's"),
+        pytest.param({}, ["a"], b"b=2\n# end\n", id="unset removes all"),
+    ],
+)
 def test_duplicates(set_: dict[str, str], unset: list[str], body: bytes) -> None:
     old = EnvBlock.parse(block(b"a=1\nb=2\na=3\n# end\n"))
     assert old.duplicates == ("a",)

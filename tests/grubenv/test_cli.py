@@ -1,5 +1,6 @@
 """The command line: grub-editenv's arguments, our exit codes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def test_set_and_unset(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> 
 
 
 def test_create_and_set_make_the_file_but_list_and_unset_do_not(
-        tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     path = tmp_path / "grubenv"
     for word in ("list", "unset"):
         code, out, err = run(capfdbinary, path, word)
@@ -51,8 +53,9 @@ def test_create_and_set_make_the_file_but_list_and_unset_do_not(
     assert path.read_bytes() == block(b"")
 
 
-def test_the_default_path(env: Path, monkeypatch: pytest.MonkeyPatch,
-                          capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_the_default_path(
+    env: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     monkeypatch.setattr(file, "DEFAULT_PATH", str(env))
     expected = run(capfdbinary, env, "list")
     assert run(capfdbinary, "-", "list") == run(capfdbinary, "list") == expected
@@ -67,16 +70,23 @@ def test_options_may_stand_anywhere(env: Path, capfdbinary: pytest.CaptureFixtur
     assert grubenv.query(env)["-odd"] == "1"
 
 
-@pytest.mark.parametrize("words", [
-    pytest.param([], id="nothing"),
-    pytest.param(["FILE", "frob"], id="unknown command"),
-    pytest.param(["FILE", "list", "extra"], id="list takes no argument"),
-    pytest.param(["FILE", "create", "extra"], id="create takes no argument"),
-    pytest.param(["FILE", "set", "a"], id="set without ="),
-    pytest.param(["FILE", "set", "=1"], id="set without a name"),
-    pytest.param(["FILE", "set", "-x"], id="unknown option"),
-    pytest.param(["FILE", "set", "a=1", "#b=1"], id="a name that is a comment"),
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["FILE", "frob"], id="unknown command"),
+        pytest.param(["FILE", "list", "extra"], id="list takes no argument"),
+        pytest.param(["FILE", "create", "extra"], id="create takes no argument"),
+        pytest.param(["FILE", "set", "a"], id="set without ="),
+        pytest.param(["FILE", "set", "=1"], id="set without a name"),
+        pytest.param(["FILE", "set", "-x"], id="unknown option"),
+        pytest.param(["FILE", "set", "a=1", "#b=1"], id="a name that is a comment"),
+        pytest.param(["FILE", "list", "--json"], id="an option of another command"),
+        pytest.param(["FILE", "repair", "a"], id="a fallback without ="),
+        pytest.param(["FILE", "repair", "--from-cmdline", "a"], id="a key without ="),
+        pytest.param(["FILE", "repair", "--cmdline"], id="an option without its value"),
+    ],
+)
 def test_wrong_usage(env: Path, words: list[str], capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     code, out, err = run(capfdbinary, *(str(env) if word == "FILE" else word for word in words))
     assert (code, out) == (2, b"")
@@ -96,6 +106,69 @@ def test_damage(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
         assert err.splitlines()[1].startswith("hint: ")
 
 
+def test_check(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    os.sync()
+    code, out, err = run(capfdbinary, env, "check")
+    assert (code, out.splitlines()[0], err) == (0, f"{env}: sound".encode(), "")
+    env.write_bytes(SAMPLE[:-1])
+    os.sync()
+    assert run(capfdbinary, env, "check", "boot_cycle")[0] == 0
+    env.write_bytes(block(b"one=" + b"x" * 500 + b"\ntwo=2\n"))
+    os.sync()
+    assert run(capfdbinary, env, "check", "three")[0] == 0
+    code, out, _ = run(capfdbinary, env, "check", "two")
+    assert code == 65
+    said = "beyond-first-sector: two not within the first 512 bytes at offset 512"
+    assert out.splitlines()[0] == f"{env}: {said}".encode()
+
+
+def test_check_as_json(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    env.write_bytes(bytes(1024))
+    os.sync()
+    code, out, err = run(capfdbinary, env, "check", "--json")
+    assert (code, err) == (65, "")
+    found = json.loads(out)
+    assert found["schema"] == 1
+    assert found["damages"][0]["word"] == "nul-filled"
+
+
+def test_repair_takes_the_slot_from_the_kernel_command_line(
+    env: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    env.write_bytes(bytes(1024))
+    os.sync()
+    cmdline = tmp_path / "cmdline"
+    cmdline.write_text("BOOT_IMAGE=/vmlinuz root=/dev/vda8 dfinity.system=B quiet\n")
+    words = ["repair", "boot_cycle=stable", "--from-cmdline", "boot_alternative=dfinity.system", f"--cmdline={cmdline}"]
+    code, out, err = run(capfdbinary, env, *words)
+    assert (code, err) == (0, "")
+    assert f"{env}: set by the fallback boot_alternative=B\n".encode() in out
+    assert grubenv.query(env) == {"boot_alternative": "B", "boot_cycle": "stable"}
+    assert run(capfdbinary, env, *words)[1] == f"{env}: sound, nothing to repair\n".encode()
+    env.write_bytes(b"")
+    cmdline.write_text("quiet\n")
+    code, out, _ = run(capfdbinary, env, *words)
+    assert code == 0
+    assert b"the kernel command line has no dfinity.system, so boot_alternative has no fallback" in out
+    assert grubenv.query(env) == {"boot_cycle": "stable"}
+
+
+def test_repair_says_what_remains(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(block(b"one=" + b"x" * 900 + b"\ntwo=2\n"))
+    os.sync()
+    code, out, _ = run(capfdbinary, path, "repair", "two=1")
+    assert code == 65
+    assert b"not mended, beyond-first-sector: two not within the first 512 bytes" in out
+    assert grubenv.query(path)["two"] == "2"
+
+
+def test_repair_without_a_command_line_to_read(env: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    code, out, err = run(capfdbinary, env, "repair", "--from-cmdline", "a=b", "--cmdline", env / "no")
+    assert (code, out) == (66, b"")
+    assert "cannot read" in err
+
+
 def test_help_and_version(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run(capfdbinary, "--version") == (0, f"grubenv {grubenv.__version__}\n".encode(), "")
     code, out, _ = run(capfdbinary, "--help")
@@ -105,10 +178,17 @@ def test_help_and_version(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
 
 
 def test_a_query_imports_nothing_heavy(env: Path) -> None:
-    code = ("import sys; from grubenv.__main__ import main; before = set(sys.modules); main(sys.argv[1:]);"
-            "print(*sys.modules, file=sys.stderr)")
-    done = subprocess.run([sys.executable, "-S", "-c", code, env, "list"], capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": str(Path(grubenv.__file__).parents[1])})
+    code = (
+        "import sys; from grubenv.__main__ import main; before = set(sys.modules); main(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, env, "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(grubenv.__file__).parents[1])},
+    )
     heavy = {"construct", "dataclasses", "pathlib", "logging", "json", "enum", "re", "typing", "argparse"}
     assert not heavy & set(done.stderr.split())
 
@@ -116,7 +196,12 @@ def test_a_query_imports_nothing_heavy(env: Path) -> None:
 def test_list_into_a_closed_pipe_is_quiet(env: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    done = subprocess.run([sys.executable, "-m", "grubenv", env, "list"], stdout=write_end, stderr=subprocess.PIPE,
-                          check=False, cwd=Path(grubenv.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "grubenv", env, "list"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        check=False,
+        cwd=Path(grubenv.__file__).parents[1],
+    )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (74, b"")

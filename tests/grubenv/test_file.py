@@ -4,19 +4,17 @@ import errno
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import grubenv
-from grubenv import DamagedError, FlushError, GrubEnvError, StorageError, durable, replace
+from grubenv import DamagedError, FlushError, GrubEnvError, StorageError, replace, view
 from grubenv.storage import Storage
+from tests.grubenv.disks import mounted
 from tests.grubenv.support import SAMPLE, WARNING, block
 
 SAMPLE_VARIABLES = {"boot_alternative": "A", "boot_cycle": "stable", "foreign": "kept as it is"}
@@ -220,7 +218,7 @@ def test_without_direct_access_it_is_written_through_the_cache(env: Path, monkey
 
 
 def test_a_block_that_reads_otherwise_is_never_written(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable.view, "variables", lambda _: {})
+    monkeypatch.setattr(view, "variables", lambda _: {})
     with pytest.raises(grubenv.ReadingsDifferError):
         grubenv.update(env, {"a": "1"})
     assert env.read_bytes() == SAMPLE
@@ -265,34 +263,17 @@ def test_a_reader_never_sees_a_torn_block(env: Path) -> None:
     assert all(one.strip(two) == "" for one, two in seen)
 
 
-@contextmanager
-def mounted(directory: Path, *, sector_size: int, options: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Mount a new ext4 on a loop device whose logical sectors have `sector_size` bytes."""
-    image = directory / "disk.img"
-    with image.open("wb") as file:
-        file.truncate(16 * 1024 * 1024)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", *options, image], check=True)
-    loop = subprocess.run(["losetup", "--show", "--find", "--sector-size", str(sector_size), image], check=True,
-                          capture_output=True, text=True).stdout.strip()
-    point = directory / "mnt"
-    point.mkdir()
-    try:
-        subprocess.run(["mount", loop, point], check=True)
-        try:
-            yield point
-        finally:
-            subprocess.run(["umount", point], check=True)
-    finally:
-        subprocess.run(["losetup", "--detach", loop], check=True)
-
-
 @pytest.mark.devices
-@pytest.mark.parametrize(("sector_size", "size", "how"), [
-    (512, 1024, "direct"), (512, 700, "direct"), (4096, 4096, "direct"), (4096, 1024, "buffered"),
-])
+@pytest.mark.parametrize(
+    ("sector_size", "size", "how"),
+    [
+        (512, 1024, "direct"),
+        (512, 700, "direct"),
+        (4096, 4096, "direct"),
+        (4096, 1024, "buffered"),
+    ],
+)
 def test_on_a_disk(tmp_path: Path, sector_size: int, size: int, how: str) -> None:
-    if os.geteuid() != 0 or not shutil.which("losetup") or not Path("/dev/loop-control").exists():
-        pytest.skip("needs root and loop devices")
     with mounted(tmp_path, sector_size=sector_size) as point:
         path = point / "grubenv"
         path.write_bytes(block(b"a=1\n", size))

@@ -95,16 +95,19 @@ def test_what_grub_editenv_makes_is_read_and_updated(tmp_path: Path) -> None:
     assert editenv(path, "list").stdout == b"boot_alternative=B\nodd=x\\y\nz=#\xff\nboot_cycle=first_boot\n"
 
 
-@pytest.mark.parametrize(("data", "reads", "sets"), [
-    pytest.param(block(b"a=1\n"), True, True, id="sound"),
-    pytest.param(b"", False, False, id="empty"),
-    pytest.param(bytes(1024), False, False, id="NUL-filled"),
-    pytest.param(SIGNATURE, False, False, id="25 bytes"),
-    pytest.param(SIGNATURE + b"#", True, False, id="26 bytes have no room"),
-    pytest.param(block(b"a=1\n") + b"\0", True, False, id="a stray byte"),
-    pytest.param(block(b"a=1\nb=2"), True, False, id="no newline before the padding"),
-    pytest.param(SAMPLE.replace(b"\n", b"\r\n"), False, False, id="CR LF"),
-])
+@pytest.mark.parametrize(
+    ("data", "reads", "sets"),
+    [
+        pytest.param(block(b"a=1\n"), True, True, id="sound"),
+        pytest.param(b"", False, False, id="empty"),
+        pytest.param(bytes(1024), False, False, id="NUL-filled"),
+        pytest.param(SIGNATURE, False, False, id="25 bytes"),
+        pytest.param(SIGNATURE + b"#", True, False, id="26 bytes have no room"),
+        pytest.param(block(b"a=1\n") + b"\0", True, False, id="a stray byte"),
+        pytest.param(block(b"a=1\nb=2"), True, False, id="no newline before the padding"),
+        pytest.param(SAMPLE.replace(b"\n", b"\r\n"), False, False, id="CR LF"),
+    ],
+)
 def test_the_table_of_damages_as_grub_editenv_sees_it(tmp_path: Path, data: bytes, reads: bool, sets: bool) -> None:
     need("grub-editenv")
     path = tmp_path / "grubenv"
@@ -143,6 +146,7 @@ def scripted(seed: int) -> list[tuple[EnvBlock, dict[str, str]]]:
     alphabet = b"ab= #\\\n'\"$\xff\xc3\xbc\r\t{};|"
     cases = []
     for _ in range(BATCH):
+
         def value() -> bytes:
             return bytes(source.choices(alphabet, k=source.randrange(24)))
 
@@ -165,8 +169,11 @@ def test_load_env_reads_our_blocks_as_we_do(tmp_path: Path, kind: str) -> None:
         files[f"in{index}"] = new.build()
         files[f"out{index}"] = block(b"", 2048)
         names = " ".join(new)
-        script += [f"load_env -f (hd0)/in{index}", f"save_env -f (hd0)/out{index} {names}",
-                   *(f"unset {name}" for name in new)]
+        script += [
+            f"load_env -f (hd0)/in{index}",
+            f"save_env -f (hd0)/out{index} {names}",
+            *(f"unset {name}" for name in new),
+        ]
         expected.append(dict(new))
     image = make_image(tmp_path, files, kind)
     run_grub(tmp_path, image, script)
@@ -184,8 +191,11 @@ def test_save_env_changes_our_blocks_as_we_do(tmp_path: Path, kind: str) -> None
     for index, (old, change) in enumerate(cases):
         files[f"block{index}"] = old.build()
         files[f"change{index}"] = EnvBlock.create().update(change).build()
-        script += [f"load_env -f (hd0)/change{index}", f"save_env -f (hd0)/block{index} {' '.join(change)}",
-                   *(f"unset {name}" for name in change)]
+        script += [
+            f"load_env -f (hd0)/change{index}",
+            f"save_env -f (hd0)/block{index} {' '.join(change)}",
+            *(f"unset {name}" for name in change),
+        ]
     image = make_image(tmp_path, files, kind)
     run_grub(tmp_path, image, script)
     for index, (old, change) in enumerate(cases):

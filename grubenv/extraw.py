@@ -1,0 +1,121 @@
+"""Reading a file of ext2, ext3 or ext4 from the device alone: what GRUB finds, which replays no journal."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Reader = Callable[[int, int], bytes]
+    """Return so many bytes of the device from an offset on."""
+
+_SUPER = struct.Struct("<20xLL12xL12xH30xH6xL")
+"""First block, logarithm of the block size, inodes per group, magic, inode size, incompatible features."""
+_SUPER_OFFSET = 1024
+_SUPER_BYTES = 1024
+_MAGIC = 0xEF53
+_META_GROUPS, _WIDE = 0x10, 0x80
+_EXTENTS_FLAG = 0x80000
+_EXTENT_MAGIC = 0xF30A
+_DIRECT_BLOCKS = 12
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+class UnknownLayoutError(Exception):
+    """The file system has a layout that this small reader does not know."""
+
+
+class Geometry(NamedTuple):
+    """What of the super block is needed to find an inode."""
+
+    block_size: int
+    first_block: int
+    inodes_per_group: int
+    inode_size: int
+    descriptor_size: int
+
+
+def geometry(read: Reader) -> Geometry:
+    """Return the geometry from the super block.
+
+    Raises:
+        UnknownLayoutError: there is no such file system, or its group descriptors lie elsewhere.
+
+    Source: Linux Documentation/filesystems/ext4/super.rst.
+    """
+    data = read(_SUPER_OFFSET, _SUPER_BYTES)
+    first_block, log_size, inodes_per_group, magic, inode_size, incompatible = _SUPER.unpack_from(data)
+    if magic != _MAGIC or incompatible & _META_GROUPS:
+        message = "no ext file system with plain group descriptors"
+        raise UnknownLayoutError(message)
+    descriptor_size = struct.unpack_from("<H", data, 0xFE)[0] if incompatible & _WIDE else 32
+    return Geometry(1024 << log_size, first_block, inodes_per_group, inode_size, descriptor_size)
+
+
+def read_inode(read: Reader, form: Geometry, number: int) -> bytes:
+    """Return the content of the file or directory with this inode number, empty if the inode is free.
+
+    Raises:
+        UnknownLayoutError: its blocks are listed outside of the inode, or it is very large.
+
+    Source: Linux Documentation/filesystems/ext4/inodes.rst and ifork.rst.
+    """
+    group, index = divmod(number - 1, form.inodes_per_group)
+    descriptor = read((form.first_block + 1) * form.block_size + group * form.descriptor_size, form.descriptor_size)
+    table = struct.unpack_from("<L", descriptor, 8)[0]
+    if form.descriptor_size > 32:
+        table |= struct.unpack_from("<L", descriptor, 0x28)[0] << 32
+    inode = read(table * form.block_size + index * form.inode_size, form.inode_size)
+    if inode[:2] == b"\0\0":
+        return b""
+    size = struct.unpack_from("<L", inode, 4)[0] | struct.unpack_from("<L", inode, 0x6C)[0] << 32
+    flags = struct.unpack_from("<L", inode, 0x20)[0]
+    if size > _MOST_BYTES:
+        message = f"inode {number} has {size} bytes"
+        raise UnknownLayoutError(message)
+    blocks = _extent_blocks(inode) if flags & _EXTENTS_FLAG else _listed_blocks(inode, -(-size // form.block_size))
+    data = bytearray(-(-size // form.block_size) * form.block_size)
+    for logical, physical in blocks:
+        if physical and logical * form.block_size < size:
+            data[logical * form.block_size : (logical + 1) * form.block_size] = read(
+                physical * form.block_size, form.block_size
+            )
+    return bytes(data[:size])
+
+
+def find_entry(directory: bytes, name: bytes, block_size: int) -> int | None:
+    """Return the inode number of `name` in the bytes of a directory, or None.
+
+    Source: Linux Documentation/filesystems/ext4/directory.rst; hash trees look like linear blocks here.
+    """
+    for start in range(0, len(directory), block_size):
+        position = start
+        while position + 8 <= start + block_size:
+            number, length, name_length = struct.unpack_from("<LHB", directory, position)
+            if number and directory[position + 8 : position + 8 + name_length] == name:
+                return int(number)
+            if length < 8:
+                break
+            position += length
+    return None
+
+
+def _extent_blocks(inode: bytes) -> Iterator[tuple[int, int]]:
+    magic, count, _, depth = struct.unpack_from("<HHHH", inode, 0x28)
+    if magic != _EXTENT_MAGIC or depth:
+        message = "extents lie outside of the inode"
+        raise UnknownLayoutError(message)
+    for index in range(count):
+        logical, length, high, low = struct.unpack_from("<LHHL", inode, 0x34 + 12 * index)
+        for step in range(length if length <= 0x8000 else 0):  # longer ones were allocated but never written
+            yield logical + step, (high << 32 | low) + step
+
+
+def _listed_blocks(inode: bytes, count: int) -> Iterator[tuple[int, int]]:
+    if count > _DIRECT_BLOCKS:
+        message = "blocks are listed outside of the inode"
+        raise UnknownLayoutError(message)
+    yield from enumerate(struct.unpack_from(f"<{count}L", inode, 0x28))

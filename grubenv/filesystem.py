@@ -1,0 +1,97 @@
+"""What a file lies on: the file system, and the stack of devices below it."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from grubenv.errors import Damage
+
+WRITABLE = frozenset(
+    {"ext2", "ext3", "ext4", "vfat", "msdos", "exfat", "xfs", "f2fs", "jfs", "reiserfs", "ntfs3", "hfs", "hfsplus"}
+)
+"""The kernel's names of the file systems whose files GRUB's save_env can overwrite in place.
+
+Source: GRUB util/grub.d/00_header.in and grub-core/commands/loadenv.c: it needs the block list of a plain file.
+"""
+JOURNALLING = frozenset({"ext3", "ext4", "xfs", "jfs", "reiserfs"})
+
+
+class Mount(NamedTuple):
+    """Where an open file is mounted from."""
+
+    kind: str
+    """The kernel's name of the file system."""
+    source: str
+    options: frozenset[str]
+
+
+def mount_of(descriptor: int, proc: str = "/proc/self") -> Mount:
+    """Return the mount that the open file was reached through.
+
+    Raises:
+        OSError: /proc is not there.
+        LookupError: /proc does not tell.
+
+    Source: Linux Documentation/filesystems/proc.rst, fdinfo and mountinfo.
+    """
+    with open(f"{proc}/fdinfo/{descriptor}", encoding="ascii") as file:
+        mount_id = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+    with open(f"{proc}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            if before.split()[0] == mount_id:
+                kind, source, options = after.split()[:3]
+                return Mount(kind, source, frozenset(options.split(",")))
+    message = f"no mount {mount_id} in {proc}/mountinfo"
+    raise LookupError(message)
+
+
+def file_system_damage(kind: str) -> Damage | None:
+    """Return why GRUB cannot write to files of a file system of this kind, or None if it can."""
+    if kind in WRITABLE:
+        return None
+    return Damage("file-system", None, f"on {kind}, to which GRUB cannot write")
+
+
+def device_damage(device: int, sysfs: str = "/sys") -> Damage | None:
+    """Return why GRUB cannot write to the block device with this number, or None if it can.
+
+    Device-mapper says in its UUID who made the device; md has a directory of its own. A partition lies inside the
+    directory of its disk.
+    """
+    directory = _directory(device, sysfs)
+    for place in (directory, os.path.dirname(directory)):
+        if os.path.isdir(os.path.join(place, "md")):
+            return Damage("device", None, f"on {os.path.basename(place)}, a RAID array, to which GRUB cannot write")
+        maker = _content(os.path.join(place, "dm", "uuid")).partition("-")[0]
+        if maker in {"LVM", "DMRAID"}:
+            name = _content(os.path.join(place, "dm", "name"))
+            return Damage("device", None, f"on {name}, made by {maker}, to which GRUB cannot write")
+    return None
+
+
+def device_path(device: int, sysfs: str = "/sys") -> str:
+    """Return the path of the block device with this number.
+
+    Raises:
+        LookupError: there is no such device, as below overlay, tmpfs or a network file system.
+    """
+    for line in _content(os.path.join(_directory(device, sysfs), "uevent")).splitlines():
+        key, _, value = line.partition("=")
+        if key == "DEVNAME":
+            return f"/dev/{value}"
+    message = f"no block device {os.major(device)}:{os.minor(device)}"
+    raise LookupError(message)
+
+
+def _directory(device: int, sysfs: str) -> str:
+    return os.path.realpath(f"{sysfs}/dev/block/{os.major(device)}:{os.minor(device)}")
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,69 @@
+"""Sector writes, and an order of them that is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from grubenv.view import SECTOR_SIZE
+
+
+class Step(NamedTuple):
+    """Write one sector; flush before the next step."""
+
+    offset: int
+    length: int
+    image: bytes
+    """The whole block as it is once this step is done."""
+
+
+def in_safe_order(old: bytes, target: bytes, is_safe: Callable[[bytes], bool]) -> list[Step] | None:
+    """Return the sector writes from `old` to `target`, as long, in an order that is safe at every instant.
+
+    Args:
+        is_safe: tells whether a power cut may leave these bytes; it is asked about what lies between the writes.
+
+    Returns:
+        None if neither from the end to the front nor the other way all that lies in between is safe.
+    """
+    offsets = _changed(old, target)
+    for order in (offsets[::-1], offsets):
+        steps = _steps(old, target, order)
+        if all(is_safe(step.image) for step in steps[:-1]):
+            return steps
+    return None
+
+
+def _steps(old: bytes, target: bytes, order: list[int]) -> list[Step]:
+    image = bytearray(old)
+    steps = []
+    for offset in order:
+        sector = target[offset : offset + SECTOR_SIZE]
+        image[offset : offset + len(sector)] = sector
+        steps.append(Step(offset, len(sector), bytes(image)))
+    return steps
+
+
+def steps_through(old: bytes, images: Iterable[bytes]) -> list[Step]:
+    """Return the writes that lead from `old` through the images, each of which differs in one sector from the last.
+
+    Raises:
+        ValueError: one of them differs in more.
+    """
+    steps = []
+    for image in images:
+        changed = _changed(old, image)
+        if len(changed) > 1:
+            message = f"sectors at {changed} differ"
+            raise ValueError(message)
+        steps += _steps(old, image, changed)
+        old = image
+    return steps
+
+
+def _changed(old: bytes, target: bytes) -> list[int]:
+    return [
+        offset
+        for offset in range(0, len(target), SECTOR_SIZE)
+        if old[offset : offset + SECTOR_SIZE] != target[offset : offset + SECTOR_SIZE]
+    ]

@@ -1,0 +1,207 @@
+"""Mending a damaged environment block, without losing what it can still tell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from grubenv.block import EnvBlock
+from grubenv.checking import examine_place
+from grubenv.diagnosis import diagnose
+from grubenv.durable import DEFAULT_TIMEOUT_S
+from grubenv.errors import AbsentError, Damage, GrubEnvError, NotAtomicError, StorageError, from_os_error
+from grubenv.file import read_bytes, resolve
+from grubenv.inplace import carry_out
+from grubenv.lock import locked_directory
+from grubenv.order import Step, in_safe_order
+from grubenv.plan import plan
+from grubenv.replace import replace_file
+from grubenv.salvage import mended, salvage, same_for_grub, size_for
+from grubenv.storage import Storage
+from grubenv.view import SECTOR_SIZE
+from grubenv.writeback import write_back_journal
+
+if TYPE_CHECKING:
+    from grubenv.file import Path
+
+COPY_SUFFIX = ".damaged"
+_MOST_COPIES = 10
+_NEW_FILE_WORDS = frozenset({"sparse", "unusual-extent"})
+
+
+class Repair(NamedTuple):
+    """Say what a repair found, did, and could not know."""
+
+    path: str
+    found: tuple[Damage, ...]
+    remaining: tuple[Damage, ...]
+    """The damages that it could not mend."""
+    how: str
+    """`unchanged`, `flushed` (only forced to its place), `direct`, `buffered` (in place), or `replaced`."""
+    copy: str | None
+    """The path of the file that keeps the damaged bytes."""
+    kept: dict[str, str]
+    """The variables that were read out of the damaged bytes and stand in the block now."""
+    fallback: dict[str, str]
+    """The variables that the caller's fallback gave, as the damaged bytes did not tell them any more."""
+    lost: tuple[str, ...]
+    """What could not be kept."""
+    unsure: tuple[str, ...]
+    """What was kept although it may not be what was once written."""
+
+    def lines(self) -> list[str]:
+        """Return what was done, for people."""
+        if not self.found:
+            return [f"{self.path}: sound, nothing to repair"]
+        done = {
+            "unchanged": "nothing was written",
+            "flushed": "forced to its place on the disk",
+            "replaced": "a new file was made",
+        }.get(self.how, "overwritten in place")
+        told = [*(f"found {damage.word}: {damage}" for damage in self.found), done]
+        told += [f"the damaged bytes are kept in {self.copy}"] if self.copy else []
+        if self.how not in {"unchanged", "flushed"}:
+            told += [f"kept {name}={value}" for name, value in self.kept.items()]
+        told += [f"could not keep {text}" for text in self.lost]
+        told += [f"kept, but not certain: {text}" for text in self.unsure]
+        told += [f"set by the fallback {name}={value}" for name, value in self.fallback.items()]
+        told += [f"not mended, {damage.word}: {damage}" for damage in self.remaining]
+        return [f"{self.path}: {text}" for text in told]
+
+
+def repair(path: Path, fallback: Mapping[str, str] | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Repair:
+    r"""Mend all that can be mended in the block and in where it lies; do nothing to what is sound.
+
+    Readable lines stay as they are. The damaged bytes are first copied to `NAME.damaged` (or `.damaged1` and so
+    on) beside the file. The block is overwritten in place if it can be, its signature last if there was none;
+    else a new file takes its place.
+
+    Args:
+        fallback: names and values that together are a state to fall back to. If something was lost, and one of
+            these names cannot be read any more, all of them are set. An absent file has lost everything.
+        timeout_s: seconds to wait for another writer.
+
+    Raises:
+        BadNameError, BadValueError, NoRoomError: the fallback does not fit; nothing was written.
+        LockedError, NotPermittedError, NotRegularError, CannotCreateError, StorageError: see their docstrings.
+
+    Durability: on return the mended block is on the disk. Cut at any instant, GRUB reads what it read before or
+    the mended block, and another repair finds all that the first one found.
+
+    >>> import tempfile, pathlib
+    >>> from grubenv import query
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "grubenv")
+    >>> _ = file.write_bytes(b"# GRUB Environment Block\nboot_cycle=stable")
+    >>> done = repair(file, {"boot_alternative": "A", "boot_cycle": "stable"})
+    >>> done.how, done.lost, done.fallback["boot_alternative"], query(file)["boot_cycle"]
+    ('replaced', ("'boot_cycle=stable' at offset 25: not a finished line",), 'A', 'stable')
+    """
+    name = os.fspath(path)
+    directory, file_name = resolve(path)
+    try:
+        with locked_directory(directory, timeout_s, name) as directory_fd:
+            return _repair(directory_fd, file_name, name, dict(fallback or {}))
+    except GrubEnvError as error:
+        raise error.at("repair", name)  # noqa: B904 the same error, with its place
+
+
+def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, str]) -> Repair:
+    names = fallback or None
+    data, placed = _look(directory_fd, file_name, path)
+    found = (*diagnose(data, names), *placed)
+    if not found:
+        return Repair(path, (), (), "unchanged", None, {}, {}, (), ())
+    if placed:
+        _force_down(directory_fd, file_name, path)
+        data, placed = _look(directory_fd, file_name, path)
+    saved = salvage(data)
+    block, taken = mended(saved, size_for(data), fallback)
+    copy = None
+    how = "unchanged" if (*diagnose(data, names), *placed) == found else "flushed"
+    if data != block.build() or {damage.word for damage in placed} & _NEW_FILE_WORDS:
+        copy = _keep_copy(directory_fd, file_name, data, path) if data else None
+        how = _write(directory_fd, file_name, path, data, block, fallback)
+    elif block.beyond(SECTOR_SIZE, fallback):
+        how = _move_to_front(directory_fd, file_name, path, data, fallback)
+    data, placed = _look(directory_fd, file_name, path)
+    remaining = (*diagnose(data, names), *placed)
+    kept = {line.name: line.value for line in saved.lines if line.name is not None and line.name not in taken}
+    return Repair(
+        path, found, remaining, how, copy, kept, {name: fallback[name] for name in taken}, saved.lost, saved.unsure
+    )
+
+
+def _look(directory_fd: int, file_name: str, path: str) -> tuple[bytes, list[Damage]]:
+    """Return the file's bytes, and what is wrong with where they lie; an absent file is an empty one."""
+    try:
+        data = read_bytes(f"/proc/self/fd/{directory_fd}/{file_name}")
+    except AbsentError:
+        return b"", []
+    return data, examine_place(path, data)[0]
+
+
+def _write(directory_fd: int, file_name: str, path: str, data: bytes, block: EnvBlock, fallback: dict[str, str]) -> str:
+    """Write the block in place if that can be done and interrupted safely, else as a new file."""
+    placed = _look(directory_fd, file_name, path)[1]
+    steps = _plan(data, block, fallback) if len(data) == block.size else None
+    if steps is None or {damage.word for damage in placed} & _NEW_FILE_WORDS:
+        replace_file(directory_fd, file_name, block.build(), path)
+        return "replaced"
+    return _overwrite(directory_fd, file_name, path, steps, data)
+
+
+def _plan(data: bytes, block: EnvBlock, fallback: dict[str, str]) -> list[Step] | None:
+    """Return the writes that mend the bytes in place, or None if an interrupted one could make them worse."""
+    target = block.build()
+
+    def is_safe(image: bytes) -> bool:
+        again, _ = mended(salvage(image), len(image), fallback)
+        return dict(again) == dict(block) and (same_for_grub(image, data) or same_for_grub(image, target))
+
+    return in_safe_order(data, target, is_safe)
+
+
+def _move_to_front(directory_fd: int, file_name: str, path: str, data: bytes, names: Iterable[str]) -> str:
+    """Move the names into the first sector of a sound block, if there is a safe way."""
+    try:
+        steps = plan(data, EnvBlock.parse(data), names)
+    except NotAtomicError:
+        return "unchanged"
+    return _overwrite(directory_fd, file_name, path, steps, data)
+
+
+def _overwrite(directory_fd: int, file_name: str, path: str, steps: list[Step], data: bytes) -> str:
+    with Storage(directory_fd, file_name, path) as storage:
+        storage.flush()
+        if storage.read() != data:
+            raise StorageError("it changed while it was repaired, by a program that takes no lock", verb="repair")
+        return carry_out(storage, steps, data)
+
+
+def _force_down(directory_fd: int, file_name: str, path: str) -> None:
+    """Flush the file and its directory, and with them the journal; then have the journal written back."""
+    with Storage(directory_fd, file_name, path) as storage:
+        storage.flush()
+    try:
+        os.fsync(directory_fd)
+    except OSError as exc:
+        raise from_os_error(exc, "repair", path) from exc
+    write_back_journal(directory_fd)
+
+
+def _keep_copy(directory_fd: int, file_name: str, data: bytes, path: str) -> str:
+    """Write the bytes to a file beside the block, durably, and return its path; an equal copy is used again."""
+    copy = ""
+    for number in range(_MOST_COPIES):
+        copy = f"{file_name}{COPY_SUFFIX}{number or ''}"
+        try:
+            with open(os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd), "rb") as file:
+                if file.read() == data:
+                    return os.path.join(os.path.dirname(path), copy)
+        except FileNotFoundError:
+            break
+        except OSError as exc:
+            raise from_os_error(exc, "repair", path) from exc
+    replace_file(directory_fd, copy, data, path)
+    return os.path.join(os.path.dirname(path), copy)

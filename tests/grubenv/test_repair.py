@@ -1,0 +1,183 @@
+"""Repair: every row of the damage table, then arbitrary bytes, then interruptions."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import grubenv
+from grubenv import storage
+from grubenv.checking import check
+from grubenv.diagnosis import diagnose
+from grubenv.repairing import repair
+from grubenv.salvage import mended, salvage, same_for_grub, size_for
+from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
+from tests.grubenv.support import DAMAGED_OR_NOT, SAMPLE, WARNING, block, valid_blocks
+
+MENDING = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("one", EXAMPLES.values(), ids=EXAMPLES)
+def test_each_damage_is_mended(tmp_path: Path, one: Example) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(one.data)
+    path.chmod(0o640)
+    done = repair(path, FALLBACK)
+    assert one.word in {damage.word for damage in done.found}
+    assert done.remaining == ()
+    assert grubenv.query(path) == dict(grubenv.read(path)) == one.after
+    assert check(path, FALLBACK).sound
+    assert path.stat().st_mode & 0o777 == 0o640
+    copies = [Path(done.copy)] if done.copy else []
+    kept = one.data and one.word != "beyond-first-sector"  # nothing of that one is damaged or lost
+    assert [copy.read_bytes() for copy in copies] == ([one.data] if kept else [])
+    assert sorted(tmp_path.iterdir()) == [path, *copies]
+    again = repair(path, FALLBACK)
+    assert (again.how, again.found, again.copy) == ("unchanged", (), None)
+
+
+def test_what_was_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(SAMPLE + b"junk")
+    repair(path)
+    assert path.read_bytes() == SAMPLE + b"####"
+
+
+def test_an_absent_file_is_made_from_the_fallback(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    done = repair(path, FALLBACK)
+    assert (done.how, done.fallback, done.copy) == ("replaced", FALLBACK, None)
+    assert grubenv.query(path) == FALLBACK
+    with pytest.raises(grubenv.AbsentError, match="cannot repair"):
+        repair(tmp_path / "no" / "grubenv")
+
+
+def test_nothing_is_invented_where_nothing_was_lost(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(block(b"saved_entry=0\n") + b"\n")
+    assert repair(path, FALLBACK).fallback == {}
+    assert grubenv.query(path) == {"saved_entry": "0"}
+
+
+def test_the_fallback_is_one_state(tmp_path: Path) -> None:
+    """Half of the old state beside half of the fallback would be a state that never was."""
+    path = tmp_path / "grubenv"
+    path.write_bytes(block(b"boot_alternative=B\nother=1\nboot_cyc", 600)[:60] + bytes(964))
+    done = repair(path, FALLBACK)
+    assert done.fallback == FALLBACK
+    assert done.kept == {"other": "1"}
+    assert grubenv.query(path) == {**FALLBACK, "other": "1"}
+
+
+def test_earlier_copies_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    names = []
+    for number in range(12):
+        path.write_bytes(block(b"n=%d" % number))
+        names.append(Path(str(repair(path).copy)).name)
+    assert names[:3] == ["grubenv.damaged", "grubenv.damaged1", "grubenv.damaged2"]
+    assert names[9:] == ["grubenv.damaged9"] * 3
+    assert (tmp_path / "grubenv.damaged1").read_bytes() == block(b"n=1")
+    path.write_bytes(block(b"n=3"))
+    assert Path(str(repair(path).copy)).name == "grubenv.damaged3"
+
+
+def test_without_a_copy_nothing_is_touched(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    env.write_bytes(SAMPLE + b"x")
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises(grubenv.CannotCreateError, match=r"cannot repair .*no space left"):
+        repair(env)
+    assert env.read_bytes() == SAMPLE + b"x"
+    assert list(env.parent.iterdir()) == [env]
+
+
+def test_a_program_that_takes_no_lock_is_noticed(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env.write_bytes(SAMPLE + b"x")
+    monkeypatch.setattr(storage.Storage, "read", lambda _: SAMPLE)
+    with pytest.raises(grubenv.StorageError, match="it changed while it was repaired"):
+        repair(env)
+    assert env.read_bytes() == SAMPLE + b"x"
+
+
+def test_links_stay(tmp_path: Path) -> None:
+    (tmp_path / "esp").mkdir()
+    (tmp_path / "grubenv").symlink_to("esp/grubenv")
+    (tmp_path / "esp" / "grubenv").write_bytes(b"")
+    repair(tmp_path / "grubenv", FALLBACK)
+    assert (tmp_path / "grubenv").is_symlink()
+    assert grubenv.query(tmp_path / "esp" / "grubenv") == FALLBACK
+
+
+@given(
+    st.one_of(
+        DAMAGED_OR_NOT,
+        valid_blocks(),
+        st.tuples(valid_blocks(), st.integers(0, 700), st.binary(max_size=30)).map(
+            lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + len(parts[2]) :]
+        ),
+    )
+)
+@example(WARNING)
+def test_arbitrary_bytes_are_mended(data: bytes) -> None:
+    found = salvage(data)
+    block_, taken = mended(found, max(size_for(data), 2048), FALLBACK)
+    assert diagnose(block_.build(), FALLBACK) == []
+    if taken:
+        assert {name: block_[name] for name in FALLBACK} == FALLBACK
+        assert found.lost
+
+
+@MENDING
+@given(
+    st.one_of(st.sampled_from([one.data for one in EXAMPLES.values()]), DAMAGED_OR_NOT, valid_blocks()),
+    st.integers(0, 1),
+    st.data(),
+)
+def test_an_interrupted_repair_makes_nothing_worse(data: bytes, stop_after: int, draw: st.DataObject) -> None:
+    """Stop between two sector writes; GRUB must read the old or the new, and the next repair must get to the end."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        path = Path(directory, "grubenv")
+        path.write_bytes(data)
+        reference = Path(directory, "reference")
+        reference.write_bytes(data)
+        repair(reference, FALLBACK)
+        write = storage.Storage.write_sector
+        calls = []
+
+        def interrupted(self: storage.Storage, *arguments: object) -> None:
+            if len(calls) == stop_after:
+                raise KeyboardInterrupt
+            calls.append(arguments)
+            write(self, *arguments)
+
+        patch.setattr(storage.Storage, "write_sector", interrupted)
+        try:
+            repair(path, FALLBACK)
+        except KeyboardInterrupt:
+            assert same_for_grub(path.read_bytes(), data) or same_for_grub(path.read_bytes(), reference.read_bytes())
+        patch.undo()
+        repair(path, FALLBACK)
+        assert grubenv.query(path) == grubenv.query(reference)
+
+
+def test_the_report_is_for_people(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(block(b"boot_alternative=B\n=x\nboot_cycle=stable"))
+    os.sync()
+    assert repair(path, STATE).lines() == [
+        f"{path}: found bad-name: bad name '' (it is empty) at offset 44",
+        f"{path}: found no-newline: no newline before the padding at offset 64",
+        f"{path}: overwritten in place",
+        f"{path}: the damaged bytes are kept in {path}.damaged",
+        f"{path}: kept boot_alternative=B",
+        f"{path}: kept boot_cycle=stable",
+        f"{path}: could not keep '=x' at offset 44: it is empty",
+        f"{path}: kept, but not certain: 'boot_cycle=stable' at offset 47: its end was missing",
+    ]
+    assert repair(path).lines() == [f"{path}: sound, nothing to repair"]
