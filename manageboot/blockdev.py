@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from manageboot import errors
+from manageboot.digest import all_zeros
 
 # Source: linux/fs.h.
 _BLKSSZGET = 0x1268
@@ -17,6 +18,10 @@ _BLKZEROOUT = 0x127F
 
 # A request of the kernel's can't be interrupted; on a device that has to write the zeros this is below a second.
 _ZERO_STEP_BYTES = 64 << 20
+
+# Without the offload zeros are looked for, and written where they are not, in steps of this.
+_SEARCH_STEP_BYTES = 1 << 20
+_PROBE_BYTES = 4096
 
 
 def aligned_buffer(size: int) -> mmap.mmap:
@@ -53,6 +58,8 @@ class BlockDevice:
                 raise self._open_error(again) from again
         self.size: int = self._query(_BLKGETSIZE64, "Q")
         self.block_size: int = self._query(_BLKSSZGET, "i")
+        self.zeroes_itself = _has_zeroes_offload(os.fstat(self._descriptor).st_rdev)
+        """Whether the device makes zeros without being sent them."""
 
     def __enter__(self) -> Self:
         """Return the open device."""
@@ -84,19 +91,33 @@ class BlockDevice:
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros, by the device's own means where it has any.
 
+        Where it has none, zeros would be written like data. There it is read first: data shows in the first block of a
+        step, and a step that holds zeros already is left alone.
+
         Raises:
             DeviceError: the device failed.
 
         Durability: none before `flush`.
         """
-        end = offset + length
-        while offset < end:
-            step = min(_ZERO_STEP_BYTES, end - offset)
-            try:
-                fcntl.ioctl(self._descriptor, _BLKZEROOUT, struct.pack("QQ", offset, step))
-            except OSError as error:
-                raise errors.from_os_error(error, f"zero {step} bytes of {self.path} at {offset}") from error
-            offset += step
+        step = _ZERO_STEP_BYTES if self.zeroes_itself else _SEARCH_STEP_BYTES
+        for start in range(offset, offset + length, step):
+            size = min(step, offset + length - start)
+            if self.zeroes_itself or not self._holds_zeros(start, size):
+                self._zero(start, size)
+
+    def _zero(self, offset: int, length: int) -> None:
+        try:
+            fcntl.ioctl(self._descriptor, _BLKZEROOUT, struct.pack("QQ", offset, length))
+        except OSError as error:
+            raise errors.from_os_error(error, f"zero {length} bytes of {self.path} at {offset}") from error
+
+    def _holds_zeros(self, offset: int, length: int) -> bool:
+        buffer = memoryview(aligned_buffer(length))
+        for part in (buffer[:_PROBE_BYTES], buffer):
+            self.read_into(offset, part)
+            if not all_zeros(part):
+                return False
+        return True
 
     def flush(self) -> None:
         """Force down everything that was written.
@@ -147,3 +168,16 @@ class BlockDevice:
     def _query(self, request: int, layout: str) -> int:
         answer = fcntl.ioctl(self._descriptor, request, bytes(struct.calcsize(layout)))
         return int(struct.unpack(layout, answer)[0])
+
+
+def _has_zeroes_offload(device: int) -> bool:
+    """Tell from a device number. Source: linux, Documentation/ABI/stable/sysfs-block, write_zeroes_max_bytes."""
+    directory = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    # A partition has no queue of its own.
+    for queue in (f"{directory}/queue", f"{directory}/../queue"):
+        try:
+            with open(f"{queue}/write_zeroes_max_bytes", encoding="ascii") as file:
+                return int(file.read()) > 0
+        except (OSError, ValueError):
+            continue
+    return False

@@ -10,6 +10,8 @@ import struct
 
 WINDOW_BYTES = 1 << 20
 
+_PROBE_BYTES = 64
+
 
 class ImageDigest:
     """The SHA-256 of each window of one image that is not all zeros."""
@@ -18,16 +20,16 @@ class ImageDigest:
         """Start with an image of zeros only."""
         self.windows: dict[int, bytes] = {}
 
-    def add(self, offset: int, window: memoryview) -> bool:
+    def add(self, offset: int, window: memoryview) -> bytes | None:
         """Hash one window, at a multiple of WINDOW_BYTES; only the last one of an image may be shorter.
 
         Returns:
-            Whether it holds anything but zeros; if not, it adds nothing.
+            Its SHA-256; or None for zeros only, which add nothing.
         """
         if all_zeros(window):
-            return False
-        self.windows[offset] = hashlib.sha256(window).digest()
-        return True
+            return None
+        self.windows[offset] = digest = window_digest(window)
+        return digest
 
     def hexdigest(self, size: int) -> str:
         """Return the digest of the image, in hexadecimal; size in bytes."""
@@ -37,7 +39,15 @@ class ImageDigest:
         return total.hexdigest()
 
 
+def window_digest(window: memoryview) -> bytes:
+    """Return the SHA-256 of one window."""
+    return hashlib.sha256(window).digest()
+
+
 def all_zeros(view: memoryview) -> bool:
     """Return whether a buffer holds zeros only."""
+    # Data shows it at once, nearly always, and then nothing is copied.
+    if view[:_PROBE_BYTES].tobytes().strip(b"\0"):
+        return False
     # The copy pays: memoryviews are compared item by item, bytes by memcmp.
     return view.tobytes() == bytes(len(view))

@@ -17,25 +17,29 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from itertools import chain
 
 from manageboot import environment, errors, journal, lock, record
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
-from manageboot.image import BOOT, ROOT, VERSION, Member, UpdateImage, open_image
-from manageboot.image.archive import MAX_VERSION_SIZE
-from manageboot.imagewriter import HEAD_BYTES, ImageWriter, wipe
+from manageboot.image import UpdateImage, open_image
+from manageboot.imagewriter import HEAD_BYTES, ImageWriter
 from manageboot.node import observe
-from manageboot.progress import Meter, Style, phase
+from manageboot.progress import Style, phase
+from manageboot.progressfile import shown
 from manageboot.protocol import Content, Slot, Verb, decide
 from manageboot.record import SlotRecord
 from manageboot.slots import writable_devices
+from manageboot.transfer import Transfer
 from manageboot.verbs import now
+from manageboot.wipe import wipe
 
 logger = logging.getLogger(__name__)
 
 
-def install(config: Config, images: Sequence[str], *, sha256: str | None, progress: Style) -> str:
+def install(
+    config: Config, images: Sequence[str], *, sha256: str | None, progress: Style, skip_identical: bool = False
+) -> str:
     """Write an update image into the passive slot, as the steps above say.
 
     Args:
@@ -43,6 +47,8 @@ def install(config: Config, images: Sequence[str], *, sha256: str | None, progre
         images: the path of an archive, `-` for standard input, or the paths of a boot and a root image.
         sha256: the digest that the input must have, in hexadecimal, or None.
         progress: how to show it.
+        skip_identical: whether to read what the devices hold, and to write only what differs. An installation that
+            follows an interrupted one of the same source does so by itself.
 
     Returns:
         What was done, in words.
@@ -55,7 +61,7 @@ def install(config: Config, images: Sequence[str], *, sha256: str | None, progre
 
     Durability: once it returns, the slot is whole on the disk and may be committed; before, it can't be.
     """
-    with lock.held(config.state.lock, Verb.INSTALL), ExitStack() as stack:
+    with lock.held(config.state.lock, Verb.INSTALL), shown(config.state.lock) as file, ExitStack() as stack:
         node = observe(config)
         environment.settle(node.environment)
         decide(node.state, Verb.INSTALL, node.passive_content)
@@ -73,19 +79,22 @@ def install(config: Config, images: Sequence[str], *, sha256: str | None, progre
             Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now()
         )
         records = dict(node.records)
+        skips = skip_identical or _resumes(records.get(slot), entry)
         record.store(config.state.directory, {**records, slot: entry})
-        with _failure_recorded(config, records, slot, entry):
-            boot.device.zero(0, min(HEAD_BYTES, boot.device.size))
-            boot.device.flush()
-            version = _write(update, first, members, boot, root, progress)
+        transfer = Transfer(update, boot, root, skip_identical=skips, verify=config.install.verify)
+        with _failure_recorded(config, records, slot, entry, transfer):
+            wipe(boot.device, HEAD_BYTES)
+            with phase("write", update.bytes_total, progress, file) as meter:
+                transfer.run(chain((first,), members), lambda: meter.update(transfer.counts))
+                meter.update(transfer.counts)
+            version = transfer.version
             _check_digest(update, sha256)
-            boot.device.flush()
-            root.device.flush()
-            if config.install.verify:
-                _verify((boot, root), progress)
-            if var is not None:
-                wipe(var, config.install.wipe_var_bytes)
-            boot.publish_head()
+            for name in update.ignored:
+                logger.warning("member %s of the update image has no place in one and was skipped", name)
+            with phase("publish", None, progress, file):
+                if var is not None:
+                    wipe(var, config.install.wipe_var_bytes)
+                boot.publish_head()
             entry = entry._replace(
                 content=Content.INSTALLED,
                 version=version,
@@ -95,6 +104,7 @@ def install(config: Config, images: Sequence[str], *, sha256: str | None, progre
                 installed=now(),
             )
             record.store(config.state.directory, {**records, slot: entry})
+        kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""
         named = f"version {version}" if version else "an image without a version"
         journal.send(
             journal.Event.INSTALLED,
@@ -103,16 +113,30 @@ def install(config: Config, images: Sequence[str], *, sha256: str | None, progre
             version=version,
             transaction=entry.transaction,
         )
-        return f"slot {slot} holds {named}"
+        return f"slot {slot} holds {named}{kept}"
+
+
+def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:
+    """Tell whether an installation of the same source was begun and did not finish.
+
+    The name alone decides: if it is another image, the comparison finds that out, window by window.
+    """
+    if before is None or before.source != entry.source:
+        return False
+    return before.content is Content.INSTALLING or (before.content is Content.VOID and before.failure is not None)
 
 
 @contextmanager
-def _failure_recorded(config: Config, records: dict[Slot, SlotRecord], slot: Slot, entry: SlotRecord) -> Iterator[None]:
+def _failure_recorded(
+    config: Config, records: dict[Slot, SlotRecord], slot: Slot, entry: SlotRecord, transfer: Transfer
+) -> Iterator[None]:
     """Leave in the record why an installation failed. The slot is void already; this is for people."""
     try:
         yield
     except BaseException as error:
         failure = str(error) or type(error).__name__
+        if not isinstance(error, Exception):  # a signal
+            failure = f"it was interrupted after {transfer.counts.written} bytes were written"
         try:
             failed = entry._replace(content=Content.VOID, failure=failure)
             record.store(config.state.directory, {**records, slot: failed})
@@ -128,43 +152,8 @@ def _failure_recorded(config: Config, records: dict[Slot, SlotRecord], slot: Slo
         raise
 
 
-def _write(
-    update: UpdateImage,
-    first: Member,
-    members: Iterator[Member],
-    boot: ImageWriter,
-    root: ImageWriter,
-    progress: Style,
-) -> str | None:
-    """Write all members, and read the input to its end; return the version."""
-    writers = {BOOT: boot, ROOT: root}
-    version = None
-    with phase("write", update.bytes_total, progress) as meter:
-        member: Member | None = first
-        while member is not None:
-            if member.name == VERSION:
-                version = member.read_text(MAX_VERSION_SIZE) or None
-            else:
-                writers[member.name].write(member, lambda: meter.update(update.bytes_read))
-            member = next(members, None)
-        meter.update(update.bytes_read)
-    return version
-
-
 def _check_digest(update: UpdateImage, wanted: str | None) -> None:
     if wanted is not None and wanted.lower() != update.sha256:
         raise errors.ImageDigestError(
             f"cannot install: expected sha256 {wanted.lower()}, the input has {update.sha256}"
         )
-
-
-def _verify(writers: Sequence[ImageWriter], progress: Style) -> None:
-    with phase("verify", sum(writer.size for writer in writers), progress) as meter:
-        done = 0
-        for writer in writers:
-            writer.verify(partial(_advance, meter, done))
-            done += writer.size
-
-
-def _advance(meter: Meter, start: int, offset: int) -> None:
-    meter.update(start + offset)

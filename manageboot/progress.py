@@ -1,11 +1,14 @@
-"""How far a run is: a bar for a terminal, JSON Lines for a program, or nothing."""
+"""How far a run is: a bar for a terminal, JSON Lines for a program, a line for the journal; and a file for `status`."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Literal, Protocol
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Literal, NamedTuple, Protocol
+
+from manageboot.progressfile import ProgressFile
 
 Style = Literal["auto", "bar", "json", "none"]
 STYLES: tuple[Style, ...] = ("auto", "bar", "json", "none")
@@ -13,41 +16,118 @@ STYLES: tuple[Style, ...] = ("auto", "bar", "json", "none")
 _JSON_INTERVAL_S = 0.5
 
 
+class Counts(NamedTuple):
+    """What a phase has done so far, in bytes."""
+
+    done: int = 0
+    """Of the phase's total."""
+    written: int = 0
+    """Data that went to the devices; zeros that they made themselves do not count."""
+    kept: int = 0
+    """Data that the devices held already."""
+    verified: int = 0
+    """What was read back."""
+
+
 class Meter(Protocol):
     """What a phase of the work reports to."""
 
-    def update(self, done: int) -> None:
-        """Say how many bytes of the phase are done; as often as one likes."""
+    def update(self, counts: Counts) -> None:
+        """Say what the phase has done; as often as one likes."""
+        ...
+
+    def close(self, *, whole: bool) -> None:
+        """Say that the phase has ended, and whether it did all it had to."""
+        ...
 
 
 @contextmanager
-def phase(name: str, total: int | None, style: Style) -> Iterator[Meter]:
-    """Show one phase of the work on stderr.
+def phase(name: str, total: int | None, style: Style, file: ProgressFile) -> Iterator[Meter]:
+    """Show one phase of the work on stderr, and in the file.
 
     Args:
         name: such as "write".
         total: bytes that the phase has to go through, or None if that is not known.
-        style: how to show it; auto is a bar if stderr is a terminal, else nothing.
+        style: how to show it; auto is a bar if stderr is a terminal, a line if it is the journal, else nothing.
+        file: where other processes see it.
     """
+    meter = _Meters(name, total, style, file)
+    with ExitStack() as stack:
+        stack.callback(meter.close, whole=False)
+        yield meter
+        stack.pop_all()
+        meter.close(whole=True)
+
+
+class _Meters:
+    """What is shown, and the file, behind one face."""
+
+    def __init__(self, name: str, total: int | None, style: Style, file: ProgressFile) -> None:
+        self._name = name
+        self._total = total
+        self._file = file
+        self._shown = _shown(name, total, style)
+        self._start = time.monotonic()
+        self.update(Counts())
+
+    def update(self, counts: Counts) -> None:
+        self._shown.update(counts)
+        self._file.update(_line(self._name, "running", self._total, counts, self._start))
+
+    def close(self, *, whole: bool) -> None:
+        self._shown.close(whole=whole)
+
+
+def _shown(name: str, total: int | None, style: Style) -> Meter:
+    if style == "auto" and _stderr_is_journal():
+        return _JournalLine(name)
     if style == "auto":
         style = "bar" if sys.stderr is not None and sys.stderr.isatty() else "none"
     match style:
         case "bar":
-            bar = _Bar(name, total)
-            try:
-                yield bar
-            finally:
-                bar.close()
+            return _Bar(name, total)
         case "json":
-            lines = _Lines(name, total)
-            yield lines
-            lines.close()
-        case "none":
-            yield _Nothing()
+            return _Lines(name, total)
+        case _:
+            return _Nothing()
+
+
+def _stderr_is_journal() -> bool:
+    """Tell whether stderr goes to the journal. Source: JOURNAL_STREAM in systemd.exec(5)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    if not inode or sys.stderr is None:
+        return False
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return (str(status.st_dev), str(status.st_ino)) == (device, inode)
+
+
+def _line(name: str, state: str, total: int | None, counts: Counts, start: float) -> dict[str, Any]:
+    return {
+        "phase": name,
+        "state": state,
+        "bytes_done": counts.done,
+        "bytes_total": total,
+        "bytes_written": counts.written,
+        "bytes_kept": counts.kept,
+        "bytes_verified": counts.verified,
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _print(line: str) -> None:
+    # Nobody there to read it is no reason to stop.
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 class _Nothing:
-    def update(self, done: int) -> None:
+    def update(self, counts: Counts) -> None:
+        pass
+
+    def close(self, *, whole: bool) -> None:
         pass
 
 
@@ -61,14 +141,30 @@ class _Bar:
         # A serial console often says that it has no columns and no rows; then tqdm would show nothing.
         columns, rows = get_terminal_size()
         self._bar: Any = tqdm(
-            desc=f"{name:<6}", total=total, unit="B", unit_scale=True, unit_divisor=1024, ncols=columns, nrows=rows
+            desc=f"{name:<7}", total=total, unit="B", unit_scale=True, unit_divisor=1024, ncols=columns, nrows=rows
         )
 
-    def update(self, done: int) -> None:
-        self._bar.update(done - self._bar.n)
+    def update(self, counts: Counts) -> None:
+        self._bar.update(counts.done - self._bar.n)
 
-    def close(self) -> None:
+    def close(self, *, whole: bool) -> None:  # noqa: ARG002  the bar shows how far it got
         self._bar.close()
+
+
+class _JournalLine:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._counts = Counts()
+        self._start = time.monotonic()
+
+    def update(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def close(self, *, whole: bool) -> None:
+        done = "done" if whole else "stopped"
+        written, kept, verified = (f"{count >> 20} MiB" for count in self._counts[1:])
+        figures = f"{written} written, {kept} there already, {verified} read back"
+        _print(f"manageboot: {self._name} {done} after {time.monotonic() - self._start:.1f} s: {figures}")
 
 
 class _Lines:
@@ -76,27 +172,17 @@ class _Lines:
         self._name = name
         self._total = total
         self._start = time.monotonic()
-        self._last = 0.0
-        self._done = 0
-        self._print("running")
+        self._last = float("-inf")
+        self._counts = Counts()
 
-    def update(self, done: int) -> None:
-        self._done = done
+    def update(self, counts: Counts) -> None:
+        self._counts = counts
         if time.monotonic() - self._last >= _JSON_INTERVAL_S:
-            self._print("running")
+            self._last = time.monotonic()
+            self._show("running")
 
-    def close(self) -> None:
-        self._print("done")
+    def close(self, *, whole: bool) -> None:
+        self._show("done" if whole else "stopped")
 
-    def _print(self, state: str) -> None:
-        self._last = time.monotonic()
-        line = {
-            "phase": self._name,
-            "state": state,
-            "bytes_done": self._done,
-            "bytes_total": self._total,
-            "seconds": round(self._last - self._start, 3),
-        }
-        # Nobody there to read it is no reason to stop.
-        with suppress(OSError):
-            print(json.dumps(line), file=sys.stderr, flush=True)
+    def _show(self, state: str) -> None:
+        _print(json.dumps(_line(self._name, state, self._total, self._counts, self._start)))

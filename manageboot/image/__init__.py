@@ -59,8 +59,12 @@ class UpdateImage(Protocol):
         """
         ...
 
+    def cancel(self) -> None:
+        """Make a read that waits for input fail; any thread may ask, and more than once."""
+        ...
+
     def close(self) -> None:
-        """Close the input; reads that another thread is waiting for fail."""
+        """Close the input."""
         ...
 
     def __enter__(self) -> Self:

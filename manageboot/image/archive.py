@@ -109,6 +109,10 @@ class Archive:
 
         return read
 
+    def cancel(self) -> None:
+        """End the reading ahead, so that nobody waits for it."""
+        self._source.close()
+
     def close(self) -> None:
         """Close the input."""
         self._source.close()

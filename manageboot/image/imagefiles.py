@@ -175,6 +175,9 @@ class ImageFiles:
             yield file.member()
             file.finish()
 
+    def cancel(self) -> None:
+        """Do nothing: files keep nobody waiting."""
+
     def close(self) -> None:
         """Close both files."""
         for file in self._files:

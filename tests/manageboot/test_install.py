@@ -1,6 +1,7 @@
 """The installation on loop devices full of old data: every byte, every refusal, and what is left after a failure."""
 
 import hashlib
+import json
 import os
 import resource
 import signal
@@ -115,15 +116,19 @@ def test_progress_as_json_lines(node: LoopNode, update: Path):
     done = node.run("upgrade-install", update, "--progress", "json")
     assert done.stdout == ""
     lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
-    assert lines[0].startswith('{"phase": "write", "state": "running", "bytes_done": 0,')
-    assert lines[-1].startswith('{"phase": "verify", "state": "done", ')
+    shown = [json.loads(line) for line in lines]
+    assert (shown[0]["phase"], shown[0]["state"], shown[0]["bytes_done"]) == ("write", "running", 0)
+    done_writing = next(line for line in shown if (line["phase"], line["state"]) == ("write", "done"))
+    assert done_writing["bytes_done"] == done_writing["bytes_total"] == update.stat().st_size
+    assert done_writing["bytes_verified"] > done_writing["bytes_written"] > 0 == done_writing["bytes_kept"]
+    assert (shown[-1]["phase"], shown[-1]["state"]) == ("publish", "done")
 
 
 def test_progress_bar_on_a_terminal(node: LoopNode, update: Path):
     # A terminal that does not know its width, as a serial console.
     command = " ".join(node.command("upgrade-install", update))
     shown = run("script", "--quiet", "--return", "--command", command, "/dev/null")
-    assert "verify: 100%" in shown
+    assert "write  : 100%" in shown
     assert node.record("B") == "installed"
 
 

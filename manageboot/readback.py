@@ -1,0 +1,105 @@
+"""Read back what was written: flushed, and past the page cache, while the rest of the image is still on its way."""
+
+from collections.abc import Iterator
+
+from manageboot import errors
+from manageboot.blockdev import BlockDevice, aligned_buffer
+from manageboot.digest import WINDOW_BYTES, all_zeros, window_digest
+from manageboot.imagewriter import ImageWriter, Window
+
+_BATCH_BYTES = 32 << 20
+"""How much data is written before it is flushed and read back. A flush can't be interrupted: on a slow disk this much
+takes about a second, and on a fast one more at a time made nothing faster."""
+
+_SAMPLE_BYTES = 4096
+"""What is read back at the begin of each WINDOW_BYTES of zeros, and at their end."""
+
+
+class ReadBack:
+    """Compares what devices hold with what they were given.
+
+    Data is read whole. Of zeros, which the device made by its own means, samples are read: that finds a device that
+    did not do it, or did it elsewhere, without reading gigabytes of nothing. The withheld head is compared when it is
+    published.
+    """
+
+    def __init__(self, *, compare: bool) -> None:
+        """Start with nothing read; without compare, windows are flushed and no more."""
+        self.bytes_read = 0
+        self._compare = compare
+        self._buffer = memoryview(aligned_buffer(WINDOW_BYTES))
+
+    def stage(self, windows: Iterator[Window]) -> Iterator[Window]:
+        """Flush and compare windows, a batch at a time; give those that are as they should be.
+
+        Raises:
+            ReadBackError: a device holds something else.
+            DeviceError: a device failed.
+
+        Durability: what it gives is on the disk.
+        """
+        batch: list[Window] = []
+        size = 0
+        for window in windows:
+            batch.append(window)
+            size += 0 if window.digest is None else window.length
+            if size >= _BATCH_BYTES:
+                yield from self._checked(batch)
+                batch, size = [], 0
+        yield from self._checked(batch)
+
+    def _checked(self, batch: list[Window]) -> Iterator[Window]:
+        devices: set[BlockDevice] = {window.image.device for window in batch}
+        for device in devices:
+            device.flush()
+        for window in batch:
+            if self._compare:
+                self.check(window)
+            yield window
+
+    def check(self, window: Window) -> None:
+        """Compare one window with what the device holds.
+
+        Raises:
+            ReadBackError: it is something else; device, offset and both values are named.
+            DeviceError: the device failed.
+        """
+        if window.kept:
+            return
+        if window.digest is None:
+            self._check_zeros(window)
+        else:
+            self._check_data(window, window.digest)
+
+    def _check_data(self, window: Window, expected: bytes) -> None:
+        image = window.image
+        buffer = self._buffer[: image.device.round_up(window.length)]
+        self._read(image.device, window.offset, buffer)
+        if window.offset == 0 and image.head is not None:
+            buffer[: len(image.head)] = memoryview(image.head)
+        found = window_digest(buffer[: window.length])
+        if found != expected:
+            said = "zeros" if all_zeros(buffer[: window.length]) else f"sha256 {found.hex()}"
+            raise _error(image, window.offset, f"sha256 {expected.hex()}", said)
+
+    def _check_zeros(self, window: Window) -> None:
+        device = window.image.device
+        end = window.offset + device.round_up(window.length)
+        sample = min(_SAMPLE_BYTES, end - window.offset)
+        starts = [*range(window.offset, end - sample, WINDOW_BYTES), end - sample]
+        for start in starts:
+            buffer = self._buffer[:sample]
+            self._read(device, start, buffer)
+            if not all_zeros(buffer):
+                raise _error(window.image, start, "zeros", f"{buffer[:16].hex(' ')} ...")
+
+    def _read(self, device: BlockDevice, offset: int, buffer: memoryview) -> None:
+        device.read_into(offset, buffer)
+        self.bytes_read += len(buffer)
+
+
+def _error(image: ImageWriter, offset: int, expected: str, found: str) -> errors.ReadBackError:
+    return errors.ReadBackError(
+        f"cannot write {image.device.path} at {offset}: expected {expected}, read back {found}",
+        hint="the device does not keep what it is given; see its health, then run upgrade-install again",
+    )

@@ -1,0 +1,110 @@
+"""The way of an update image to the devices: read and decompress, hash, write, read back, all at the same time."""
+
+from collections.abc import Callable, Iterator
+
+from manageboot.digest import WINDOW_BYTES
+from manageboot.image import BOOT, ROOT, VERSION, Member, UpdateImage
+from manageboot.image.archive import MAX_VERSION_SIZE
+from manageboot.imagewriter import ImageWriter, Window
+from manageboot.pipeline import Buffers, Pipeline, Stage
+from manageboot.progress import Counts
+from manageboot.readback import ReadBack
+
+_BUFFER_COUNT = 16
+"""Enough that no stage waits for the one behind it because of a single slow request; more made nothing faster."""
+
+
+class Transfer:
+    """Brings the images of one update image to their devices, once."""
+
+    def __init__(
+        self, update: UpdateImage, boot: ImageWriter, root: ImageWriter, *, skip_identical: bool, verify: bool
+    ) -> None:
+        """Prepare to bring the images to their writers.
+
+        Args:
+            update: where they come from.
+            boot: where boot.img goes.
+            root: where root.img goes.
+            skip_identical: whether to read what the devices hold, and to write only what differs.
+            verify: whether to read back what was written.
+        """
+        self.version: str | None = None
+        """What the update image calls itself, once it has been read."""
+        self._update = update
+        self._writers = {BOOT: boot, ROOT: root}
+        self._skip_identical = skip_identical
+        self._read_back = ReadBack(compare=verify)
+        self._buffers = Buffers(_BUFFER_COUNT, WINDOW_BYTES)
+
+    @property
+    def counts(self) -> Counts:
+        """How far it is; any thread may ask."""
+        written = sum(writer.written for writer in self._writers.values())
+        kept = sum(writer.kept for writer in self._writers.values())
+        return Counts(self._update.bytes_read, written, kept, self._read_back.bytes_read)
+
+    def run(self, members: Iterator[Member], report: Callable[[], None]) -> None:
+        """Write all members, and read the input to its end.
+
+        Args:
+            members: those of the update image.
+            report: is called ten times a second.
+
+        Raises:
+            DataError: the update image is bad, or too large.
+            DeviceError: reading or writing failed, or a device does not hold what was written.
+
+        Durability: once it returns, the images are on the disk, all but a withheld head.
+        """
+        stages: dict[str, Stage] = {
+            "decompress": lambda _: self._read(members),
+            "hash": self._hash,
+            "write": self._write,
+            "verify": self._read_back.stage,
+        }
+        Pipeline(self._buffers, self._update.cancel).run(stages, report)
+
+    def _read(self, members: Iterator[Member]) -> Iterator[Window]:
+        for member in members:
+            if member.name == VERSION:
+                self.version = member.read_text(MAX_VERSION_SIZE) or None
+            else:
+                yield from self._writers[member.name].windows(member, self._buffers)
+
+    def _hash(self, windows: Iterator[Window]) -> Iterator[Window]:
+        for window in windows:
+            if window.buffer is not None:
+                window.image.hash(window)
+                if window.digest is None:
+                    self._release(window)
+            yield window
+
+    def _write(self, windows: Iterator[Window]) -> Iterator[Window]:
+        for window in _merge_zeros(windows):
+            window.image.write(window, skip_identical=self._skip_identical)
+            self._release(window)
+            yield window
+
+    def _release(self, window: Window) -> None:
+        if window.buffer is not None:
+            self._buffers.give_back(window.buffer)
+            window.buffer = None
+
+
+def _merge_zeros(windows: Iterator[Window]) -> Iterator[Window]:
+    """Make one of neighbouring windows of zeros: the device then gets one request for all of them."""
+    zeros: Window | None = None
+    for window in windows:
+        if zeros is not None:
+            if window.buffer is None and window.image is zeros.image:
+                zeros.length += window.length
+                continue
+            yield zeros
+            zeros = None
+        if window.buffer is None:
+            zeros = window
+        else:
+            yield window
+    if zeros is not None:
+        yield zeros

@@ -1,0 +1,124 @@
+"""A node whose passive slot and record lie on disks that fail as they are told to."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.images import MIB, make_update
+from support.loop import loop_device, run
+from support.node import LoopNode
+
+DISKS = {"boot": MIB, "root": 3 * MIB, "var": MIB, "record": 4 * MIB}
+SERVER = Path(__file__).with_name("faultydisk.py")
+_START_LIMIT_S = 20
+
+
+class CrashNode:
+    """A node on faulty disks, set back to the same old state for each case."""
+
+    def __init__(self, node: LoopNode, disks: Path, mount: Path, loops: dict[str, str]) -> None:
+        self.node = node
+        self._disks = disks
+        self._control = mount / "control"
+        self._loops = loops
+        node.devices["B"] = {part: loops[part] for part in ("boot", "root", "var")}
+        node.state.mkdir()
+        node.write_config()
+        self.update = make_update(node.directory / "update", boot_size=300_000, root_size=5 * MIB // 2)
+        self._old = {name: (disks / name).read_bytes() for name in DISKS}
+        self._booted = self._booted_slot()
+
+    def events(self) -> list[str]:
+        """Which writes and flushes there were since the last plan."""
+        events: list[str] = json.loads(self._control.read_bytes())
+        return events
+
+    def plan(self, **plan: Any) -> None:
+        """Tell the disks what to do next."""
+        descriptor = os.open(self._control, os.O_WRONLY)
+        try:
+            os.write(descriptor, json.dumps({"event": None, "mode": None, **plan}).encode())
+        finally:
+            os.close(descriptor)
+
+    def reset(self) -> None:
+        """Forget the faults, and fill the disks with old data, and the record's with an old installation's."""
+        self.plan()
+        for name, old in self._old.items():
+            (self._disks / name).write_bytes(old)
+        self.node.grubenv.write_bytes(self._booted[0])
+
+    @contextmanager
+    def record_mounted(self) -> Iterator[None]:
+        """Mount the disk of the record where the record is kept."""
+        run("mount", self._loops["record"], self.node.state)
+        try:
+            yield
+        finally:
+            run("umount", self.node.state)
+
+    def install(self) -> subprocess.CompletedProcess[str]:
+        """Run upgrade-install."""
+        return self.node.run("upgrade-install", self.update)
+
+    def check_booted_slot(self) -> None:
+        """The booted slot and the environment block are untouched."""
+        assert self._booted_slot() == self._booted
+
+    def check_complete(self) -> None:
+        """The passive slot holds the images byte for byte, and var is wiped; read behind the loop devices' back."""
+        for part in ("boot", "root"):
+            image = (self.update.parent / f"{part}.img").read_bytes()
+            assert (self._disks / part).read_bytes()[: len(image)] == image, part
+        assert (self._disks / "var").read_bytes() == bytes(DISKS["var"])
+
+    def commit(self) -> subprocess.CompletedProcess[str]:
+        """Run upgrade-commit."""
+        return self.node.run("upgrade-commit", "--no-reboot")
+
+    def _booted_slot(self) -> tuple[bytes, ...]:
+        files = [self.node.directory / f"A_{part}" for part in ("boot", "root", "var")]
+        return self.node.grubenv.read_bytes(), *(file.read_bytes() for file in files)
+
+
+@contextmanager
+def crash_node(directory: Path) -> Iterator[CrashNode]:
+    """Make a node on faulty disks."""
+    disks, mount = directory / "disks", directory / "mount"
+    for path in (disks, mount):
+        path.mkdir(parents=True)
+    for name, size in DISKS.items():
+        (disks / name).write_bytes(b"old data" * (size // 8))
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-J", "size=1", "-b", "1024", disks / "record")
+    with LoopNode(directory) as node, _served(disks, mount), _loops(mount) as loops:
+        yield CrashNode(node, disks, mount, loops)
+
+
+@contextmanager
+def _served(disks: Path, mount: Path) -> Iterator[None]:
+    with subprocess.Popen([sys.executable, SERVER, mount, disks]) as server:
+        try:
+            deadline = time.monotonic() + _START_LIMIT_S
+            while not os.path.ismount(mount):
+                assert server.poll() is None, "the file system did not start"
+                assert time.monotonic() < deadline, "the file system did not appear"
+                time.sleep(0.02)
+            yield
+        finally:
+            run("umount", mount)
+            server.wait(_START_LIMIT_S)
+
+
+@contextmanager
+def _loops(mount: Path, names: tuple[str, ...] = tuple(DISKS)) -> Iterator[dict[str, str]]:
+    if not names:
+        yield {}
+        return
+    with loop_device(mount / names[0]) as path, _loops(mount, names[1:]) as others:
+        yield {names[0]: path, **others}
