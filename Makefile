@@ -10,7 +10,7 @@ PACKAGES := \
 	python3-venv python3-dev gcc pkg-config libsystemd-dev \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
-	zstd xz-utils bzip2 strace libfuse2 util-linux bsdutils
+	zstd xz-utils bzip2 strace libfuse2 fuse lvm2 util-linux bsdutils
 
 .PHONY: help
 help:
@@ -18,6 +18,10 @@ help:
 	@echo "make test       lint, types and all tests"
 	@echo "make check      lint and types only"
 	@echo "make crash-grubenv    every state that a power cut can leave of the environment block, judged by GRUB"
+	@echo "make check-protocol    the boot protocol, walked with the real GRUB, and faults that the walk has to find"
+	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
+	@echo "make bench      the install engine beside the shell way, RAUC, SWUpdate and bmaptool"
+	@echo "make test-long  the tests that take minutes each"
 	@echo "make fuzz       the environment block under hypothesis, longer, and under a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
 	@echo "make format     format the sources"
@@ -60,6 +64,23 @@ test: check
 .PHONY: crash-grubenv
 crash-grubenv: packages $(VENV)/installed
 	@$(BIN)/python -m tests.grubenv.crash
+
+.PHONY: check-protocol
+check-protocol: packages $(VENV)/installed
+	@$(BIN)/python -m tests.protocol.walk
+	@$(BIN)/python -m tests.protocol.mutants
+
+.PHONY: crash-install
+crash-install: packages $(VENV)/installed
+	@cd tests && ../$(BIN)/python -m install.crash
+
+.PHONY: bench
+bench: packages $(VENV)/installed
+	@mkdir -p .cache/bench && cd tests && ../$(BIN)/python -m bench --directory ../.cache/bench
+
+.PHONY: test-long
+test-long: packages $(VENV)/installed
+	$(BIN)/pytest -m long
 
 FUZZ := .cache/fuzz
 FUZZ_SECONDS := 60

@@ -5,15 +5,12 @@ which callers run often, stay quick.
 """
 
 import argparse
-import contextlib
 import os
-import signal
-import sys
+import re
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import NoReturn
 
-from manageboot import __version__, config, errors
+from manageboot import __version__, config, errors, output, signals
 
 SYSTEM_TYPES = ("guestos", "hostos")
 
@@ -28,14 +25,11 @@ state; 70 bug; 73 cannot create; 74 I/O error; 75 another run holds the lock; 77
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
 
-class _Terminated(BaseException):
-    """SIGTERM came; unwinds the stack so that the lock is freed and the failure recorded."""
-
-
 class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         # Left to itself, argparse asks for the width of the terminal at every argument, and imports shutil for it.
-        super().__init__(prog, width=int(os.environ.get("COLUMNS") or _HELP_COLUMNS))
+        columns = os.environ.get("COLUMNS", "")
+        super().__init__(prog, width=int(columns) if re.fullmatch("[1-9][0-9]{1,3}", columns) else _HELP_COLUMNS)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,46 +37,49 @@ class _Parser(argparse.ArgumentParser):
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command line, without the program's name, and return its exit status."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _open_standard_files()
     try:
-        options = _parse(sys.argv[1:] if arguments is None else list(arguments))
-        settings = config.load(
-            options.config,
-            profile=options.system,
-            grubenv=None if options.grubenv is None else os.path.abspath(options.grubenv),
-        )
+        options = _parse(list(arguments))
+        settings = config.load(options.config, profile=options.system, grubenv=_absolute(options.grubenv))
         options.handler(options, settings)
-        if sys.stdout is not None:
-            sys.stdout.flush()
     except errors.ManagebootError as error:
         return _report(error)
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
-    except _Terminated:
+    except signals.Terminated:
         _say("terminated")
         return 143
-    except BrokenPipeError:
-        # Whoever read our output has gone; what the verb did is done. Nothing may be flushed at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.DeviceError.exit_code
     except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
         return _report(_bug(error))
     return 0
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    # A second one must not cut the cleaning up short.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _Terminated
+def _open_standard_files() -> None:
+    """Take the place of a closed stdin, stdout or stderr, lest a device or the lock be opened there."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is this one.
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _absolute(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise errors.from_os_error(error, f"find {path}", errors.InputError) from error
 
 
 def _report(error: errors.ManagebootError) -> int:
-    _tell(f"manageboot: error: {error} [{error.code}]")
+    output.tell(f"manageboot: error: {error} [{error.code}]")
     if error.hint:
-        _tell(f"hint: {error.hint}")
+        output.tell(f"hint: {error.hint}")
     return error.exit_code
 
 
@@ -122,13 +119,17 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     install.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
     install.add_argument("--sha256", metavar="HEX", help="the SHA-256 that the archive must have, as given")
     install.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+    install.add_argument("--skip-identical", action="store_true", help="write only what the slot does not hold yet")
     for name, handler, text in (
         ("upgrade-commit", _commit, "let the passive slot boot next, on trial, and reboot"),
         ("rollback", _rollback, "go back to the other slot, and reboot"),
     ):
-        add(name, handler, text).add_argument("--no-reboot", action="store_true", help="leave the reboot to the caller")
+        verb = add(name, handler, text)
+        verb.add_argument("--no-reboot", action="store_true", help="leave the reboot to the caller")
+    verb.add_argument("--because", choices=("by_hand", "unhealthy", "deadline"), default="by_hand", help="of a trial")
     add("upgrade-cancel", _cancel, "take back a commit that was not tried, or an installation")
     add("confirm", _confirm, "say that the booted trial is good")
+    add("arrived", _arrived, "say that userspace is up; the trace of it tells a later fallback's cause")
     add("current", _current, "print the booted slot")
     add("target", _target, "print the passive slot")
     add("next", _next, "print the slot that boots next")
@@ -137,7 +138,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     status = add("status", _status, "print all that is known of this node")
     inspect = add("inspect", _inspect, "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
-    for verb in (status, inspect):
+    doctor = add("doctor", _doctor, "print what is wrong with this node's boot chain, and what to do")
+    bootloader = add("bootloader", _bootloader, "print, compare or install the grub.cfg that is shipped here")
+    bootloader.add_argument("action", choices=("show", "check", "install"))
+    for verb in (status, inspect, doctor):
         verb.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args(arguments)
     options.system = system
@@ -160,9 +164,18 @@ def _install(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import install
 
     _show_warnings()
+    if options.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", options.sha256):
+        raise errors.UsageError("cannot run: --sha256 takes 64 hexadecimal digits", hint="manageboot --help")
     if options.sha256 is not None and len(options.images) > 1:
         raise errors.UsageError("cannot run: --sha256 is of one archive, not of two images", hint="manageboot --help")
-    _say(install.install(settings, options.images, sha256=options.sha256, progress=options.progress))
+    done = install.install(
+        settings,
+        options.images,
+        sha256=options.sha256,
+        progress=options.progress,
+        skip_identical=options.skip_identical,
+    )
+    _say(done)
 
 
 def _commit(options: argparse.Namespace, settings: config.Config) -> None:
@@ -174,9 +187,10 @@ def _commit(options: argparse.Namespace, settings: config.Config) -> None:
 
 def _rollback(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import verbs
+    from manageboot.traces import Trial
 
     _show_warnings()
-    _say(verbs.rollback(settings, reboot=not options.no_reboot))
+    _say(verbs.rollback(settings, reboot=not options.no_reboot, because=Trial(options.because)))
 
 
 def _cancel(_options: argparse.Namespace, settings: config.Config) -> None:
@@ -193,16 +207,23 @@ def _confirm(_options: argparse.Namespace, settings: config.Config) -> None:
     _say(verbs.confirm(settings))
 
 
+def _arrived(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import arrival
+
+    _show_warnings()
+    _say(arrival.arrived(settings))
+
+
 def _current(_options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.slots import booted_slot
 
-    print(booted_slot(settings.boot))
+    output.answer(booted_slot(settings.boot))
 
 
 def _target(_options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.slots import booted_slot
 
-    print(booted_slot(settings.boot).other)
+    output.answer(booted_slot(settings.boot).other)
 
 
 def _next(_options: argparse.Namespace, settings: config.Config) -> None:
@@ -211,21 +232,21 @@ def _next(_options: argparse.Namespace, settings: config.Config) -> None:
     block = environment.read(settings.boot.grubenv)
     if block.state is None:
         raise block.problem or errors.BlockDamagedError(f"cannot read {block.path}")
-    print(block.state.next)
+    output.answer(block.state.next)
 
 
 def _current_root(_options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import devices
     from manageboot.slots import booted_slot
 
-    print(devices.find(settings.slots[booted_slot(settings.boot)].root))
+    output.answer(devices.find(settings.slots[booted_slot(settings.boot)].root))
 
 
 def _target_root(_options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import devices
     from manageboot.slots import booted_slot
 
-    print(devices.find(settings.slots[booted_slot(settings.boot).other].root))
+    output.answer(devices.find(settings.slots[booted_slot(settings.boot).other].root))
 
 
 def _status(options: argparse.Namespace, settings: config.Config) -> None:
@@ -240,6 +261,31 @@ def _inspect(options: argparse.Namespace, settings: config.Config) -> None:
     _show(inspection.inspect(settings, options.images), inspection.render, as_json=options.json)
 
 
+def _doctor(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import doctor
+
+    report = doctor.examine(settings)
+    _show(report, doctor.render, as_json=options.json)
+    if not report["sound"]:
+        raise errors.UnsoundError(f"cannot vouch for this node: {len(report['findings'])} findings")
+
+
+def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot.bootloader import grubcfg
+
+    _show_warnings()
+    if options.action == "show":
+        output.answer(grubcfg.shipped().removesuffix("\n"))
+    elif options.action == "install":
+        _say(grubcfg.install(settings))
+    else:
+        path, differences = grubcfg.compare(settings)
+        if differences:
+            output.answer("\n".join(differences))
+            raise errors.BootloaderError(f"cannot vouch for {path}: it is not the shipped one")
+        _say(f"{path} is the shipped one")
+
+
 def _show_warnings() -> None:
     import logging
 
@@ -250,15 +296,8 @@ def _show_warnings() -> None:
 def _show(result: dict[str, object], render: Callable[[dict[str, object]], str], *, as_json: bool) -> None:
     import json
 
-    print(json.dumps(result, indent=2) if as_json else render(result))
+    output.answer(json.dumps(result, indent=2) if as_json else render(result))
 
 
 def _say(message: str) -> None:
-    _tell(f"manageboot: {message}")
-
-
-def _tell(line: str) -> None:
-    """Print a line on stderr. Nobody there to read it is no reason to call what was done a failure."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            print(line, file=sys.stderr, flush=True)
+    output.tell(f"manageboot: {message}")

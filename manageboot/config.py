@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from manageboot import errors
-from manageboot.protocol import Slot
+from manageboot.protocol import MAX_TRIES, Slot
 
 CONFIG_PATHS = (
     "/etc/manageboot/manageboot.toml",
@@ -125,7 +125,7 @@ def load(path: str | None = None, *, profile: str | None = None, grubenv: str | 
 
 def _os_type() -> str | None:
     try:
-        with open(OS_TYPE_PATH, encoding="utf-8") as file:
+        with open(OS_TYPE_PATH, encoding="utf-8", errors="replace") as file:
             name = file.read().strip()
     except OSError:
         return None
@@ -139,7 +139,7 @@ def _read_toml(path: str) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise errors.from_os_error(error, f"read {path}", errors.ConfigError) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.ConfigError(f"cannot read {path}: {error}") from error
 
 
@@ -176,7 +176,7 @@ class _Table:
 
     def path(self, key: str) -> str:
         value = self.take(key, str, "an absolute path")
-        if not value.startswith("/"):
+        if not value.startswith("/") or "\0" in value:
             raise self._error(key, value, "an absolute path")
         return value
 
@@ -187,9 +187,15 @@ class _Table:
             raise self._error(key, value, meaning)
         return value
 
+    def number(self, key: str, low: int, high: int) -> int:
+        value = self.take(key, int, f"a number from {low} to {high}")
+        if not low <= value <= high:
+            raise self._error(key, value, f"a number from {low} to {high}")
+        return value
+
     def quantity(self, key: str, units: Mapping[str, int], example: str) -> int:
         value = self.take(key, object, example)
-        match = re.fullmatch(r"(\d+) ?([A-Za-z]*)", str(value)) if not isinstance(value, bool) else None
+        match = re.fullmatch(r"(\d{1,15}) ?([A-Za-z]*)", str(value)) if not isinstance(value, bool) else None
         if match is None or match[2] not in units:
             raise self._error(key, value, f"a value such as {example!r}")
         return int(match[1]) * units[match[2]]
@@ -229,8 +235,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             cmdline=boot.path("cmdline"),
             cmdline_key=boot.take("cmdline_key", str, "a word"),
             reboot_command=boot.strings("reboot_command"),
-            # More than one try needs a counter in the block, which neither half of the protocol keeps yet.
-            tries=boot.choice("tries", (1,), int),
+            tries=boot.number("tries", 1, MAX_TRIES),
         ),
         slots={slot: _slot(table) for slot, table in by_slot.items()},
         state=StateConfig(directory=state.path("directory"), lock=state.path("lock")),
@@ -247,8 +252,8 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     )
     for table in (top, boot, slots, state, install, confirm, health, metrics, *by_slot.values()):
         table.finish()
-    if not config.boot.reboot_command:
-        raise errors.ConfigError(f"cannot use {source}: boot.reboot_command is empty")
+    if not config.boot.reboot_command or not config.boot.reboot_command[0]:
+        raise errors.ConfigError(f"cannot use {source}: boot.reboot_command names no program")
     specs = [spec for slot in config.slots.values() for spec in slot if spec is not None]
     for spec in specs:
         if specs.count(spec) > 1:

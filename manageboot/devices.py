@@ -4,6 +4,7 @@ udev knows them all; where it does not run, as in a container, sysfs is asked.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -70,6 +71,16 @@ def size(path: str) -> int | None:
     return None if number is None else int(_read(f"/sys/dev/block/{_dotted(number)}/size")) * 512
 
 
+def layers(device: int) -> set[int]:
+    """Collect the numbers of a block device and of all that device-mapper builds it on, as dm-verity on a partition."""
+    found = {device}
+    directory = f"/sys/dev/block/{_dotted(device)}/slaves"
+    for name in os.listdir(directory) if os.path.isdir(directory) else []:
+        major, _, minor = _read(f"{_SYSFS_BLOCK}/{name}/dev").partition(":")
+        found |= layers(os.makedev(int(major), int(minor)))
+    return found
+
+
 def _partitions(kind: str, value: str) -> list[str]:
     keys = _PROPERTIES[kind]
     # A UUID is the same in either case; a label is not.
@@ -109,8 +120,7 @@ def _all() -> Iterator[_BlockDevice]:
 
 def _decode(value: str) -> str:
     """Undo udev's \\xNN for bytes that it finds unsafe in a property."""
-    head, *parts = value.split("\\x")
-    return head + "".join(chr(int(part[:2], 16)) + part[2:] for part in parts)
+    return re.sub(r"\\x([0-9a-f]{2})", lambda escape: chr(int(escape[1], 16)), value)
 
 
 def _disks_of(name: str) -> set[str]:

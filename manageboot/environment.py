@@ -1,17 +1,19 @@
-"""The environment block as this program uses it: two variables, read for a query, written for a verb.
+"""The environment block as this program uses it: what GRUB decides by, read for a query, written for a verb.
 
 The block itself, its bytes and its durability, is the work of the library `grubenv`.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
 import grubenv
-from manageboot import errors
+from manageboot import errors, traces, trust
 from manageboot.protocol import FACTORY, BlockState, Cycle, Slot
+from manageboot.traces import Traces
 
 ALTERNATIVE = "boot_alternative"
 CYCLE = "boot_cycle"
@@ -35,24 +37,30 @@ class Environment(NamedTuple):
     """What it tells GRUB; None where it is damaged."""
     problem: errors.ManagebootError | None
     """Why it is damaged."""
+    traces: Traces = Traces()
+    """What GRUB and the agent left for each other."""
+    shipped: bool = False
+    """Whether the shipped grub.cfg booted the node, so that GRUB knows the second witness."""
 
 
 def read(path: str) -> Environment:
     """Read what the block tells GRUB. Writes nothing.
 
-    An empty or absent block means what it means to GRUB: slot A, stable.
+    An empty or absent block means what it means to GRUB: the slot of the second witness, or else A, stable.
 
     Raises:
         InputError, DeviceError, NotPermittedError: the file is there and can't be read.
     """
     try:
-        if os.stat(path).st_size == 0:
-            return Environment(path, Condition.EMPTY, FACTORY, None)
+        status = os.stat(path)
+        if status.st_size == 0 and stat.S_ISREG(status.st_mode):
+            return Environment(path, Condition.EMPTY, _assumed(path), None)
         with _translated():
             variables = grubenv.query(path)
-        return Environment(path, Condition.OK, _interpret(path, variables), None)
+        left_behind = traces.from_variables(variables)
+        return Environment(path, Condition.OK, _interpret(path, variables, left_behind), None, left_behind)
     except FileNotFoundError:
-        return Environment(path, Condition.ABSENT, FACTORY, None)
+        return Environment(path, Condition.ABSENT, _assumed(path), None)
     except OSError as error:
         raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
     except errors.BlockDamagedError as error:
@@ -74,15 +82,7 @@ def settle(environment: Environment) -> None:
 
     Durability: once it returns, the block as it was read survives a power cut.
     """
-    if environment.problem is not None:
-        raise environment.problem
-    if environment.condition is Condition.ABSENT:
-        directory = os.path.dirname(environment.path)
-        if not os.path.exists(os.path.join(directory, "grub.cfg")):
-            raise errors.BlockMissingError(
-                f"cannot use {environment.path}: it does not exist, and neither does a grub.cfg beside it",
-                hint=f"mount what GRUB reads at {directory}, or make a block with `grubenv {environment.path} create`",
-            )
+    check_present(environment)
     if environment.condition is Condition.OK:
         with _translated():
             grubenv.read(environment.path)
@@ -91,10 +91,35 @@ def settle(environment: Environment) -> None:
                 os.fsync(file.fileno())
         except OSError as error:
             raise errors.from_os_error(error, f"flush {environment.path}") from error
+    _settle_trust(environment)
 
 
-def write(path: str, state: BlockState) -> None:
-    """Tell GRUB what to do at the next boot; all other variables and comments stay.
+def check_present(environment: Environment) -> None:
+    """Make sure that there is a block that says something, or that GRUB would find one that is made here.
+
+    Raises:
+        BlockDamagedError: the block is damaged.
+        BlockMissingError: there is no block, and no sign of GRUB either.
+    """
+    if environment.problem is not None:
+        raise environment.problem
+    if environment.condition is Condition.ABSENT:
+        # A link may lead to another file system, and that is the one that has to be there.
+        directory = os.path.dirname(os.path.realpath(environment.path))
+        if not os.path.exists(os.path.join(directory, "grub.cfg")):
+            raise errors.BlockMissingError(
+                f"cannot use {environment.path}: it does not exist, and neither does a grub.cfg beside it",
+                hint=f"mount what GRUB reads at {directory}, or make a block with `grubenv {environment.path} create`",
+            )
+
+
+def write(path: str, state: BlockState, left_behind: Traces) -> None:
+    """Tell GRUB what to do at the next boot; all variables and comments that are not ours stay.
+
+    Args:
+        path: the block.
+        state: what the two variables say; `left` follows from the traces.
+        left_behind: all traces as they are to be; an empty one leaves the block.
 
     Raises:
         BlockDamagedError, BlockMissingError, CreateError, DeviceError, LockedError, NotPermittedError.
@@ -102,10 +127,50 @@ def write(path: str, state: BlockState) -> None:
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
     with _translated():
-        grubenv.update(path, {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}, create_missing=True)
+        ours = dict(zip(traces.NAMES, left_behind, strict=True))
+        grubenv.update(
+            path,
+            {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}
+            | {name: value for name, value in ours.items() if value},
+            unset=[name for name, value in ours.items() if not value],
+            create_missing=True,
+            required_in_first_sector=(ALTERNATIVE, CYCLE, *traces.BOOT_NAMES),
+        )
 
 
-def _interpret(path: str, variables: dict[str, str]) -> BlockState:
+def write_trust(path: str, slot: Slot) -> None:
+    """Tell GRUB which slot to take when the block says nothing.
+
+    Raises:
+        BlockDamagedError, CreateError, DeviceError, LockedError, NotPermittedError.
+
+    Durability: once it returns, it is on the disk and was read back.
+    """
+    with _translated():
+        trust.write(path, slot)
+
+
+def _settle_trust(environment: Environment) -> None:
+    """Bring the second witness up to the block, before a verb overwrites the slot that it may still name."""
+    state = environment.state
+    if environment.condition is not Condition.OK or state is None or state.cycle is not Cycle.STABLE:
+        return
+    named = trust.read(environment.path)
+    if named is state.alternative.other or (named is None and environment.shipped):
+        try:
+            write_trust(environment.path, state.alternative)
+        except errors.ManagebootError as error:
+            import logging
+
+            # GRUB still has the block to go by.
+            logging.getLogger(__name__).warning("the second witness is behind: %s", error)
+
+
+def _assumed(path: str) -> BlockState:
+    return FACTORY._replace(alternative=trust.read(path) or FACTORY.alternative)
+
+
+def _interpret(path: str, variables: dict[str, str], left_behind: Traces) -> BlockState:
     alternative = variables.get(ALTERNATIVE) or FACTORY.alternative.value
     cycle = variables.get(CYCLE) or FACTORY.cycle.value
     for name, value, known in ((ALTERNATIVE, alternative, tuple(Slot)), (CYCLE, cycle, tuple(Cycle))):
@@ -114,7 +179,7 @@ def _interpret(path: str, variables: dict[str, str]) -> BlockState:
                 f"cannot read {path}: {name} is {value!r}, which is none of {', '.join(known)}",
                 hint=f"set it with `grubenv {path} set {name}=...`",
             )
-    return BlockState(Slot(alternative), Cycle(cycle))
+    return BlockState(Slot(alternative), Cycle(cycle), left_behind.left if cycle == Cycle.FAILSAFE_CHECK else 0)
 
 
 _ERRORS: dict[int, type[errors.ManagebootError]] = {
@@ -132,4 +197,6 @@ def _translated() -> Iterator[None]:
         yield
     except grubenv.GrubEnvError as error:
         kind = _ERRORS.get(error.exit_code, errors.DeviceError)
-        raise kind(str(error), hint=error.hint or None) from error
+        # After a failed flush, what the disk holds now matters more than that it failed.
+        now = f"; the block is now {error.now}" if isinstance(error, grubenv.StorageError) and error.now else ""
+        raise kind(f"{error}{now}", hint=error.hint or None) from error

@@ -71,6 +71,18 @@ class BlockDamagedError(DataError):
     code = "BLOCK_DAMAGED"
 
 
+class UnsoundError(DataError):
+    """The boot chain of this node has a fault; the report says which."""
+
+    code = "UNSOUND"
+
+
+class BootloaderError(DataError):
+    """The grub.cfg of this node is not the shipped one, or GRUB does not take it."""
+
+    code = "GRUB_CFG"
+
+
 class RecordDamagedError(DataError):
     """The record of the slots can't be read as one."""
 
@@ -212,6 +224,6 @@ def from_os_error(
     if error.errno in {errno.EACCES, errno.EPERM}:
         kind = NotPermittedError
         hint = hint or ("run it as root" if os.geteuid() else None)
-    elif error.errno in {errno.EIO, errno.ENOSPC} and not issubclass(otherwise, CreateError):
+    elif error.errno == errno.EIO or (error.errno == errno.ENOSPC and not issubclass(otherwise, CreateError)):
         kind = DeviceError
     return kind(f"cannot {doing}: {error.strerror or error}", hint=hint)

@@ -40,8 +40,14 @@ def send(event: Event, message: str, *, slot: Slot, version: str | None, transac
         "MANAGEBOOT_VERSION": version or "",
         "MANAGEBOOT_TRANSACTION": transaction or "",
     }
+    # A file name may hold bytes that are no text, and the journal's library takes nothing else.
+    fields = {name: _printable(value) for name, value in fields.items()}
     try:
-        journal.send(message, MESSAGE_ID=event.value, **fields)
+        journal.send(_printable(message), MESSAGE_ID=event.value, **fields)
     except OSError:
         # No journal is no reason to fail an upgrade.
         return
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -5,7 +5,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from manageboot import errors
 
@@ -27,20 +27,26 @@ def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[None]:
     """
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Whoever may open the file may lock it, and so keep a good trial from being confirmed.
+        os.fchmod(descriptor, 0o600)
     except OSError as error:
         raise errors.from_os_error(error, f"open the lock {path}", errors.CreateError) from error
     try:
         _acquire(descriptor, path, verb, time.monotonic() + wait_s)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {verb}\n".encode(), 0)
+        # The text is for people; a full /run is no reason to leave a trial unconfirmed.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {verb}\n".encode(), 0)
         yield
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
 def holder(path: str) -> str | None:
-    """Return "PID VERB" of the run that holds the lock, or None when it is free.
+    """Return "PID VERB" of the run that holds the lock, or None when it is free; without rights only the PID.
 
     It asks the kernel's list of locks and takes none itself: a query must not make a verb fail.
 
@@ -49,13 +55,17 @@ def holder(path: str) -> str | None:
     try:
         status = os.stat(path)
         with open("/proc/locks", encoding="ascii") as locks:
-            held_files = {fields[5] for line in locks if (fields := line.split())[1] == "FLOCK"}
-        if f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}" not in held_files:
-            return None
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(200).strip() or "unknown"
+            holders = {fields[5]: fields[4] for line in locks if (fields := line.split())[1] == "FLOCK"}
     except OSError:
         return None
+    pid = holders.get(f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}")
+    if pid is None:
+        return None
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(200).strip() or pid
+    except OSError:
+        return pid
 
 
 def _acquire(descriptor: int, path: str, verb: str, deadline: float) -> None:

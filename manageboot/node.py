@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from manageboot import environment, errors, record
+from manageboot import boottrace, environment, errors, record
+from manageboot.boottrace import BootTrace
 from manageboot.config import Config
 from manageboot.environment import Environment
 from manageboot.protocol import BootState, Content, Slot
@@ -10,6 +11,7 @@ from manageboot.record import SlotRecord
 from manageboot.slots import booted_slot
 
 VERSION_PATH = "/opt/ic/share/version.txt"
+_VERSION_LIMIT_BYTES = 4096
 
 
 class Node(NamedTuple):
@@ -20,6 +22,10 @@ class Node(NamedTuple):
     records: dict[Slot, SlotRecord]
     record_problem: errors.ManagebootError | None
     """Why the records can't be read; then they count as void."""
+    trace: BootTrace | None
+    """What the shipped grub.cfg said of this boot; None: another one booted the node."""
+    boot_id: str | None
+    """The kernel's name for this boot."""
 
     @property
     def state(self) -> BootState:
@@ -46,18 +52,19 @@ def observe(config: Config) -> Node:
         InputError, DeviceError, NotPermittedError: the block can't be read.
     """
     booted = booted_slot(config.boot)
-    block = environment.read(config.boot.grubenv)
+    trace = boottrace.read(config.boot)
+    block = environment.read(config.boot.grubenv)._replace(shipped=trace is not None)
     try:
         records, problem = record.load(config.state.directory), None
     except errors.ManagebootError as error:
         records, problem = {}, error
-    return Node(booted, block, records, problem)
+    return Node(booted, block, records, problem, trace, boottrace.boot_id())
 
 
 def running_version() -> str | None:
     """Return the version of the booted system, where it says one."""
     try:
-        with open(VERSION_PATH, encoding="utf-8") as file:
-            return file.read().strip() or None
+        with open(VERSION_PATH, encoding="utf-8", errors="replace") as file:
+            return " ".join(file.read(_VERSION_LIMIT_BYTES).split()) or None
     except OSError:
         return None

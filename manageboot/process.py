@@ -8,7 +8,9 @@ from typing import Any
 from manageboot import errors
 
 _TIMEOUT_S = 60
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "DBUS_SYSTEM_BUS_ADDRESS")
+_ENVIRONMENT = ("LANG", "LC_ALL", "DBUS_SYSTEM_BUS_ADDRESS")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for when the caller's environment does not say: it may be empty."""
 
 
 def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing: str, hint: str | None = None) -> str:
@@ -30,15 +32,18 @@ def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing:
     import sh
 
     line = shlex.join(command)
+    path = os.environ.get("PATH") or _PATH
     options: dict[str, Any] = {
         "_in": "",
         "_tty_out": False,
         "_truncate_exc": False,
         "_timeout": _TIMEOUT_S,
-        "_env": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        "_env": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"PATH": path},
     }
     try:
-        return str(sh.Command(command[0])(*command[1:], **options))
+        return str(sh.Command(command[0], search_paths=path.split(":"))(*command[1:], **options))
+    except (sh.ForkException, OSError) as error:
+        raise failure(f"cannot {doing}: `{line}` does not start", hint=hint) from error
     except sh.CommandNotFound as error:
         raise failure(f"cannot {doing}: there is no program {command[0]}", hint=hint) from error
     except sh.TimeoutException as error:

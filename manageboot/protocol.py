@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from manageboot import errors
 
+MAX_TRIES = 5
+"""GRUB can't count, so its script spells the numbers out, and ends here."""
+
 
 class Slot(StrEnum):
     """One of the two sets of boot, root and var."""
@@ -67,11 +70,14 @@ class BlockState(NamedTuple):
 
     alternative: Slot
     cycle: Cycle
+    left: int = 0
+    """How many more boots a trial in failsafe_check has; 0 in every other cycle."""
 
     @property
     def next(self) -> Slot:
         """The slot that GRUB starts at the next boot if nothing is written until then."""
-        return self.alternative.other if self.cycle is Cycle.FAILSAFE_CHECK else self.alternative
+        used_up = self.cycle is Cycle.FAILSAFE_CHECK and self.left == 0
+        return self.alternative.other if used_up else self.alternative
 
 
 FACTORY = BlockState(Slot.A, Cycle.STABLE)
@@ -139,6 +145,8 @@ class Decision(NamedTuple):
 
 _ANYTHING_NEW = frozenset({Content.INSTALLED})
 _A_WAY_BACK = frozenset({Content.CONFIRMED})
+# Others, such as a recovery from outside, may arm a slot that the record knows nothing of.
+_NOT_HALF_WRITTEN = frozenset(Content) - {Content.INSTALLING}
 
 TABLE: dict[tuple[Phase, Verb], Rule] = {
     (Phase.IDLE, Verb.INSTALL): Rule(),
@@ -147,7 +155,7 @@ TABLE: dict[tuple[Phase, Verb], Rule] = {
     (Phase.IDLE, Verb.CONFIRM): Rule(Write.TRUST),
     (Phase.IDLE, Verb.ROLLBACK): Rule(Write.ARM, needs=_A_WAY_BACK, reboots=True),
     (Phase.PENDING, Verb.INSTALL): Rule(refusal=errors.CommitPendingError),
-    (Phase.PENDING, Verb.COMMIT): Rule(reboots=True),
+    (Phase.PENDING, Verb.COMMIT): Rule(needs=_NOT_HALF_WRITTEN, reboots=True),
     (Phase.PENDING, Verb.CANCEL): Rule(Write.TRUST),
     (Phase.PENDING, Verb.CONFIRM): Rule(warns=True),
     # A rollback that is armed and has not rebooted yet may be asked for again; a commit is not a rollback.
@@ -191,7 +199,7 @@ def decide(state: BootState, verb: Verb, passive: Content) -> Decision:
 
 def explain(state: BootState) -> str:
     """Say in words what the two witnesses say."""
-    booted, (alternative, cycle) = state.booted, state.block
+    booted, (alternative, cycle, _) = state.booted, state.block
     match state.phase:
         case Phase.IDLE:
             return f"slot {booted} is booted and trusted"

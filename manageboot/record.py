@@ -7,6 +7,7 @@ what may be asked of it: only a slot that it calls installed is ever committed, 
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from manageboot import errors
@@ -39,6 +40,10 @@ class SlotRecord(NamedTuple):
     committed: str | None = None
     confirmed: str | None = None
     failure: str | None = None
+    nonce: str | None = None
+    """The word that the commit wrote into the block."""
+    committed_in: str | None = None
+    """The boot that it was committed in, as the kernel names it."""
 
 
 Records = Mapping[Slot, SlotRecord]
@@ -67,7 +72,7 @@ def load(directory: str) -> dict[Slot, SlotRecord]:
         return {}
     except OSError as error:
         raise errors.from_os_error(error, f"read {path}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise errors.RecordDamagedError(
             f"cannot read {path}: {error}",
             hint="upgrade-install writes a new one; without one nothing can be committed",
@@ -78,7 +83,8 @@ def store(directory: str, records: Records) -> None:
     """Replace the records.
 
     Raises:
-        CreateError, DeviceError, NotPermittedError: they can't be written; the old ones are still there.
+        CreateError, DeviceError, NotPermittedError: they can't be written. The old ones are still there, unless it was
+            the last flush, of the directory, that failed.
 
     Durability: once it returns, the new records survive a power cut; before, either the old or the new ones do.
     """
@@ -88,12 +94,16 @@ def store(directory: str, records: Records) -> None:
     try:
         _make_directory(directory)
         with open(temporary, "w", encoding="utf-8") as file:
+            # Queries need no root, and nobody else may write; the caller's umask has no say in that.
+            os.fchmod(file.fileno(), 0o644)
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
         _sync_directory(directory)
     except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
 
 
@@ -109,6 +119,8 @@ def _from_json(values: dict[str, Any]) -> SlotRecord:
     for part in ("boot", "root"):
         if part in fields:
             fields[part] = ImageRecord(**fields[part])
+    if odd := [key for key, value in fields.items() if not isinstance(value, str | ImageRecord)]:
+        raise ValueError(f"{odd[0]} is {fields[odd[0]]!r}")
     return SlotRecord(content=Content(values["state"]), **fields)
 
 
@@ -117,7 +129,8 @@ def _make_directory(directory: str) -> None:
         return
     parent = os.path.dirname(directory.rstrip("/"))
     _make_directory(parent)
-    os.mkdir(directory, 0o755)
+    os.mkdir(directory)
+    os.chmod(directory, 0o755)
     _sync_directory(parent)
 
 

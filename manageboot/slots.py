@@ -1,5 +1,6 @@
 """The two slots: which one is booted, and which devices they have."""
 
+import re
 from typing import NamedTuple
 
 from manageboot import devices, errors
@@ -39,10 +40,11 @@ def booted_slot(boot: BootConfig) -> Slot:
 def parse_command_line(text: str, key: str) -> set[str]:
     """Collect the values that a kernel command line gives to a key.
 
-    Quotes, around the value or the whole word, are taken off, as the kernel does. Words behind `--` are for init.
+    Spaces between quotes do not end a word, and quotes around the value or the whole word are taken off, as the kernel
+    does. Words behind `--` are for init.
     """
     values = set()
-    for word in text.split():
+    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', text):
         if word == "--":
             break
         name, equals, value = word.strip('"').partition("=")

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from manageboot import errors, lock, record
+from manageboot import errors, fallback, lock, progressfile, record
 from manageboot.config import Config
+from manageboot.fallback import Fallback
 from manageboot.node import Node, observe, running_version
-from manageboot.protocol import BootState, Content, Phase, Slot, explain
+from manageboot.protocol import BootState, Phase, Slot, explain
 
 SCHEMA = 1
 
@@ -19,7 +20,9 @@ def collect(config: Config) -> dict[str, Any]:
     """
     node = observe(config)
     block = node.environment.state
+    running = lock.holder(config.state.lock)
     state = None if block is None else BootState(node.booted, block)
+    fell_back = fallback.explain(node)
     return {
         "schema": SCHEMA,
         "profile": config.profile,
@@ -29,15 +32,19 @@ def collect(config: Config) -> dict[str, Any]:
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
         "version": running_version(),
-        "running": lock.holder(config.state.lock),
+        "running": running,
+        "progress": progressfile.read(config.state.lock, running),
         "block": {
             "path": node.environment.path,
             "condition": node.environment.condition.value,
             "boot_alternative": None if block is None else block.alternative.value,
             "boot_cycle": None if block is None else block.cycle.value,
+            "traces": node.environment.traces._asdict(),
         },
+        "grub": None if node.trace is None else {key.rstrip("_"): word for key, word in node.trace._asdict().items()},
+        "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
-        "problems": _problems(node, state),
+        "problems": _problems(node, state, fell_back),
     }
 
 
@@ -66,9 +73,16 @@ def render(status: dict[str, Any]) -> str:
                 words.append(f"failed: {entry['failure']}")
         lines.append("  ".join(word for word in words if word))
     if status["running"]:
-        lines.append(f"running {status['running']}")
+        lines.append(f"running {status['running']}{_how_far(status['progress'])}")
     lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
     return "\n".join(lines)
+
+
+def _how_far(progress: dict[str, Any] | None) -> str:
+    if progress is None:
+        return ""
+    total = "" if progress["bytes_total"] is None else f" of {progress['bytes_total']}"
+    return f": {progress['phase']}, {progress['bytes_done']}{total} bytes of the image, {progress['seconds']:.0f} s"
 
 
 def _slot(config: Config, node: Node, slot: Slot) -> dict[str, Any]:
@@ -79,7 +93,7 @@ def _slot(config: Config, node: Node, slot: Slot) -> dict[str, Any]:
     }
 
 
-def _problems(node: Node, state: BootState | None) -> list[dict[str, str]]:
+def _problems(node: Node, state: BootState | None, fell_back: Fallback | None) -> list[dict[str, str]]:
     damaged = (node.environment.problem, node.record_problem)
     problems = [{"code": error.code, "text": str(error)} for error in damaged if error is not None]
     if state is None:
@@ -90,8 +104,7 @@ def _problems(node: Node, state: BootState | None) -> list[dict[str, str]]:
         problems.append(
             {"code": "GRUB_DID_NOT_WRITE", "text": f"GRUB started slot {state.booted} and could not record the try"}
         )
-    if state.phase is Phase.IDLE and node.passive_content is Content.COMMITTED:
-        problems.append(
-            {"code": "FELL_BACK", "text": f"slot {state.passive} was committed, and slot {state.booted} runs again"}
-        )
+    if fell_back is not None:
+        text = f"slot {fell_back.slot} was committed, and slot {state.booted} runs: {fell_back.text}"
+        problems.append({"code": "FELL_BACK", "text": text})
     return problems

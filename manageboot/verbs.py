@@ -1,17 +1,19 @@
 """The verbs that change what boots next: commit, cancel, confirm, rollback.
 
-Each looks at the node under the lock, asks `protocol` what to do, writes the block, then the record. The block comes
-first because it is what counts: a run that dies in between is completed by running the verb again.
+Each looks at the node under the lock, asks `protocol` what to do, writes the block and the record. A run that dies in
+between is completed by running the verb again; that is what decides which of the two comes first.
 """
 
 import logging
+import os
 from datetime import UTC, datetime
 
-from manageboot import environment, errors, journal, lock, process, record
+from manageboot import environment, errors, journal, lock, process, record, signals, trust
 from manageboot.config import Config
 from manageboot.node import Node, observe, running_version
 from manageboot.protocol import Content, Decision, Phase, Slot, Verb, decide, explain
 from manageboot.record import SlotRecord
+from manageboot.traces import Traces, Trial
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +36,12 @@ def commit(config: Config, *, reboot: bool) -> str:
     with lock.held(config.state.lock, Verb.COMMIT):
         node, decision = _prepare(config, Verb.COMMIT)
         passive = node.booted.other
-        _write(config, decision)
+        traces = _armed(config, node) if decision.block is not None else node.environment.traces
+        _write(config, decision, traces)
         if node.passive_content is Content.INSTALLED:
-            entry = node.records[passive]._replace(content=Content.COMMITTED, committed=now())
+            entry = node.records[passive]._replace(
+                content=Content.COMMITTED, committed=now(), nonce=traces.nonce or None, committed_in=node.boot_id
+            )
             _record(config, {**node.records, passive: entry})
         if decision.block is not None:
             _announce(journal.Event.COMMITTED, f"Slot {passive} is committed", node, passive)
@@ -59,11 +64,15 @@ def cancel(config: Config) -> str:
         node, decision = _prepare(config, Verb.CANCEL)
         passive = node.booted.other
         content = node.passive_content
-        _write(config, decision)
         if decision.block is not None:
+            # Here the record comes first: with the block behind, a second run finds the commit still pending; with the
+            # record behind, it would take the whole installation back.
             if content is Content.COMMITTED:
-                entry = node.records[passive]._replace(content=Content.INSTALLED, committed=None)
+                entry = node.records[passive]._replace(
+                    content=Content.INSTALLED, committed=None, nonce=None, committed_in=None
+                )
                 _record(config, {**node.records, passive: entry})
+            _write(config, decision, _kept(node))
             _announce(journal.Event.CANCELLED, f"The commit of slot {passive} was taken back", node, passive)
             return f"the commit of slot {passive} is taken back, slot {node.booted} boots next"
         if content in {Content.VOID, Content.CONFIRMED}:
@@ -76,7 +85,7 @@ def cancel(config: Config) -> str:
 def confirm(config: Config) -> str:
     """Say that the booted trial is good.
 
-    Where there is nothing to confirm it takes no lock and writes nothing.
+    Where there is nothing to confirm it takes no lock and writes nothing, but for the second witness if that is behind.
 
     Returns:
         What was done, in words.
@@ -87,24 +96,30 @@ def confirm(config: Config) -> str:
     Durability: once it returns, the booted slot is trusted on the disk.
     """
     node = observe(config)
+    # Where GRUB's file system is not mounted, nothing tells whether there is a trial.
+    environment.check_present(node.environment)
     decision = decide(node.state, Verb.CONFIRM, node.passive_content)
-    if decision.block is None:
+    if decision.block is None and not _half_confirmed(node):
         if decision.warns:
             logger.warning("nothing is confirmed: %s", explain(node.state))
+        if _trust_is_behind(node):
+            _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
     with lock.held(config.state.lock, Verb.CONFIRM, wait_s=_CONFIRM_WAIT_S):
         node, decision = _prepare(config, Verb.CONFIRM)
-        was_trial = node.state.phase is Phase.TRIAL
+        was_trial = node.state.phase is Phase.TRIAL or _half_confirmed(node)
         if node.state.grub_wrote_nothing:
             logger.warning(
                 "GRUB started the trial without writing that into %s; had it failed, it would have been tried again",
                 config.boot.grubenv,
             )
-        _write(config, decision)
+        _write(config, decision, _kept(node))
+        if node.trace is not None:
+            _trust(config, node.booted)
         if was_trial:
             booted = node.booted
             entry = node.records.get(booted, SlotRecord(Content.VOID, version=running_version()))
-            entry = entry._replace(content=Content.CONFIRMED, confirmed=now())
+            entry = entry._replace(content=Content.CONFIRMED, confirmed=now(), nonce=None, committed_in=None)
             # Until this moment the other slot was the way back, so it holds a trusted system.
             other = node.records.get(booted.other, SlotRecord(Content.VOID))
             if other.content is not Content.CONFIRMED:
@@ -114,8 +129,13 @@ def confirm(config: Config) -> str:
         return f"slot {node.booted} is confirmed"
 
 
-def rollback(config: Config, *, reboot: bool) -> str:
+def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) -> str:
     """Go back to the other slot: give a trial up, or arm the slot that was confirmed before this one.
+
+    Args:
+        config: the settings.
+        reboot: whether to reboot then.
+        because: why a trial is given up; `status` in the other slot tells it.
 
     Returns:
         What was done, in words.
@@ -129,7 +149,11 @@ def rollback(config: Config, *, reboot: bool) -> str:
     with lock.held(config.state.lock, Verb.ROLLBACK):
         node, decision = _prepare(config, Verb.ROLLBACK)
         other = node.booted.other
-        _write(config, decision)
+        if node.state.phase is Phase.TRIAL:
+            given_up = node.environment.traces._replace(tries="", trial=because.value)
+            _write(config, decision._replace(block=decision.block or node.state.block), given_up)
+        else:
+            _write(config, decision, _armed(config, node))
         _announce(journal.Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
         _reboot(config, decision, reboot, other)
         return f"slot {other} boots next" + (", the node reboots" if reboot else "")
@@ -140,6 +164,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def new_nonce() -> str:
+    """Make a word that no commit had before."""
+    return os.urandom(4).hex()
+
+
 def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
     node = observe(config)
     environment.settle(node.environment)
@@ -148,17 +177,68 @@ def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
     return node, decide(node.state, verb, node.passive_content)
 
 
-def _write(config: Config, decision: Decision) -> None:
+def _half_confirmed(node: Node) -> bool:
+    """Say whether the booted slot is trusted, and its record does not know: a confirm was cut short."""
+    return node.state.phase is Phase.IDLE and record.content(node.records, node.booted) is Content.COMMITTED
+
+
+def _write(config: Config, decision: Decision, traces: Traces) -> None:
+    signals.hold()
     if decision.block is not None:
-        environment.write(config.boot.grubenv, decision.block)
+        environment.write(config.boot.grubenv, decision.block, traces)
+
+
+def _armed(config: Config, node: Node) -> Traces:
+    """Make the traces of a new commit. Only the shipped grub.cfg is known to understand them."""
+    if node.trace is None:
+        if config.boot.tries > 1:
+            logger.warning(
+                "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
+                config.boot.tries,
+            )
+        return Traces()
+    tries = str(config.boot.tries) if config.boot.tries > 1 else ""
+    return Traces(nonce=new_nonce(), ack=node.environment.traces.ack, tries=tries)
+
+
+def _kept(node: Node) -> Traces:
+    """Take back all traces but the acknowledgement, which stays as the proof that GRUB writes this block."""
+    return Traces(ack=node.environment.traces.ack)
+
+
+def _trust_is_behind(node: Node) -> bool:
+    return (
+        node.trace is not None
+        and node.state.phase is Phase.IDLE
+        and trust.read(node.environment.path) is not node.booted
+    )
+
+
+def _catch_up(config: Config) -> None:
+    """Write the second witness for a slot that was confirmed before. Another run may do it, or a later confirm."""
+    try:
+        with lock.held(config.state.lock, Verb.CONFIRM):
+            node = observe(config)
+            if _trust_is_behind(node):
+                _trust(config, node.booted)
+    except errors.LockedError:
+        logger.info("another run is at work; the second witness is written later")
+
+
+def _trust(config: Config, slot: Slot) -> None:
+    """Write the second witness after the block; a failure is no longer one of the verb."""
+    try:
+        environment.write_trust(config.boot.grubenv, slot)
+    except errors.ManagebootError as error:
+        logger.warning("slot %s is trusted, but not for a GRUB that finds its block damaged: %s", slot, error)
 
 
 def _record(config: Config, records: dict[Slot, SlotRecord]) -> None:
-    """Store the records after the block was written: then a failure is no longer one of the verb."""
+    """Store the records beside a block that counts without them: a failure is none of the verb's."""
     try:
         record.store(config.state.directory, records)
     except errors.ManagebootError as error:
-        logger.warning("the environment block is written, but not the record: %s", error)
+        logger.warning("the record is not written, only the environment block: %s", error)
 
 
 def _announce(event: journal.Event, message: str, node: Node, slot: Slot) -> None:

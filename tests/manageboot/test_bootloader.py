@@ -14,7 +14,10 @@ pytestmark = pytest.mark.grub
 GRUB_CFG = Path(bootloader.__file__).with_name("grub.cfg")
 FIRST_SECTOR = {"grub": 2048, "A": 34816, "B": 51200}
 
-BOOT_ARGS = 'BOOT_ARGS_A="root=/dev/a first"\nBOOT_ARGS_B="root=/dev/b second"\n'
+TEXTS = {
+    "boot_args": 'BOOT_ARGS_A="root=/dev/a first"\nBOOT_ARGS_B="root=/dev/b second"\n',
+    "extra_boot_args": 'EXTRA_BOOT_ARGS="selinux=1"\n',
+}
 
 # What grub-emu lacks: loading and starting a kernel. A file that is missing fails, as in GRUB.
 DRIVER = """
@@ -57,13 +60,10 @@ class Disk:
 
     def write_slot(self, slot: str, *files: str) -> None:
         """Make the boot file system of a slot anew, with these files."""
-        content = self.directory / f"content-{slot}-{len(files)}"
+        content = self.directory / f"content-{slot}-{'-'.join(files)}"
         content.mkdir(exist_ok=True)
         for name in files:
-            text = (
-                'BOOT_ARGS_A="root=/dev/a first"\nBOOT_ARGS_B="root=/dev/b second"\n' if name == "boot_args" else name
-            )
-            (content / name).write_text(text)
+            (content / name).write_text(TEXTS.get(name, name))
         image = self.directory / f"{slot}.img"
         with image.open("wb") as file:
             file.truncate(8 << 20)
@@ -184,6 +184,11 @@ def test_without_boot_args_the_root_device_is_passed(disk: Disk):
     disk.write_slot("A", "vmlinuz", "initrd.img")
     said = " ".join(disk.boot()[1].split())
     assert "/vmlinuz root=PARTUUID=7c0a626e-e5ea-e543-b5c5-300eb8304db7 console=ttyS0 dfinity.system=A" in said
+
+
+def test_without_boot_args_the_extra_ones_of_the_slot_are_added(disk: Disk):
+    disk.write_slot("A", "vmlinuz", "initrd.img", "extra_boot_args")
+    assert "console=ttyS0 selinux=1" in " ".join(disk.boot()[1].split())
 
 
 @pytest.mark.parametrize("damage", [bytes(1024), b"garbage" * 100])

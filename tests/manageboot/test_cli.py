@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,11 @@ def test_wrong_usage(arguments: list[str]):
     assert re.fullmatch(r"manageboot: error: cannot run: .* \[USAGE\]\nhint: manageboot .*--help\n", done.stderr)
 
 
+@pytest.mark.parametrize("digest", ["", "zz", "0" * 63])
+def test_a_digest_that_is_none_is_wrong_usage(digest: str):
+    assert run("guestos", "upgrade-install", "update-img.tar", "--sha256", digest).returncode == 2
+
+
 def test_a_digest_of_two_images_is_wrong_usage():
     assert run("guestos", "upgrade-install", "boot.img", "root.img", "--sha256", "0" * 64).returncode == 2
 
@@ -80,7 +86,7 @@ def test_a_bug_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr("manageboot.config.load", fail)
-    assert cli.main(["current"]) == 70
+    assert cli.run(["current"]) == 70
     shown = capsys.readouterr().err
     assert re.match(
         r"manageboot: error: cannot go on: ZeroDivisionError: oops \(test_cli\.py:\d+\) \[INTERNAL\]\n", shown
@@ -91,6 +97,33 @@ def test_nobody_reading_is_no_crash(tmp_path: Path):
     (tmp_path / "cmdline").write_text("dfinity.system=A\n")
     (tmp_path / "c.toml").write_text(f'[boot]\ncmdline = "{tmp_path}/cmdline"\n')
     command = f"{sys.executable} -m manageboot -c {tmp_path}/c.toml guestos current"
-    for closing in (">&-", "2>&-", "</dev/null", "<&-"):
+    for closing in ("2>&-", "</dev/null", "<&-", "2>/dev/full"):
         done = subprocess.run(["sh", "-c", f"{command} {closing}"], check=False, capture_output=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, b""), closing
+
+
+@pytest.mark.parametrize("where", [">&-", ">/dev/full", "| true"])
+def test_a_result_that_nobody_takes_is_an_error(tmp_path: Path, where: str):
+    (tmp_path / "cmdline").write_text("dfinity.system=A\n")
+    (tmp_path / "c.toml").write_text(f'[boot]\ncmdline = "{tmp_path}/cmdline"\n')
+    command = f"sleep 0.2; {sys.executable} -m manageboot -c {tmp_path}/c.toml guestos current"
+    script = f"set -o pipefail; {{ {command}; }} {where}"
+    done = subprocess.run(["bash", "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (74, 1)
+    assert done.stderr.startswith("manageboot: error: cannot write the result: ")
+
+
+def test_a_message_is_one_line_whatever_it_tells_of():
+    done = run("guestos", "inspect", "no\nsuch\x1b[1mfile")
+    assert done.stderr.splitlines()[0].startswith(r"manageboot: error: cannot open no\x0asuch\x1b[1mfile: ")
+
+
+@pytest.mark.parametrize("columns", ["", "abc", "0", "-5", "1", "9" * 30])
+def test_the_width_of_the_terminal_is_no_error(columns: str):
+    assert run("--help", env={**os.environ, "COLUMNS": columns}).returncode == 0
+
+
+def test_until_the_command_line_listens_a_signal_is_no_traceback():
+    code = "import signal, manageboot.__main__; signal.raise_signal(signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

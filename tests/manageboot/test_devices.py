@@ -7,6 +7,7 @@ import pytest
 
 from manageboot import devices, errors, slots
 from manageboot.config import BootConfig
+from support.loop import loop_device
 
 UUID = "ddf618fe-7244-b446-a175-3296e6b9d02e"
 
@@ -97,6 +98,8 @@ def test_the_disk_of_the_root_file_system_is_a_disk_of_this_machine():
         ("dfinity.system=A dfinity.system=B", {"A", "B"}),
         ("xdfinity.system=A dfinity.systems=A dfinity.system", set()),
         ("init=/sbin/init -- dfinity.system=A", set()),
+        ('foo="x dfinity.system=B" dfinity.system=A', {"A"}),
+        ('foo="x dfinity.system=B y"', set()),
         ("", set()),
     ],
 )
@@ -108,3 +111,11 @@ def test_another_key(tmp_path: Path):
     (tmp_path / "cmdline").write_text("rauc.slot=B\n")
     boot = BootConfig("/grubenv", str(tmp_path / "cmdline"), "rauc.slot", ("true",), 1)
     assert slots.booted_slot(boot) == "B"
+
+
+def test_a_plain_device_lies_on_nothing_else(tmp_path: Path):
+    file = tmp_path / "disk"
+    file.write_bytes(bytes(1 << 20))
+    with loop_device(file) as path:
+        number = devices.device_number(path)
+        assert devices.layers(number) == {number}

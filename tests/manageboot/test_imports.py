@@ -88,7 +88,7 @@ def test_queries_import_nothing_heavy(verb: str, tmp_path: Path):
     config = tmp_path / "manageboot.toml"
     slots = "".join(f'[slots.{slot}]\nboot = "/dev/{slot}1"\nroot = "/dev/{slot}2"\n' for slot in "AB")
     config.write_text(f'[boot]\ngrubenv = "{tmp_path}/grubenv"\ncmdline = "{tmp_path}/cmdline"\n{slots}')
-    code = f"import sys; from manageboot.cli import main; main(['-c', {str(config)!r}, {verb!r}]); print(*sys.modules)"
+    code = f"import sys; from manageboot.cli import run; run(['-c', {str(config)!r}, {verb!r}]); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     answer, loaded = done.stdout.splitlines()
     assert answer in {"A", "/dev/A2"}

@@ -50,7 +50,11 @@ def test_what_a_crash_leaves_beside_it_does_not_matter(tmp_path: Path):
     "text",
     ["", "{", "[]", "null", "{}", '{"schema": 2, "slots": {}}', '{"schema": 1}', '{"schema": 1, "slots": []}']
     + [json.dumps({"schema": 1, "slots": slots}) for slots in ({"C": {}}, {"A": {}}, {"A": {"state": "new"}})]
-    + [json.dumps({"schema": 1, "slots": {"A": {"state": "void", **more}}}) for more in ({"x": 1}, {"boot": {}})],
+    + [
+        json.dumps({"schema": 1, "slots": {"A": {"state": "void", **more}}})
+        for more in ({"x": 1}, {"boot": {}}, {"version": 5})
+    ]
+    + ["[" * 100_000],
 )
 def test_damage_is_named(tmp_path: Path, text: str):
     (tmp_path / "record.json").write_text(text)

@@ -1,0 +1,44 @@
+"""What the shipped grub.cfg says of this boot on the kernel command line; no other one says it."""
+
+from typing import NamedTuple
+
+from manageboot.config import BootConfig
+from manageboot.slots import parse_command_line
+
+_BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
+
+
+class BootTrace(NamedTuple):
+    """The `manageboot.*` words; what is not there is empty."""
+
+    slot: str
+    cycle: str = ""
+    """What GRUB found in the block, before it wrote."""
+    try_: str = ""
+    """Which boot of a trial this is, counted from 1."""
+    nonce: str = ""
+    """Of which commit."""
+    fault: str = ""
+    """What went wrong: damaged, unwritable, unloadable; or menu, where somebody chose the slot."""
+
+
+def read(boot: BootConfig) -> BootTrace | None:
+    """Return what GRUB said, or None where it was not the shipped grub.cfg that booted the node."""
+    try:
+        with open(boot.cmdline, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except OSError:
+        return None
+    found = {field: parse_command_line(text, f"manageboot.{field.rstrip('_')}") for field in BootTrace._fields}
+    if len(found["slot"]) != 1:
+        return None
+    return BootTrace(*(values.pop() if len(values) == 1 else "" for values in found.values()))
+
+
+def boot_id() -> str | None:
+    """Return the kernel's name for this boot."""
+    try:
+        with open(_BOOT_ID_PATH, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None

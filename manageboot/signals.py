@@ -1,0 +1,44 @@
+"""SIGINT and SIGTERM: they end a run while that leaves no trace, and no longer when it is done in all but name."""
+
+import signal
+from types import FrameType
+from typing import NoReturn
+
+
+class Terminated(BaseException):
+    """SIGTERM came; unwinds the stack, so that the lock is freed and a failure recorded."""
+
+
+def listen() -> None:
+    """Let SIGINT raise KeyboardInterrupt and SIGTERM raise Terminated.
+
+    Only the first one does: nothing cuts the cleaning up short.
+    """
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def hold() -> None:
+    """Ignore both from now on, if this run listens to them.
+
+    Called before the write after which the caller has to be told of success: a run that was ended there would be called
+    a failure, and what it did would count.
+    """
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        ignore()
+
+
+def ignore() -> None:
+    """Ignore both from now on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    ignore()
+    raise KeyboardInterrupt
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    ignore()
+    raise Terminated

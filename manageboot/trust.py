@@ -1,0 +1,44 @@
+"""The second witness of which slot is trusted: a block of its own beside the first, `manageboot.env`.
+
+GRUB goes by it when the environment block says nothing: damaged, empty or gone. Upgrades do not touch it. It is written
+after the block, never with it, once a slot is trusted; cut in between, it names the slot that was trusted before.
+"""
+
+import os
+
+import grubenv
+from manageboot.protocol import Slot
+
+FILE_NAME = "manageboot.env"
+VARIABLE = "mb_trusted"
+
+
+def path_of(block: str) -> str:
+    """Return the path of the second block, from that of the first."""
+    return os.path.join(os.path.dirname(os.path.realpath(block)), FILE_NAME)
+
+
+def read(block: str) -> Slot | None:
+    """Return the slot that GRUB takes when the block at this path says nothing; None: there is no word of it."""
+    try:
+        value = grubenv.query(path_of(block)).get(VARIABLE, "")
+    except grubenv.GrubEnvError:
+        # For GRUB too an unreadable one is none; `doctor` says what is wrong with it.
+        return None
+    return Slot(value) if value in tuple(Slot) else None
+
+
+def write(block: str, slot: Slot) -> None:
+    """Say that a slot is trusted.
+
+    Raises:
+        grubenv.GrubEnvError: it can't be written; GRUB still has the first block to go by.
+
+    Durability: once it returns, it is on the disk and was read back; before, it names the old slot or the new one.
+    """
+    path = path_of(block)
+    try:
+        grubenv.update(path, {VARIABLE: slot.value}, create_missing=True)
+    except grubenv.DamagedError:
+        grubenv.create(path)
+        grubenv.update(path, {VARIABLE: slot.value})

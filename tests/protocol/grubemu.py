@@ -1,0 +1,189 @@
+"""Real GRUB as a function: what is on the disk before, in; which slot it starts and what it wrote, out.
+
+grub-emu runs a grub.cfg with GRUB's own interpreter, load_env and save_env on a disk image, some 25 ms a run. Each
+question is asked once; the answers are kept by question, in a file too if one is given.
+"""
+
+import os
+import pickle
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from support.loop import run
+
+SECTOR = 512
+_FIRST = {"grub": 2048, "A": 6144, "B": 10240}
+_SECTORS = 4096
+
+# What grub-emu lacks: loading and starting a kernel. A file that is missing fails, as in GRUB.
+_DRIVER = """
+function linux {
+    if [ -e "$1" ]; then
+        echo KERNEL
+        # One a line: GRUB's console breaks longer ones, between words and within.
+        for word in $*; do echo "WORD $word"; done
+    else
+        return 1
+    fi
+}
+function initrd {
+    if [ -e "$1" ]; then echo "BOOTS $root"; exit; else return 1; fi
+}
+set prefix=(hd0,gpt2)
+set root=hd0,gpt2
+source $prefix/grub.cfg
+exit
+"""
+
+
+class Question(NamedTuple):
+    """What GRUB finds."""
+
+    block: bytes | None
+    """The environment block; None: there is no such file."""
+    witness: bytes | None
+    """The second block."""
+    loadable: str
+    """The slots whose kernel is there: "", "A", "B" or "AB"."""
+    writable: bool = True
+
+
+class Answer(NamedTuple):
+    """What GRUB did."""
+
+    slot: str | None
+    arguments: str
+    """The kernel command line."""
+    block: bytes | None
+
+
+class Grub:
+    """One grub.cfg, to be asked."""
+
+    def __init__(self, directory: Path, script: Path, *, memory: Path | None = None) -> None:
+        self.runs = 0
+        self._memory = memory
+        self._known: dict[Question, Answer] = {}
+        if memory is not None and memory.exists():
+            self._known = pickle.loads(memory.read_bytes())
+        self._directory = directory
+        self._script = script.read_text()
+        self._images: dict[tuple[bool, int], Path] = {}
+        self._offsets: dict[Path, dict[bytes, int]] = {}
+        driver = directory / "driver"
+        driver.mkdir(parents=True, exist_ok=True)
+        (driver / "grub.cfg").write_text(_DRIVER)
+
+    def ask(self, question: Question) -> Answer:
+        """Boot, or remember what came of it."""
+        if question not in self._known:
+            self._known[question] = self._run(question)
+        return self._known[question]
+
+    def start(self, image: Path) -> str:
+        """Let GRUB boot a disk image; return all that it said."""
+        device_map = self._directory / "device.map"
+        device_map.write_text(f"(hd0) {image}\n")
+        # Into a file: grub-emu writes single bytes, and through a pipe that takes five times as long.
+        with (self._directory / "said").open("wb") as said:
+            command = ["grub-emu", "-d", self._directory / "driver", "-m", device_map]
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=True, timeout=60)
+        return (self._directory / "said").read_text(errors="replace")
+
+    def remember(self) -> None:
+        """Keep the answers for another process."""
+        if self._memory is not None and self.runs:
+            new = self._memory.with_suffix(f".{os.getpid()}")
+            new.write_bytes(pickle.dumps(self._known))
+            new.rename(self._memory)
+
+    def _run(self, question: Question) -> Answer:
+        self.runs += 1
+        block = question.block
+        if not question.writable and block:
+            # A byte behind the padding: GRUB reads such a block and refuses to change it.
+            block += b"\0"
+        size = -1 if block is None else len(block)
+        image = self._image(size, question.witness is not None)
+        with image.open("r+b") as disk:
+            self._put(disk.fileno(), image, b"B" * 16, block)
+            self._put(disk.fileno(), image, b"W" * 16, question.witness)
+            for slot in "AB":
+                # Without its super block GRUB finds no file system: so an installation that did not finish looks.
+                magic = b"\x53\xef" if slot in question.loadable else b"\0\0"
+                os.pwrite(disk.fileno(), magic, _FIRST[slot] * SECTOR + 1024 + 56)
+        output = self.start(image)
+        booted = re.findall(r"BOOTS hd0,gpt(\d)", output)
+        assert len(booted) <= 1, output
+        arguments = " ".join(kernel_line(output)[1:])
+        after = question.block
+        if after:
+            with image.open("rb") as disk:
+                after = os.pread(disk.fileno(), len(after), self._offsets[image][b"B" * 16])
+            assert question.writable or after == question.block
+        return Answer({"4": "A", "7": "B"}[booted[0]] if booted else None, arguments if booted else "", after)
+
+    def _put(self, disk: int, image: Path, marker: bytes, data: bytes | None) -> None:
+        if data:
+            os.pwrite(disk, data, self._offsets[image][marker])
+
+    def _image(self, size: int, witness: bool) -> Path:
+        """Make a disk whose block has this size (-1: there is none), with or without the second block."""
+        key = (witness, size)
+        if key in self._images:
+            return self._images[key]
+        image = self._directory / f"disk{size}{'w' if witness else ''}.img"
+        shutil.copyfile(self._base(), image)
+        files = {"grub.cfg": self._script.encode()}
+        if size >= 0:
+            files["grubenv"] = (b"B" * 16).ljust(size, b"x") if size >= 16 else b""
+        if witness:
+            files["manageboot.env"] = (b"W" * 16).ljust(1024, b"x")
+        grub = self._part("vfat", self._directory / "grub.img", files)
+        self._into(image, grub, "grub")
+        data = image.read_bytes()
+        self._offsets[image] = {marker: data.find(marker) for marker in (b"B" * 16, b"W" * 16)}
+        self._images[key] = image
+        return image
+
+    def _base(self) -> Path:
+        """Make the disk without its GRUB partition, once: what sgdisk writes it flushes with everything else."""
+        image = self._directory / "base.img"
+        if not image.exists():
+            with image.open("wb") as file:
+                file.truncate((_FIRST["B"] + _SECTORS + 2048) * SECTOR)
+            numbers = {2: "grub", 4: "A", 7: "B"}
+            run("sgdisk", *(f"--new={n}:{_FIRST[name]}:+{_SECTORS - 1}" for n, name in numbers.items()), image)
+            boot = self._part("ext4", self._directory / "boot.img", {"vmlinuz": b"k", "initrd.img": b"i"})
+            for slot in "AB":
+                self._into(image, boot, slot)
+        return image
+
+    def _part(self, kind: str, image: Path, files: dict[str, bytes]) -> Path:
+        content = self._directory / f"content-{image.stem}"
+        content.mkdir(exist_ok=True)
+        for old in content.iterdir():
+            old.unlink()
+        for name, data in files.items():
+            (content / name).write_bytes(data)
+        with image.open("wb") as file:
+            file.truncate(_SECTORS * SECTOR)
+        if kind == "vfat":
+            run("mkfs.vfat", image)
+            run("mcopy", "-i", image, *sorted(content.iterdir()), "::")
+        else:
+            run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", content, image)
+        return image
+
+    def _into(self, image: Path, part: Path, name: str) -> None:
+        with image.open("r+b") as file:
+            file.seek(_FIRST[name] * SECTOR)
+            file.write(part.read_bytes())
+
+
+def kernel_line(output: str) -> list[str]:
+    """Pick the kernel and its arguments out of what GRUB said: the last one that it loaded."""
+    return re.findall(r"^\s*WORD (.*?)\s*$", output.rpartition("KERNEL")[2], re.MULTILINE)

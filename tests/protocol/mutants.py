@@ -1,0 +1,144 @@
+"""Deliberate faults in both halves of the protocol, each of which the walk has to find: the proof that it can fail."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Mutant(NamedTuple):
+    """One fault: in this file, this text becomes that."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tries: int = 1
+    depth: int = 6
+
+
+_P, _G, _V, _E = "protocol.py", "bootloader/grub.cfg", "verbs.py", "environment.py"
+
+MUTANTS = (
+    Mutant("confirm trusts the other slot", _P,
+           "Write.TRUST: BlockState(state.booted, Cycle.STABLE)",
+           "Write.TRUST: BlockState(state.passive, Cycle.STABLE)"),
+    Mutant("confirm leaves the trial on trial", _P,
+           "Write.TRUST: BlockState(state.booted, Cycle.STABLE)",
+           "Write.TRUST: BlockState(state.booted, Cycle.FAILSAFE_CHECK)"),
+    Mutant("commit arms the booted slot", _P,
+           "Write.ARM: BlockState(state.passive, Cycle.FIRST_BOOT)",
+           "Write.ARM: BlockState(state.booted, Cycle.FIRST_BOOT)"),
+    Mutant("commit trusts the new slot at once", _P,
+           "Write.ARM: BlockState(state.passive, Cycle.FIRST_BOOT)",
+           "Write.ARM: BlockState(state.passive, Cycle.STABLE)"),
+    Mutant("giving up a trial keeps it", _P,
+           "Write.GIVE_UP: BlockState(state.booted, Cycle.FAILSAFE_CHECK)",
+           "Write.GIVE_UP: BlockState(state.booted, Cycle.FIRST_BOOT)"),
+    Mutant("the record is ignored", _P,
+           "if rule.needs is not None and passive not in rule.needs", "if False"),
+    Mutant("a slot that is being installed may be committed", _P,
+           "frozenset({Content.INSTALLED})", "frozenset({Content.INSTALLED, Content.INSTALLING})"),
+    Mutant("an unconfirmed slot is a way back", _P,
+           "frozenset({Content.CONFIRMED})", "frozenset({Content.CONFIRMED, Content.COMMITTED})"),
+    Mutant("a trial may be installed over its way back", _P,
+           "(Phase.TRIAL, Verb.INSTALL): Rule(refusal=errors.TrialError)", "(Phase.TRIAL, Verb.INSTALL): Rule()"),
+    Mutant("an installation over what is committed", _P,
+           "(Phase.PENDING, Verb.INSTALL): Rule(refusal=errors.CommitPendingError)",
+           "(Phase.PENDING, Verb.INSTALL): Rule()"),
+    Mutant("confirm in the old slot cancels the commit", _P,
+           "(Phase.PENDING, Verb.CONFIRM): Rule(warns=True)", "(Phase.PENDING, Verb.CONFIRM): Rule(Write.TRUST)"),
+    Mutant("a conflict is no obstacle", _P,
+           "(Phase.CONFLICT, verb): Rule(refusal=errors.ConflictError)", "(Phase.CONFLICT, verb): Rule(Write.TRUST)"),
+    Mutant("a trial that GRUB did not record passes for idle", _P,
+           "return Phase.TRIAL if agree else Phase.PENDING", "return Phase.IDLE if agree else Phase.PENDING"),
+    Mutant("next forgets failsafe_check", _P,
+           "return self.alternative.other if used_up else self.alternative", "return self.alternative"),
+    Mutant("next forgets the tries that are left", _P,
+           "self.cycle is Cycle.FAILSAFE_CHECK and self.left == 0", "self.cycle is Cycle.FAILSAFE_CHECK", tries=3),
+    Mutant("a trial that is given up keeps its tries", _V,
+           '_replace(tries="", trial=because.value)', "_replace(trial=because.value)", tries=3),
+    Mutant("confirm does not write the second witness", _V,
+           "            _trust(config, node.booted)\n        if was_trial", "            pass\n        if was_trial"),
+    Mutant("the second witness names the other slot", _E,
+           "trust.write(path, slot)", "trust.write(path, slot.other)"),
+    Mutant("the second witness is never brought up to date", _E,
+           "    _settle_trust(environment)\n", "", depth=9),
+    Mutant("save_env is not checked", _G,
+           'if [ "$boot_cycle" = failsafe_check -a "$mb_tried" = "$tried" ]', "if true"),
+    Mutant("the start of a trial is not written down", _G,
+           "    save_ours\n    set boot_cycle=\n    set mb_tried=\n",
+           "    save_env mb_trial\n    set boot_cycle=failsafe_check\n    return\n"),
+    Mutant("an unconfirmed trial stays", _G,
+           "        fall_back unconfirmed\n", "        set mb_fallback=unconfirmed\n"),
+    Mutant("the fallback forgets to name the slot", _G,
+           '    set boot_alternative="$other"\n    set boot_cycle=stable\n    unset mb_tries\n',
+           "    set boot_cycle=stable\n    unset mb_tries\n"),
+    Mutant("the fallback leaves failsafe_check", _G,
+           '    set boot_alternative="$other"\n    set boot_cycle=stable\n',
+           '    set boot_alternative="$other"\n    set boot_cycle=failsafe_check\n'),
+    Mutant("no way out when the trial can't be loaded", _G,
+           "            fall_back unloadable\n            boot_slot $boot_alternative\n", ""),
+    Mutant("no way out when the trusted slot can't be loaded", _G,
+           '    if [ "$boot_alternative" = A ]; then\n        boot_slot B\n    else\n        boot_slot A\n    fi\n',
+           ""),
+    Mutant("a trial that can't be written down is started all the same", _G,
+           "            boot_slot $other\n            boot_slot $boot_alternative\n",
+           "            boot_slot $boot_alternative\n"),
+    Mutant("one try too many", _G,
+           'if [ "$mb_tried" = 1 ]; then', 'if [ "$mb_tried" = 1 -o "$mb_tried" = 3 ]; then', tries=3, depth=8),
+    Mutant("GRUB does not count", _G, 'set tried="$1"', "set tried=1", tries=3, depth=8),
+    Mutant("a damaged block boots slot A", _G, 'set boot_alternative="$mb_trusted"', "set boot_alternative=A"),
+    Mutant("the second witness counts always", _G, 'if [ -n "$fault" -o -n "$absent" ]', "if true"),
+    Mutant("the booted slot is not told", _G, "dfinity.system=$slot", "dfinity.system=A"),
+)  # fmt: skip
+
+
+def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
+    """Walk with a mutated copy of the package; return what the walk found first, or nothing."""
+    copy = directory / mutant.name.replace(" ", "-")
+    for package in ("manageboot", "grubenv"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = copy / "manageboot" / mutant.file
+    text = path.read_text()
+    assert text.count(mutant.old) == 1, f"{mutant.name}: the text is there {text.count(mutant.old)} times"
+    path.write_text(text.replace(mutant.old, mutant.new))
+    shutil.copytree(ROOT / "tests" / "protocol", copy / "tests" / "protocol")
+    shutil.copytree(ROOT / "tests" / "support", copy / "tests" / "support")
+    shutil.copytree(ROOT / "docs", copy / "docs")
+    command = [sys.executable, "-m", "tests.protocol.walk", "--no-stock", "--stop", "--seconds", "100"]
+    command += ["--depth", str(mutant.depth), "--tries", str(mutant.tries)]
+    if mutant.file != _G:
+        command += ["--memory", str(memory)]
+    done = subprocess.run(
+        command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, check=False, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    shutil.rmtree(copy)
+    assert done.returncode in {0, 1}, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return "" if done.returncode == 0 else done.stdout.splitlines()[1].strip()
+
+
+def main() -> int:
+    """Try every mutant; print which rule found it."""
+    import tempfile
+    import time
+
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="manageboot-mutants-") as directory:
+        for mutant in MUTANTS:
+            begin = time.monotonic()
+            found = caught(mutant, Path(directory), Path(directory) / "memory")
+            missed += not found
+            print(f"{time.monotonic() - begin:4.0f} s  {mutant.name}: {found or 'NOT FOUND'}", flush=True)
+    print(f"{len(MUTANTS)} faults, {missed} not found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

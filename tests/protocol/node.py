@@ -1,0 +1,215 @@
+"""A node as a value: all that a power cut leaves, and what the running system knows. And the agent as a function of it.
+
+The agent is the real one: its verbs run in this process, on files that are written from the value before and read back
+after each durable step.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+from manageboot import arrival, boottrace, environment, errors, journal, record, verbs
+from manageboot import config as configuration
+from manageboot.node import observe
+from manageboot.protocol import Content, Slot, Verb, decide
+from manageboot.record import SlotRecord
+
+VOID, NEW, GOOD = "void", "new", "good"
+"""What really is in a slot: nothing that boots, an image that was never confirmed, a system that was."""
+
+NOW = "2026-01-01T00:00:00+00:00"
+
+
+class State(NamedTuple):
+    """One state of the node."""
+
+    booted: str | None
+    """The slot that runs; None: the node is off."""
+    block: bytes | None
+    undo: tuple[bytes | None] | None
+    """The block from before GRUB's write, for as long as a power loss may bring it back."""
+    witness: bytes | None
+    contents: tuple[str, str]
+    records: tuple[str, str]
+    """The record on each slot's var; empty: there is none."""
+    arguments: str
+    """The kernel command line."""
+    boot_id: str
+
+    def content(self, slot: str) -> str:
+        return self.contents["AB".index(slot)]
+
+    def with_content(self, slot: str, content: str) -> "State":
+        pair = (content, self.contents[1]) if slot == "A" else (self.contents[0], content)
+        return self._replace(contents=pair)
+
+    @property
+    def loadable(self) -> str:
+        return "".join(slot for slot in "AB" if self.content(slot) != VOID)
+
+
+class Run(NamedTuple):
+    """What a verb did: the states after each durable step, the last one being its end; and how it was refused."""
+
+    states: list[State]
+    refusal: str | None
+
+
+class Agent:
+    """The agent on a directory."""
+
+    def __init__(self, directory: Path, *, tries: int) -> None:
+        self._directory = directory
+        self._known: dict[tuple[object, ...], tuple[list[tuple[object, ...]], str | None]] = {}
+        self.runs = 0
+        slots = "".join(f'[slots.{slot}]\nboot = "/dev/{slot}b"\nroot = "/dev/{slot}r"\n' for slot in "AB")
+        for slot in "AB":
+            (directory / slot).mkdir()
+            text = (
+                f'profile = "custom"\n[boot]\ngrubenv = "{directory}/grubenv"\ncmdline = "{directory}/cmdline"\n'
+                f'tries = {tries}\n[state]\ndirectory = "{directory}/{slot}"\nlock = "{directory}/lock"\n{slots}'
+            )
+            (directory / f"{slot}.toml").write_text(text)
+        (directory / "grub.cfg").write_text("# GRUB's configuration lies here\n")
+        self._configs = {slot: configuration.load(str(directory / f"{slot}.toml")) for slot in "AB"}
+
+    def next(self, state: State) -> str | None:
+        """What `manageboot next` says; None: the block is damaged."""
+        self._lay_out(state)
+        block = environment.read(str(self._directory / "grubenv")).state
+        return None if block is None else block.next.value
+
+    def run(self, state: State, verb: str) -> Run:
+        """Run a verb in the booted system."""
+        assert state.booted is not None
+        mine = "AB".index(state.booted)
+        key = (state.booted, state.block, state.undo is None, state.witness, state.records[mine], state.arguments,
+               state.boot_id, verb)  # fmt: skip
+        if key not in self._known:
+            self.runs += 1
+            self._known[key] = self._really_run(state, verb)
+        steps, refusal = self._known[key]
+        states = []
+        for block, witness, entry, flushed, content in steps:
+            records = list(state.records)
+            records[mine] = str(entry)
+            undo = None if flushed else state.undo
+            after = state._replace(block=block, witness=witness, records=(records[0], records[1]), undo=undo)
+            states.append(after.with_content(other(state.booted), str(content)) if content else after)
+        return Run(states, refusal)
+
+    def _really_run(self, state: State, verb: str) -> tuple[list[tuple[object, ...]], str | None]:
+        self._lay_out(state)
+        assert state.booted is not None
+        config = self._configs[state.booted]
+        steps: list[tuple[object, ...]] = []
+        flushed = False
+        content = ""
+
+        def snapshot() -> None:
+            steps.append((self._read("grubenv"), self._read("manageboot.env"), self._record(state.booted), flushed,
+                          content))  # fmt: skip
+
+        def durable(function: Callable[..., object]) -> Callable[..., object]:
+            def wrapped(*arguments: object, **options: object) -> object:
+                nonlocal flushed
+                result = function(*arguments, **options)
+                flushed = flushed or function is not record_store
+                snapshot()
+                return result
+
+            return wrapped
+
+        def install() -> None:
+            nonlocal content
+            # The steps of manageboot.install, in its order; the images are not there.
+            node = observe(config)
+            environment.settle(node.environment)
+            decide(node.state, Verb.INSTALL, node.passive_content)
+            passive, records = node.booted.other, dict(node.records)
+            entry = SlotRecord(Content.INSTALLING)
+            record.store(config.state.directory, {**records, passive: entry})
+            content = VOID
+            snapshot()
+            content = NEW
+            snapshot()
+            record.store(config.state.directory, {**records, passive: entry._replace(content=Content.INSTALLED)})
+
+        actions: dict[str, Callable[[], object]] = {
+            "upgrade-install": install,
+            "upgrade-commit": lambda: verbs.commit(config, reboot=False),
+            "upgrade-cancel": lambda: verbs.cancel(config),
+            "confirm": lambda: verbs.confirm(config),
+            "rollback": lambda: verbs.rollback(config, reboot=False),
+            "arrived": lambda: arrival.arrived(config),
+        }
+        record_store = record.store
+        known = f"{state.block!r}{state.records}"
+        with (
+            mock.patch.object(environment, "write", durable(environment.write)),
+            mock.patch.object(environment, "write_trust", durable(environment.write_trust)),
+            mock.patch.object(environment, "settle", durable(environment.settle)),
+            mock.patch.object(record, "store", durable(record_store)),
+            mock.patch.object(verbs, "now", lambda: NOW),
+            mock.patch.object(verbs, "new_nonce", lambda: fresh("n", known)),
+            mock.patch.object(verbs, "running_version", lambda: None),
+            mock.patch.object(boottrace, "boot_id", lambda: state.boot_id),
+            mock.patch.object(journal, "send", lambda *_, **__: None),
+        ):
+            refusal = None
+            try:
+                actions[verb]()
+            except errors.ManagebootError as error:
+                refusal = error.code
+        snapshot()
+        return steps, refusal
+
+    def _lay_out(self, state: State) -> None:
+        for name, data in (("grubenv", state.block), ("manageboot.env", state.witness)):
+            path = self._directory / name
+            if data is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(data)
+        for slot, text in zip("AB", state.records, strict=True):
+            path = self._directory / slot / record.FILE_NAME
+            path.unlink(missing_ok=True)
+            if text:
+                path.write_text(text)
+        (self._directory / "cmdline").write_text(state.arguments + "\n")
+
+    def _read(self, name: str) -> bytes | None:
+        path = self._directory / name
+        return path.read_bytes() if path.exists() else None
+
+    def _record(self, slot: str | None) -> str:
+        path = self._directory / str(slot) / record.FILE_NAME
+        return path.read_text() if path.exists() else ""
+
+
+@contextmanager
+def agent(*, tries: int) -> Iterator[Agent]:
+    with tempfile.TemporaryDirectory(prefix="manageboot-walk-") as directory:
+        yield Agent(Path(directory), tries=tries)
+
+
+def other(slot: str) -> str:
+    return "B" if slot == "A" else "A"
+
+
+def fresh(letter: str, known: str) -> str:
+    """Return a word that is in use nowhere; few are enough, and so the states stay few."""
+    return next(word for word in (f"{letter}{number}" for number in range(1, 9)) if word not in known)
+
+
+def record_text(**contents: str) -> str:
+    """Make the record file of a slot's var."""
+    with tempfile.TemporaryDirectory() as directory:
+        record.store(directory, {Slot(slot): SlotRecord(Content(content)) for slot, content in contents.items()})
+        text = (Path(directory) / record.FILE_NAME).read_text()
+    assert json.loads(text)
+    return text

@@ -1,0 +1,30 @@
+"""Where a walk begins: every state that a node can be found in."""
+
+from collections.abc import Iterator
+from itertools import product
+
+from protocol.blocks import GARBAGE, environment_block
+from protocol.node import GOOD, NEW, VOID, State, other, record_text
+
+
+def starts(*, shipped: bool) -> Iterator[State]:
+    """Every cycle, both slots, an empty, absent and damaged block; with and without a record that the other is good."""
+    blank = State(None, None, None, None, (GOOD, VOID), ("", ""), "", "i0")
+    for slot, cycle, trusted in product("AB", ("install", "stable", "first_boot", "failsafe_check"), (True, False)):
+        on_trial = cycle in {"first_boot", "failsafe_check"}
+        state = blank._replace(block=environment_block(boot_alternative=slot, boot_cycle=cycle))
+        old = other(slot) if on_trial else slot
+        passive = NEW if on_trial else GOOD if trusted else VOID
+        state = state.with_content(old, GOOD).with_content(other(old), passive)
+        if trusted:
+            word = "committed" if on_trial else "confirmed"
+            text = record_text(**{old: "confirmed", other(old): word})
+            state = state._replace(records=(text, "") if old == "A" else ("", text))
+        yield state
+    for block, witness, rest in product((None, b"", GARBAGE, environment_block(boot_cycle="?")), ("", "A", "B"), "vg"):
+        if witness and not shipped:
+            # Who never ran the shipped script has no second block.
+            continue
+        slot = witness or "A"
+        state = blank._replace(block=block, witness=environment_block(mb_trusted=slot) if witness else None)
+        yield state.with_content(slot, GOOD).with_content(other(slot), GOOD if rest == "g" else VOID)

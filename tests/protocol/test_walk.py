@@ -1,0 +1,43 @@
+"""The walk at a small depth, and faults that it has to find. `make check-protocol` goes deeper and tries all faults."""
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from protocol import walk
+from protocol.blocks import PHASES
+from protocol.mutants import MUTANTS, ROOT, caught
+
+pytestmark = pytest.mark.grub
+
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+
+
+def test_the_shipped_script_holds_every_rule():
+    result = walk.run(walk.SHIPPED, tries=2, depth=3, seconds=300)
+    assert result.violations == []
+    assert (result.depth, result.states > 1000, result.grub_runs > 100) == (3, True, True)
+    assert result.cells == set(product(set(walk.VERBS) - {"arrived"}, PHASES))
+
+
+def test_what_a_stock_script_cannot_hold_is_what_the_document_says():
+    result = walk.run(walk.STOCK, tries=1, depth=3, seconds=300)
+    section = PROTOCOL.partition("## GRUB's script on nodes in service")[2]
+    documented = set(re.findall(r"^- \*([^*]+)\*:", section, re.MULTILINE))
+    assert {violation.rule for violation in result.violations} == documented
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_fault_still_has_its_place(mutant):
+    package = Path(walk.manageboot.__path__[0])
+    assert (package / mutant.file).read_text().count(mutant.old) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["confirm in the old slot cancels the commit", "save_env is not checked", "next forgets failsafe_check"]
+)
+def test_a_fault_is_found(name: str, tmp_path: Path):
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    assert caught(mutant, tmp_path, tmp_path / "memory")
