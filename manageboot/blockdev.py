@@ -13,6 +13,7 @@ from manageboot.digest import all_zeros
 
 # Source: linux/fs.h.
 _BLKSSZGET = 0x1268
+_BLKROGET = 0x125E
 _BLKGETSIZE64 = 0x80081272
 _BLKZEROOUT = 0x127F
 
@@ -56,6 +57,9 @@ class BlockDevice:
                 self._descriptor = self._open(0)
             except OSError as again:
                 raise self._open_error(again) from again
+        if self._query(_BLKROGET, "i"):
+            os.close(self._descriptor)
+            raise errors.NotPermittedError(f"cannot open {path}: it is read-only", hint="see blockdev --setrw")
         self.size: int = self._query(_BLKGETSIZE64, "Q")
         self.block_size: int = self._query(_BLKSSZGET, "i")
         self.zeroes_itself = _has_zeroes_offload(os.fstat(self._descriptor).st_rdev)

@@ -42,6 +42,10 @@ def run(arguments: Sequence[str]) -> int:
     _open_standard_files()
     try:
         options = _parse(list(arguments))
+        if options.handler is _inspect and not config.exists(options.config, profile=options.system):
+            # An image is looked at where it is built as well.
+            _inspect(options, None)
+            return 0
         settings = config.load(options.config, profile=options.system, grubenv=_absolute(options.grubenv))
         options.handler(options, settings)
     except errors.ManagebootError as error:
@@ -255,7 +259,7 @@ def _status(options: argparse.Namespace, settings: config.Config) -> None:
     _show(status.collect(settings), status.render, as_json=options.json)
 
 
-def _inspect(options: argparse.Namespace, settings: config.Config) -> None:
+def _inspect(options: argparse.Namespace, settings: config.Config | None) -> None:
     from manageboot import inspection
 
     _show(inspection.inspect(settings, options.images), inspection.render, as_json=options.json)

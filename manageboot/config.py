@@ -123,6 +123,11 @@ def load(path: str | None = None, *, profile: str | None = None, grubenv: str | 
     return _build(name, merged, path or f"the profile {name}")
 
 
+def exists(path: str | None, *, profile: str | None) -> bool:
+    """Return whether there is anything to go by: a file, a profile, or the type of the system."""
+    return bool(path or profile or _os_type() or any(os.path.exists(candidate) for candidate in CONFIG_PATHS))
+
+
 def _os_type() -> str | None:
     try:
         with open(OS_TYPE_PATH, encoding="utf-8", errors="replace") as file:

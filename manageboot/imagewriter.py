@@ -57,6 +57,17 @@ class ImageWriter:
         self._digest = ImageDigest()
         self._found = memoryview(aligned_buffer(WINDOW_BYTES))
 
+    def check_size(self, name: str, size: int) -> None:
+        """Make sure that an image of so many bytes fits.
+
+        Raises:
+            ImageTooLargeError: the device is smaller.
+        """
+        if size > self.device.size:
+            raise errors.ImageTooLargeError(
+                f"cannot write {name} to {self.device.path}: it has {size} bytes, the device {self.device.size}"
+            )
+
     def windows(self, member: Member, buffers: Buffers) -> Iterator[Window]:
         """Cut the image into windows; those in a hole have no buffer.
 
@@ -65,11 +76,7 @@ class ImageWriter:
             DataError: the image is bad.
             DeviceError: reading it failed.
         """
-        if member.size > self.device.size:
-            raise errors.ImageTooLargeError(
-                f"cannot write {member.name} to {self.device.path}: "
-                f"it has {member.size} bytes, the device {self.device.size}"
-            )
+        self.check_size(member.name, member.size)
         self.size = member.size
         self._data_size = member.data_size
         buffer = buffers.take()

@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
-from manageboot import environment, errors, journal, lock, record
+from manageboot import environment, errors, journal, lock, record, signals
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
-from manageboot.image import UpdateImage, open_image
+from manageboot.image import BOOT, ROOT, UpdateImage, open_image
 from manageboot.imagewriter import HEAD_BYTES, ImageWriter
 from manageboot.node import observe
 from manageboot.progress import Style, phase
@@ -74,6 +74,11 @@ def install(
         members = update.members()
         # The first member tells whether this is an update image at all; nothing is destroyed before that.
         first = next(members)
+        for name, size in {**update.known_sizes, first.name: first.size}.items():
+            if name in {BOOT, ROOT}:
+                (boot if name == BOOT else root).check_size(name, size)
+        if node.record_problem is not None:
+            logger.warning("%s; it is replaced", node.record_problem)
 
         entry = SlotRecord(
             Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now()
@@ -103,6 +108,7 @@ def install(
                 root=root.record(),
                 installed=now(),
             )
+            signals.hold()
             record.store(config.state.directory, {**records, slot: entry})
         kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""
         named = f"version {version}" if version else "an image without a version"

@@ -84,8 +84,11 @@ def _shown(name: str, total: int | None, style: Style) -> Meter:
     if style == "auto":
         style = "bar" if sys.stderr is not None and sys.stderr.isatty() else "none"
     match style:
-        case "bar":
-            return _Bar(name, total)
+        case "bar" if sys.stderr is not None:
+            try:
+                return _Bar(name, total)
+            except OSError:
+                return _Nothing()
         case "json":
             return _Lines(name, total)
         case _:
@@ -118,7 +121,9 @@ def _line(name: str, state: str, total: int | None, counts: Counts, start: float
 
 
 def _print(line: str) -> None:
-    # Nobody there to read it is no reason to stop.
+    # Nobody there to read it is no reason to stop; and stdout, where print would turn to, is for results.
+    if sys.stderr is None:
+        return
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
@@ -145,10 +150,12 @@ class _Bar:
         )
 
     def update(self, counts: Counts) -> None:
-        self._bar.update(counts.done - self._bar.n)
+        with suppress(OSError):
+            self._bar.update(counts.done - self._bar.n)
 
     def close(self, *, whole: bool) -> None:  # noqa: ARG002  the bar shows how far it got
-        self._bar.close()
+        with suppress(OSError):
+            self._bar.close()
 
 
 class _JournalLine:

@@ -3,7 +3,7 @@
 It is an archive, compressed or not, with boot.img, root.img and VERSION.TXT, or it is two image files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -31,6 +31,11 @@ class UpdateImage(Protocol):
     @property
     def bytes_read(self) -> int:
         """How much of bytes_total has been read so far; any thread may ask."""
+        ...
+
+    @property
+    def known_sizes(self) -> Mapping[str, int]:
+        """The sizes in bytes of the images of which they are known before anything is read."""
         ...
 
     @property

@@ -40,6 +40,11 @@ class Archive:
         return self._source.total
 
     @property
+    def known_sizes(self) -> dict[str, int]:
+        """None: an archive tells the size of a member where the member begins."""
+        return {}
+
+    @property
     def bytes_read(self) -> int:
         """How much of the file has been decompressed."""
         return self._source.consumed

@@ -165,6 +165,11 @@ class ImageFiles:
         return sum(file.size for file in self._files)
 
     @property
+    def known_sizes(self) -> dict[str, int]:
+        """The sizes of both."""
+        return {file.name: file.size for file in self._files}
+
+    @property
     def bytes_read(self) -> int:
         """How much of both has been read or, being a hole, passed over."""
         return sum(file.consumed for file in self._files)

@@ -80,16 +80,19 @@ class Member:
             limit: bytes that it may have at most.
 
         Raises:
-            ImageMemberError: it is longer, or not in UTF-8.
+            ImageMemberError: it is longer, not in UTF-8, or more than one line.
         """
         if self.size > limit:
             raise self._error(ImageMemberError, f"{self.name} has {self.size} bytes, and {limit} are allowed")
         content = bytearray(self.size)
         self.readinto(memoryview(content))
         try:
-            return content.decode().strip()
+            text = content.decode().strip()
         except UnicodeDecodeError as error:
             raise self._error(ImageMemberError, f"{self.name} is not in UTF-8: {error}") from error
+        if not text.isprintable():
+            raise self._error(ImageMemberError, f"{self.name} is not one line of text: {text!r}")
+        return text
 
 
 def _clear(window: memoryview) -> None:

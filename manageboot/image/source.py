@@ -150,8 +150,10 @@ class Source:
         if self._ended:
             return b""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._pump, name="manageboot-read", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._pump, name="manageboot-read", daemon=True)
+            thread.start()
+            # Only now: a signal that comes before leaves nothing to join.
+            self._thread = thread
         item = self._ready.get()
         if isinstance(item, ManagebootError):
             self._ready.put(item)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from manageboot import cli, errors
+from support.images import make_update
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -127,3 +128,10 @@ def test_until_the_command_line_listens_a_signal_is_no_traceback():
     code = "import signal, manageboot.__main__; signal.raise_signal(signal.SIGINT)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_an_image_can_be_inspected_where_there_is_no_node(tmp_path: Path):
+    update = make_update(tmp_path / "update")
+    done = run("inspect", str(update))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("fits     unknown, this node has no such slots\n")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import time
@@ -184,6 +185,39 @@ def test_bad_input(node: LoopNode, tmp_path: Path, kind: str):
     good = make_update(tmp_path / "good")
     node.ok("upgrade-install", good)
     assert_holds(node, good.parent)
+
+
+def test_an_image_that_cannot_fit_does_not_undo_an_installation(node: LoopNode, update: Path, tmp_path: Path):
+    node.ok("upgrade-install", update)
+    large = make_update(tmp_path / "large", root_size=SIZES["root"] + 512)
+    images = [large.with_name("boot.img"), large.with_name("root.img")]
+    node.fails("upgrade-install", *images, status=65, code="IMAGE_TOO_LARGE")
+    assert node.record("B") == "installed"
+    assert_holds(node, update.parent)
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("style", ["bar", "json", "auto"])
+def test_nobody_looking_at_the_progress_is_no_obstacle(node: LoopNode, update: Path, style: str, where: str):
+    command = shlex.join(node.command("upgrade-install", update, "--progress", style))
+    done = subprocess.run(["sh", "-c", f"{command} {where}"], check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_a_name_that_is_no_text_hides_no_error(node: LoopNode, update: Path):
+    odd = os.fsencode(update.parent) + b"/\xff.tar"
+    os.rename(update, odd)
+    os.truncate(odd, os.stat(odd).st_size - 1)
+    command = [os.fsencode(word) for word in node.command("upgrade-install")]
+    done = subprocess.run([*command, odd], check=False, capture_output=True, timeout=60)
+    assert done.returncode == 65
+    assert b"[IMAGE_TRUNCATED]" in done.stderr
+    assert node.ok("status")
+
+
+def test_a_version_of_several_lines_is_refused(node: LoopNode, tmp_path: Path):
+    update = make_update(tmp_path / "update", version="1\nmanageboot: error: forged")
+    node.fails("upgrade-install", update, status=65, code="IMAGE_MEMBER")
 
 
 @pytest.mark.parametrize("kind", ["no archive", "not there", "empty"])
