@@ -18,7 +18,8 @@ help:
 	@echo "make test       lint, types and all tests"
 	@echo "make check      lint and types only"
 	@echo "make crash-grubenv    every state that a power cut can leave of the environment block, judged by GRUB"
-	@echo "make check-protocol    the boot protocol, walked with the real GRUB, and faults that the walk has to find"
+	@echo "make check-protocol    the boot protocol, walked with the real GRUB"
+	@echo "make mutants    deliberate faults in both halves of the protocol, each of which that walk has to find"
 	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
 	@echo "make bench      the install engine beside the shell way, RAUC, SWUpdate and bmaptool"
 	@echo "make test-long  the tests that take minutes each"
@@ -68,6 +69,9 @@ crash-grubenv: packages $(VENV)/installed
 .PHONY: check-protocol
 check-protocol: packages $(VENV)/installed
 	@$(BIN)/python -m tests.protocol.walk
+
+.PHONY: mutants
+mutants: packages $(VENV)/installed
 	@$(BIN)/python -m tests.protocol.mutants
 
 .PHONY: crash-install

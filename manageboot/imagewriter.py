@@ -11,8 +11,8 @@ from manageboot.image import Member
 from manageboot.pipeline import Buffers
 from manageboot.record import ImageRecord
 
-HEAD_BYTES = 64 << 10
-"""What is withheld of boot until the end. It holds the superblock of every file system that GRUB can boot from."""
+HEAD_BYTES = 128 << 10
+"""What is withheld of boot until the end: where ext, fat and xfs have their superblock, and, at 64 KiB, btrfs."""
 
 _RUN_BYTES = 64 << 10
 """The unit in which zeros inside a window are told from data."""
