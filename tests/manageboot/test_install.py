@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-import resource
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +22,13 @@ pytestmark = pytest.mark.devices
 @pytest.fixture
 def update(tmp_path: Path) -> Path:
     return make_update(tmp_path / "update")
+
+
+PEAK_MEMORY = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def assert_holds(node: LoopNode, directory: Path, slot: str = "B") -> None:
@@ -333,14 +340,14 @@ def test_memory_is_bounded_and_nothing_is_unpacked(node: LoopNode, tmp_path: Pat
     temporary.mkdir()
     with loop_device(disk) as device:
         node.config.write_text(node.config.read_text().replace(f'"{node.devices["B"]["root"]}"', f'"{device}"'))
-        trace = tmp_path / "trace"
-        node.ok("upgrade-install", directory / "image.bin", env={**os.environ, "TMPDIR": str(temporary)})
-        peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        # A small program starts it: what a process was before its exec counts as its memory too.
+        command = [sys.executable, "-c", PEAK_MEMORY, *node.command("upgrade-install", directory / "image.bin")]
+        environment = {**os.environ, "TMPDIR": str(temporary)}
+        peak_kib = int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
         with open(device, "rb") as written, (directory / "root.img").open("rb") as root:
             for offset in range(0, 10 << 30, 256 << 20):
                 written.seek(offset)
                 root.seek(offset)
                 assert written.read(2 * MIB) == root.read(2 * MIB)
-    assert not trace.exists()
     assert list(temporary.iterdir()) == []
-    assert peak_kib < 200 << 10
+    assert 20 << 10 < peak_kib < 200 << 10
