@@ -140,12 +140,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("current-root", _current_root, "print the booted root device", "current_root", "current_partition")
     add("target-root", _target_root, "print the passive root device", "target_root", "target_partition")
     status = add("status", _status, "print all that is known of this node")
+    history = add("history", _history, "print the last events of this node")
     inspect = add("inspect", _inspect, "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
     doctor = add("doctor", _doctor, "print what is wrong with this node's boot chain, and what to do")
     bootloader = add("bootloader", _bootloader, "print, compare or install the grub.cfg that is shipped here")
     bootloader.add_argument("action", choices=("show", "check", "install"))
-    for verb in (status, inspect, doctor):
+    for verb in (status, history, inspect, doctor):
         verb.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args(arguments)
     options.system = system
@@ -257,6 +258,12 @@ def _status(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import status
 
     _show(status.collect(settings), status.render, as_json=options.json)
+
+
+def _history(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import history
+
+    _show(history.to_json(settings), history.render, as_json=options.json)
 
 
 def _inspect(options: argparse.Namespace, settings: config.Config | None) -> None:

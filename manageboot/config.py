@@ -46,10 +46,11 @@ class SlotConfig(NamedTuple):
 
 
 class StateConfig(NamedTuple):
-    """Where the records and the lock are."""
+    """Where the records, the lock and the history are; a history of None is beside the environment block."""
 
     directory: str
     lock: str
+    history: str | None
 
 
 class InstallConfig(NamedTuple):
@@ -243,7 +244,11 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             tries=boot.number("tries", 1, MAX_TRIES),
         ),
         slots={slot: _slot(table) for slot, table in by_slot.items()},
-        state=StateConfig(directory=state.path("directory"), lock=state.path("lock")),
+        state=StateConfig(
+            directory=state.path("directory"),
+            lock=state.path("lock"),
+            history=state.path("history") if state.has("history") else None,
+        ),
         install=InstallConfig(
             wipe_var_bytes=install.quantity("wipe_var", _SIZE_UNITS, "16MiB"),
             verify=install.take("verify", bool, "true or false"),

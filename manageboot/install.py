@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
-from manageboot import environment, errors, journal, lock, record, signals
+from manageboot import environment, errors, events, lock, record, signals
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
 from manageboot.image import BOOT, ROOT, UpdateImage, open_image
@@ -28,10 +28,9 @@ from manageboot.node import observe
 from manageboot.progress import Style, phase
 from manageboot.progressfile import shown
 from manageboot.protocol import Content, Slot, Verb, decide
-from manageboot.record import SlotRecord
+from manageboot.record import SlotRecord, now
 from manageboot.slots import writable_devices
 from manageboot.transfer import Transfer
-from manageboot.verbs import now
 from manageboot.wipe import wipe
 
 logger = logging.getLogger(__name__)
@@ -112,8 +111,9 @@ def install(
             record.store(config.state.directory, {**records, slot: entry})
         kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""
         named = f"version {version}" if version else "an image without a version"
-        journal.send(
-            journal.Event.INSTALLED,
+        events.announce(
+            config,
+            events.Event.INSTALLED,
             f"Slot {slot} holds {named}",
             slot=slot,
             version=version,
@@ -148,11 +148,11 @@ def _failure_recorded(
             record.store(config.state.directory, {**records, slot: failed})
         except errors.ManagebootError as second:
             logger.warning("the failure is not in the record: %s", second)
-        journal.send(
-            journal.Event.INSTALL_FAILED,
+        events.announce(
+            config,
+            events.Event.INSTALL_FAILED,
             f"Slot {slot} is void: {failure}",
             slot=slot,
-            version=None,
             transaction=entry.transaction,
         )
         raise

@@ -17,9 +17,20 @@ class Event(Enum):
     CANCELLED = "669b33c3777a443e98140a670ad7ec9c"
     CONFIRMED = "333128b608a84c63b9d60933f503ab99"
     ROLLED_BACK = "11d7fabf22f9408891c26ed0522f2924"
+    TRIAL_STARTED = "46c491fe52214a1396c696389f7f673a"
+    FALLBACK = "61cda6566c8c4494a6d046bf656ae036"
+    DEADLINE = "1e6c878666ec4b4fa4f2322de0a55553"
+    HEALTH_FAILED = "e384759dcac14ce3a862aa0658e1da5f"
+    HEALTH_WARNING = "f2374e4e499a4c7f9a5f3d9129bfec67"
+    BLOCK_DAMAGED = "23d586b05b1c4aacba755346382e1b89"
+    NOT_ACKNOWLEDGED = "723f2bfadb5c44599807cdcb0ef746c9"
+    DEVICE_LOST = "48c32ce19981497ba434ca568b2f113d"
+    REBOOT_MISSING = "3f25db7b60c2489cae87b0f1a2ac0226"
 
 
-def send(event: Event, message: str, *, slot: Slot, version: str | None, transaction: str | None) -> None:
+def send(
+    event: Event, message: str, *, slot: Slot, version: str | None, transaction: str | None, cause: str | None
+) -> None:
     """Write an event into the journal; where there is no journal, do nothing.
 
     Args:
@@ -28,6 +39,7 @@ def send(event: Event, message: str, *, slot: Slot, version: str | None, transac
         slot: the slot that it happened to.
         version: the version in that slot, if known.
         transaction: the installation that it belongs to, if known.
+        cause: why it happened, as a code word, where there is one.
     """
     try:
         from systemd import journal
@@ -39,6 +51,7 @@ def send(event: Event, message: str, *, slot: Slot, version: str | None, transac
         "MANAGEBOOT_SLOT": slot.value,
         "MANAGEBOOT_VERSION": version or "",
         "MANAGEBOOT_TRANSACTION": transaction or "",
+        "MANAGEBOOT_CAUSE": cause or "",
     }
     # A file name may hold bytes that are no text, and the journal's library takes nothing else.
     fields = {name: _printable(value) for name, value in fields.items()}

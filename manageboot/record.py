@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from manageboot import errors
@@ -47,6 +48,11 @@ class SlotRecord(NamedTuple):
 
 
 Records = Mapping[Slot, SlotRecord]
+
+
+def now() -> str:
+    """Return the time as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def content(records: Records, slot: Slot) -> Content:

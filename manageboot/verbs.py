@@ -6,13 +6,13 @@ between is completed by running the verb again; that is what decides which of th
 
 import logging
 import os
-from datetime import UTC, datetime
 
-from manageboot import environment, errors, journal, lock, process, record, signals, trust
+from manageboot import environment, errors, events, lock, process, record, signals, trust
 from manageboot.config import Config
+from manageboot.events import Event
 from manageboot.node import Node, observe, running_version
 from manageboot.protocol import Content, Decision, Phase, Slot, Verb, decide, explain
-from manageboot.record import SlotRecord
+from manageboot.record import SlotRecord, now
 from manageboot.traces import Traces, Trial
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def commit(config: Config, *, reboot: bool) -> str:
             )
             _record(config, {**node.records, passive: entry})
         if decision.block is not None:
-            _announce(journal.Event.COMMITTED, f"Slot {passive} is committed", node, passive)
+            _announce(config, Event.COMMITTED, f"Slot {passive} is committed", node, passive)
         _reboot(config, decision, reboot, passive)
         return f"slot {passive} is committed" + (", the node reboots" if reboot else ", it boots at the next reboot")
 
@@ -73,12 +73,12 @@ def cancel(config: Config) -> str:
                 )
                 _record(config, {**node.records, passive: entry})
             _write(config, decision, _kept(node))
-            _announce(journal.Event.CANCELLED, f"The commit of slot {passive} was taken back", node, passive)
+            _announce(config, Event.CANCELLED, f"The commit of slot {passive} was taken back", node, passive)
             return f"the commit of slot {passive} is taken back, slot {node.booted} boots next"
         if content in {Content.VOID, Content.CONFIRMED}:
             return "there is nothing to cancel"
         record.store(config.state.directory, {**node.records, passive: SlotRecord(Content.VOID)})
-        _announce(journal.Event.CANCELLED, f"The installation in slot {passive} was taken back", node, passive)
+        _announce(config, Event.CANCELLED, f"The installation in slot {passive} was taken back", node, passive)
         return f"the installation in slot {passive} is taken back"
 
 
@@ -125,7 +125,7 @@ def confirm(config: Config) -> str:
             if other.content is not Content.CONFIRMED:
                 other = other._replace(content=Content.CONFIRMED)
             _record(config, {**node.records, booted: entry, booted.other: other})
-            _announce(journal.Event.CONFIRMED, f"Slot {booted} is confirmed", node, booted)
+            _announce(config, Event.CONFIRMED, f"Slot {booted} is confirmed", node, booted)
         return f"slot {node.booted} is confirmed"
 
 
@@ -154,14 +154,9 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
             _write(config, decision._replace(block=decision.block or node.state.block), given_up)
         else:
             _write(config, decision, _armed(config, node))
-        _announce(journal.Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
+        _announce(config, Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
         _reboot(config, decision, reboot, other)
         return f"slot {other} boots next" + (", the node reboots" if reboot else "")
-
-
-def now() -> str:
-    """Return the time as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def new_nonce() -> str:
@@ -241,9 +236,9 @@ def _record(config: Config, records: dict[Slot, SlotRecord]) -> None:
         logger.warning("the record is not written, only the environment block: %s", error)
 
 
-def _announce(event: journal.Event, message: str, node: Node, slot: Slot) -> None:
+def _announce(config: Config, event: Event, message: str, node: Node, slot: Slot) -> None:
     entry = node.records.get(slot, SlotRecord(Content.VOID))
-    journal.send(event, message, slot=slot, version=entry.version, transaction=entry.transaction)
+    events.announce(config, event, message, slot=slot, version=entry.version, transaction=entry.transaction)
 
 
 def _reboot(config: Config, decision: Decision, wanted: bool, slot: Slot) -> None:

@@ -34,7 +34,9 @@ def test_an_event_carries_its_fields_and_none_of_the_journals_own(monkeypatch: p
 
     sent = []
     monkeypatch.setattr(systemd_journal, "send", lambda message, **fields: sent.append((message, fields)))
-    journal.send(journal.Event.COMMITTED, "Slot B is committed", slot=Slot.B, version=None, transaction="1f")
+    journal.send(
+        journal.Event.COMMITTED, "Slot B is committed", slot=Slot.B, version=None, transaction="1f", cause=None
+    )
     [(message, fields)] = sent
     assert message == "Slot B is committed"
     assert fields["MESSAGE_ID"] == journal.Event.COMMITTED.value
@@ -49,7 +51,7 @@ def test_without_a_journal_an_event_is_no_error(monkeypatch: pytest.MonkeyPatch)
         raise FileNotFoundError
 
     monkeypatch.setattr(systemd_journal, "send", fail)
-    journal.send(journal.Event.CONFIRMED, "Slot B is confirmed", slot=Slot.B, version="1", transaction=None)
+    journal.send(journal.Event.CONFIRMED, "Slot B is confirmed", slot=Slot.B, version="1", transaction=None, cause=None)
 
 
 def test_systemd_takes_the_unit():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from manageboot import arrival, boottrace, environment, errors, journal, record, verbs
+from manageboot import arrival, boottrace, environment, errors, events, record, verbs
 from manageboot import config as configuration
 from manageboot.node import observe
 from manageboot.protocol import Content, Slot, Verb, decide
@@ -158,7 +158,7 @@ class Agent:
             mock.patch.object(verbs, "new_nonce", lambda: fresh("n", known)),
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(boottrace, "boot_id", lambda: state.boot_id),
-            mock.patch.object(journal, "send", lambda *_, **__: None),
+            mock.patch.object(events, "announce", lambda *_, **__: None),
         ):
             refusal = None
             try:
