@@ -2,14 +2,13 @@
 
 import errno
 import fcntl
-import mmap
 import os
 import struct
 from types import TracebackType
 from typing import Self
 
 from manageboot import errors
-from manageboot.digest import all_zeros
+from manageboot.buffer import aligned_buffer, all_zeros
 
 # Source: linux/fs.h.
 _BLKSSZGET = 0x1268
@@ -23,11 +22,6 @@ _ZERO_STEP_BYTES = 64 << 20
 # Without the offload zeros are looked for, and written where they are not, in steps of this.
 _SEARCH_STEP_BYTES = 1 << 20
 _PROBE_BYTES = 4096
-
-
-def aligned_buffer(size: int) -> mmap.mmap:
-    """Make a buffer that starts on a page, as direct I/O wants it; size in bytes."""
-    return mmap.mmap(-1, size)
 
 
 class BlockDevice:

@@ -8,9 +8,9 @@ the image is the SHA-256 over its size and, for each such window in order, its o
 import hashlib
 import struct
 
-WINDOW_BYTES = 1 << 20
+from manageboot.buffer import all_zeros
 
-_PROBE_BYTES = 64
+WINDOW_BYTES = 1 << 20
 
 
 class ImageDigest:
@@ -42,12 +42,3 @@ class ImageDigest:
 def window_digest(window: memoryview) -> bytes:
     """Return the SHA-256 of one window."""
     return hashlib.sha256(window).digest()
-
-
-def all_zeros(view: memoryview) -> bool:
-    """Return whether a buffer holds zeros only."""
-    # Data shows it at once, nearly always, and then nothing is copied.
-    if view[:_PROBE_BYTES].tobytes().strip(b"\0"):
-        return False
-    # The copy pays: memoryviews are compared item by item, bytes by memcmp.
-    return view.tobytes() == bytes(len(view))

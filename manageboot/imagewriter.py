@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from manageboot import errors
-from manageboot.blockdev import BlockDevice, aligned_buffer
-from manageboot.digest import WINDOW_BYTES, ImageDigest, all_zeros, window_digest
+from manageboot.blockdev import BlockDevice
+from manageboot.buffer import aligned_buffer, all_zeros, equal
+from manageboot.digest import WINDOW_BYTES, ImageDigest
 from manageboot.image import Member
 from manageboot.pipeline import Buffers
 from manageboot.record import ImageRecord
@@ -28,7 +29,7 @@ class Window:
     length: int
     """In bytes; no multiple of WINDOW_BYTES only at the end of the image."""
     buffer: memoryview | None
-    """What it holds; None for zeros, and once it is written."""
+    """What it holds; None for zeros, and when nobody needs it any more."""
     digest: bytes | None = None
     """The SHA-256 of the data; None for zeros."""
     kept: bool = False
@@ -112,7 +113,7 @@ class ImageWriter:
             start = min(HEAD_BYTES, padded)
             self.head = aligned_buffer(start)
             memoryview(self.head)[:] = window.buffer[:start]
-        elif skip_identical and self._holds(window, padded):
+        elif skip_identical and self._holds(window.offset, window.buffer[:padded]):
             window.kept = True
             self.kept += padded
             return
@@ -135,17 +136,17 @@ class ImageWriter:
         self.device.flush()
         found = self._found[: len(head)]
         self.device.read_into(0, found)
-        if found.tobytes() != head.tobytes():
+        if not equal(found, head):
             raise errors.ReadBackError(f"cannot write {self.device.path} at 0: it does not hold what was written")
 
     def record(self) -> ImageRecord:
         """Return what the record keeps of the image."""
         return ImageRecord(size=self.size, data_size=self._data_size, digest=self._digest.hexdigest(self.size))
 
-    def _holds(self, window: Window, padded: int) -> bool:
-        found = self._found[:padded]
-        self.device.read_into(window.offset, found)
-        return window_digest(found[: window.length]) == window.digest and all_zeros(found[window.length :])
+    def _holds(self, offset: int, data: memoryview) -> bool:
+        found = self._found[: len(data)]
+        self.device.read_into(offset, found)
+        return equal(found, data)
 
     def _write_runs(self, offset: int, window: memoryview, start: int) -> None:
         """Write the data of a window and zero the rest, in as few requests as possible."""

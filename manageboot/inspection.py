@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manageboot import devices, errors
-from manageboot.blockdev import aligned_buffer
+from manageboot.buffer import aligned_buffer
 from manageboot.config import Config
 from manageboot.digest import WINDOW_BYTES, ImageDigest
 from manageboot.image import BOOT, ROOT, VERSION, Member, open_image

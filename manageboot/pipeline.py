@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any, Final
 
-from manageboot.blockdev import aligned_buffer
+from manageboot.buffer import aligned_buffer
 
 Stage = Callable[[Iterator[Any]], Iterator[Any]]
 

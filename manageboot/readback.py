@@ -3,20 +3,21 @@
 from collections.abc import Iterator
 
 from manageboot import errors
-from manageboot.blockdev import BlockDevice, aligned_buffer
-from manageboot.digest import WINDOW_BYTES, all_zeros, window_digest
+from manageboot.blockdev import BlockDevice
+from manageboot.buffer import aligned_buffer, all_zeros, equal
+from manageboot.digest import WINDOW_BYTES, window_digest
 from manageboot.imagewriter import ImageWriter, Window
 
-_BATCH_BYTES = 32 << 20
-"""How much data is written before it is flushed and read back. A flush can't be interrupted: on a slow disk this much
-takes about a second, and on a fast one more at a time made nothing faster."""
+BATCH_WINDOWS = 32
+"""How many windows of data are written before they are flushed and read back. A flush can't be interrupted: on a slow
+disk this much takes about a second, and on a fast one more at a time made nothing faster."""
 
 _SAMPLE_BYTES = 4096
 """What is read back at the begin of each WINDOW_BYTES of zeros, and at their end."""
 
 
 class ReadBack:
-    """Compares what devices hold with what they were given.
+    """Compares what devices hold with what they were given, byte for byte.
 
     Data is read whole. Of zeros, which the device made by its own means, samples are read: that finds a device that
     did not do it, or did it elsewhere, without reading gigabytes of nothing. The withheld head is compared when it is
@@ -39,13 +40,13 @@ class ReadBack:
         Durability: what it gives is on the disk.
         """
         batch: list[Window] = []
-        size = 0
+        count = 0
         for window in windows:
             batch.append(window)
-            size += 0 if window.digest is None else window.length
-            if size >= _BATCH_BYTES:
+            count += window.digest is not None
+            if count == BATCH_WINDOWS:
                 yield from self._checked(batch)
-                batch, size = [], 0
+                batch, count = [], 0
         yield from self._checked(batch)
 
     def _checked(self, batch: list[Window]) -> Iterator[Window]:
@@ -66,21 +67,21 @@ class ReadBack:
         """
         if window.kept:
             return
-        if window.digest is None:
+        if window.buffer is None:
             self._check_zeros(window)
         else:
-            self._check_data(window, window.digest)
+            self._check_data(window, window.buffer[: window.length])
 
-    def _check_data(self, window: Window, expected: bytes) -> None:
+    def _check_data(self, window: Window, expected: memoryview) -> None:
         image = window.image
         buffer = self._buffer[: image.device.round_up(window.length)]
         self._read(image.device, window.offset, buffer)
         if window.offset == 0 and image.head is not None:
             buffer[: len(image.head)] = memoryview(image.head)
-        found = window_digest(buffer[: window.length])
-        if found != expected:
-            said = "zeros" if all_zeros(buffer[: window.length]) else f"sha256 {found.hex()}"
-            raise _error(image, window.offset, f"sha256 {expected.hex()}", said)
+        found = buffer[: window.length]
+        if not equal(found, expected):
+            said = "zeros" if all_zeros(found) else f"sha256 {window_digest(found).hex()}"
+            raise _error(image, window.offset, f"sha256 {window_digest(expected).hex()}", said)
 
     def _check_zeros(self, window: Window) -> None:
         device = window.image.device

@@ -8,9 +8,9 @@ from manageboot.image.archive import MAX_VERSION_SIZE
 from manageboot.imagewriter import ImageWriter, Window
 from manageboot.pipeline import Buffers, Pipeline, Stage
 from manageboot.progress import Counts
-from manageboot.readback import ReadBack
+from manageboot.readback import BATCH_WINDOWS, ReadBack
 
-_BUFFER_COUNT = 16
+_BUFFERS_AHEAD = 16
 """Enough that no stage waits for the one behind it because of a single slow request; more made nothing faster."""
 
 
@@ -35,7 +35,9 @@ class Transfer:
         self._writers = {BOOT: boot, ROOT: root}
         self._skip_identical = skip_identical
         self._read_back = ReadBack(compare=verify)
-        self._buffers = Buffers(_BUFFER_COUNT, WINDOW_BYTES)
+        self._verify = verify
+        # What is read back is compared with the buffers that it was written from, so those are kept until then.
+        self._buffers = Buffers(_BUFFERS_AHEAD + (BATCH_WINDOWS if verify else 0), WINDOW_BYTES)
 
     @property
     def counts(self) -> Counts:
@@ -61,7 +63,7 @@ class Transfer:
             "decompress": lambda _: self._read(members),
             "hash": self._hash,
             "write": self._write,
-            "verify": self._read_back.stage,
+            "verify": self._read_back_and_release,
         }
         Pipeline(self._buffers, self._update.cancel).run(stages, report)
 
@@ -83,6 +85,12 @@ class Transfer:
     def _write(self, windows: Iterator[Window]) -> Iterator[Window]:
         for window in _merge_zeros(windows):
             window.image.write(window, skip_identical=self._skip_identical)
+            if not self._verify or window.kept:
+                self._release(window)
+            yield window
+
+    def _read_back_and_release(self, windows: Iterator[Window]) -> Iterator[Window]:
+        for window in self._read_back.stage(windows):
             self._release(window)
             yield window
 

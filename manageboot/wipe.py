@@ -1,8 +1,9 @@
 """Wipe the beginning of a device."""
 
 from manageboot import errors
-from manageboot.blockdev import BlockDevice, aligned_buffer
-from manageboot.digest import WINDOW_BYTES, all_zeros
+from manageboot.blockdev import BlockDevice
+from manageboot.buffer import aligned_buffer, all_zeros
+from manageboot.digest import WINDOW_BYTES
 
 
 def wipe(device: BlockDevice, length: int) -> None:

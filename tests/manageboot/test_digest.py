@@ -28,7 +28,7 @@ def test_it_is_what_it_is_defined_to_be(windows: list[bytes], tail: bytes):
     image = b"".join(windows) + tail
     digest = ImageDigest()
     for offset in reversed(range(0, len(image), MIB)):
-        digest.add(offset, memoryview(image)[offset : offset + MIB])
+        digest.add(offset, memoryview(bytearray(image[offset : offset + MIB])))
     assert digest.hexdigest(len(image)) == by_definition(image)
 
 
