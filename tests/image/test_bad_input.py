@@ -44,6 +44,10 @@ CASES = {**cut_cases(), **TAR, **COMPRESSED}
 
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input(name: str, tmp_path: Path):
+    check_bad_input(name, tmp_path)
+
+
+def check_bad_input(name: str, tmp_path: Path) -> None:
     content, kind, message = CASES[name]
     path = tmp_path / "image.bin"
     path.write_bytes(content)
@@ -85,6 +89,10 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("form", PACKED)
 def test_every_prefix_of_an_archive_is_truncated(form: str, tmp_path: Path):
+    check_prefixes(form, tmp_path)
+
+
+def check_prefixes(form: str, tmp_path: Path) -> None:
     """Cut at every byte, from the end to the start: each time the error says that it ends too early."""
     whole = PACKED[form](SMALL)
     path = tmp_path / "image.bin"
@@ -113,6 +121,10 @@ def may_end_there(form: str, whole: bytes, size: int) -> bool:
 
 @pytest.mark.parametrize("form", PACKED)
 def test_damage_is_an_error_of_the_image_or_harmless(form: str, tmp_path: Path):
+    check_damage(form, tmp_path)
+
+
+def check_damage(form: str, tmp_path: Path) -> None:
     """Overwrite random bytes: whatever happens, it is one of our errors, and no crash."""
     chosen = random.Random(form)
     whole = PACKED[form](SMALL)

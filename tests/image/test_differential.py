@@ -212,6 +212,14 @@ def bzip2_parts(archive: bytes) -> bytes:
 
 @pytest.mark.parametrize("parts", [zstd_parts, zstd_sizes, xz_parts, gzip_parts, bzip2_parts])
 def test_several_streams_are_one_archive(parts, unpacked: Path, tmp_path: Path):
+    check_parts(parts, unpacked, tmp_path)
+
+
+def test_several_gzip_members_are_one_archive_for_zlib_too(unpacked: Path, tmp_path: Path, zlib_only: None):
+    check_parts(gzip_parts, unpacked, tmp_path)
+
+
+def check_parts(parts, unpacked: Path, tmp_path: Path) -> None:
     archive = archive_of(unpacked, OLD_GNU, NAMES)
     path = tmp_path / "image.bin"
     path.write_bytes(parts(archive))
