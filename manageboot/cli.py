@@ -244,14 +244,14 @@ def _current_root(_options: argparse.Namespace, settings: config.Config) -> None
     from manageboot import devices
     from manageboot.slots import booted_slot
 
-    output.answer(devices.find(settings.slots[booted_slot(settings.boot)].root))
+    output.answer(devices.find(settings.slots[booted_slot(settings.boot)]["root"]))
 
 
 def _target_root(_options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import devices
     from manageboot.slots import booted_slot
 
-    output.answer(devices.find(settings.slots[booted_slot(settings.boot).other].root))
+    output.answer(devices.find(settings.slots[booted_slot(settings.boot).other]["root"]))
 
 
 def _status(options: argparse.Namespace, settings: config.Config) -> None:

@@ -37,12 +37,22 @@ class BootConfig(NamedTuple):
     tries: int
 
 
-class SlotConfig(NamedTuple):
-    """The device specifications of one slot: a path, PARTUUID=..., PARTLABEL=... or LV=group/name."""
+SlotConfig = dict[str, str]
+"""The device specifications of one slot, by role: a path, PARTUUID=..., PARTLABEL=... or LV=group/name."""
 
-    boot: str
-    root: str
-    var: str | None
+
+class RolesConfig(NamedTuple):
+    """The parts that every slot consists of, in order."""
+
+    written: tuple[str, ...]
+    """Those that an update image brings, each as the member ROLE.img; `root` is one of them."""
+    wiped: tuple[str, ...]
+    """Those that an installation wipes; a slot may lack them."""
+
+    @property
+    def withheld(self) -> str:
+        """The role that GRUB loads the kernel from: its head is what makes a slot bootable."""
+        return "boot" if "boot" in self.written else "root"
 
 
 class StateConfig(NamedTuple):
@@ -85,6 +95,7 @@ class Config(NamedTuple):
 
     profile: str
     boot: BootConfig
+    roles: RolesConfig
     slots: dict[Slot, SlotConfig]
     state: StateConfig
     install: InstallConfig
@@ -233,6 +244,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     confirm = top.table("confirm")
     health = top.table("health")
     metrics = top.table("metrics")
+    roles = _roles(slots)
     by_slot = {slot: slots.table(slot.value) for slot in Slot}
     config = Config(
         profile=profile,
@@ -243,7 +255,8 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             reboot_command=boot.strings("reboot_command"),
             tries=boot.number("tries", 1, MAX_TRIES),
         ),
-        slots={slot: _slot(table) for slot, table in by_slot.items()},
+        roles=roles,
+        slots={slot: _slot(table, roles) for slot, table in by_slot.items()},
         state=StateConfig(
             directory=state.path("directory"),
             lock=state.path("lock"),
@@ -264,7 +277,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
         table.finish()
     if not config.boot.reboot_command or not config.boot.reboot_command[0]:
         raise errors.ConfigError(f"cannot use {source}: boot.reboot_command names no program")
-    specs = [spec for slot in config.slots.values() for spec in slot if spec is not None]
+    specs = [spec for slot in config.slots.values() for spec in slot.values()]
     for spec in specs:
         if specs.count(spec) > 1:
             raise errors.ConfigError(f"cannot use {source}: {spec} stands twice in slots")
@@ -274,7 +287,27 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
 _SPEC = re.compile(r"/.+|(?:PARTUUID|PARTLABEL)=.+|LV=[^/]+/[^/]+")
 
 
-def _slot(table: _Table) -> SlotConfig:
+# In the record a role stands beside these; a test compares them.
+TAKEN_NAMES = frozenset({
+    "state", "content", "images", "version", "transaction", "source", "source_sha256", "started", "installed",
+    "committed", "committed_in", "confirmed", "failure", "nonce",
+})  # fmt: skip
+
+
+def _roles(table: _Table) -> RolesConfig:
+    roles = RolesConfig(table.strings("written"), table.strings("wiped"))
+    everything = roles.written + roles.wiped
+    for role in everything:
+        if not re.fullmatch("[a-z][a-z0-9_-]*", role) or role in TAKEN_NAMES:
+            raise errors.ConfigError(f"cannot use {table.source}: {role!r} is no name for a role of slots")
+        if everything.count(role) > 1:
+            raise errors.ConfigError(f"cannot use {table.source}: {role} stands twice in slots.written and slots.wiped")
+    if "root" not in roles.written:
+        raise errors.ConfigError(f"cannot use {table.source}: slots.written has to name root")
+    return roles
+
+
+def _slot(table: _Table, roles: RolesConfig) -> SlotConfig:
     def spec(key: str) -> str:
         meaning = "a device path, PARTUUID=..., PARTLABEL=... or LV=group/name"
         value = table.take(key, str, meaning)
@@ -284,4 +317,4 @@ def _slot(table: _Table) -> SlotConfig:
             )
         return value
 
-    return SlotConfig(boot=spec("boot"), root=spec("root"), var=spec("var") if table.has("var") else None)
+    return {role: spec(role) for role in roles.written + roles.wiped if role in roles.written or table.has(role)}

@@ -147,9 +147,7 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
     """Ask whether the slots' devices are there, and whether the mounted root is the booted slot's."""
     roots = {}
     for slot, specs in config.slots.items():
-        for part, spec in specs._asdict().items():
-            if spec is None:
-                continue
+        for part, spec in specs.items():
             try:
                 path = devices.find(spec)
                 number = devices.device_number(path)

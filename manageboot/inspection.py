@@ -7,7 +7,7 @@ from manageboot import devices, errors
 from manageboot.buffer import aligned_buffer
 from manageboot.config import Config
 from manageboot.digest import WINDOW_BYTES, ImageDigest
-from manageboot.image import BOOT, ROOT, VERSION, Member, open_image
+from manageboot.image import BOOT, ROOT, VERSION, Member, member_name, open_image
 from manageboot.image.archive import MAX_VERSION_SIZE
 from manageboot.slots import booted_slot, slot_devices
 
@@ -26,7 +26,8 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
     """
     version = None
     members: dict[str, dict[str, Any]] = {}
-    with open_image(images) as update:
+    names = (BOOT, ROOT) if config is None else [member_name(role) for role in config.roles.written]
+    with open_image(images, names) as update:
         for member in update.members():
             if member.name == VERSION:
                 version = member.read_text(MAX_VERSION_SIZE) or None
@@ -86,5 +87,5 @@ def _capacities(config: Config | None) -> dict[str, int]:
         passive = slot_devices(config.slots[booted_slot(config.boot).other])
     except errors.ManagebootError:
         return {}
-    sizes = {BOOT: devices.size(passive.boot), ROOT: devices.size(passive.root)}
+    sizes = {member_name(role): devices.size(path) for role, path in passive.items()}
     return {name: size for name, size in sizes.items() if size is not None}

@@ -3,9 +3,10 @@
 The order is what makes it safe; each step is on the disk before the next one begins:
 
 1. The old record is void.
-2. The head of the boot device is zeros: GRUB finds no file system there.
-3. Boot (all but its head) and root are written and flushed; the input has been read to its end and judged.
-4. Both are read back, past the cache, and compared.
+2. The head of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
+3. Boot (all but its head), root and what else the image brings are written and flushed; the input has been read to its
+   end and judged.
+4. They are read back, past the cache, and compared.
 5. The beginning of var is wiped.
 6. The head of boot is written, flushed and read back: now the slot could be booted.
 7. The record says installed: now it may be committed.
@@ -22,7 +23,7 @@ from itertools import chain
 from manageboot import environment, errors, events, lock, record, signals
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
-from manageboot.image import BOOT, ROOT, UpdateImage, open_image
+from manageboot.image import UpdateImage, member_name, open_image
 from manageboot.imagewriter import HEAD_BYTES, ImageWriter
 from manageboot.node import observe
 from manageboot.progress import Style, phase
@@ -66,16 +67,17 @@ def install(
         decide(node.state, Verb.INSTALL, node.passive_content)
         slot = node.booted.other
         devices = writable_devices(config, slot)
-        update = stack.enter_context(open_image(images))
-        boot = ImageWriter(stack.enter_context(BlockDevice(devices.boot)), withhold_head=True)
-        root = ImageWriter(stack.enter_context(BlockDevice(devices.root)), withhold_head=False)
-        var = None if devices.var is None else stack.enter_context(BlockDevice(devices.var))
+        names = {role: member_name(role) for role in config.roles.written}
+        update = stack.enter_context(open_image(images, list(names.values())))
+        opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
+        withheld = config.roles.withheld
+        writers = {name: ImageWriter(opened[role], withhold_head=role == withheld) for role, name in names.items()}
         members = update.members()
         # The first member tells whether this is an update image at all; nothing is destroyed before that.
         first = next(members)
         for name, size in {**update.known_sizes, first.name: first.size}.items():
-            if name in {BOOT, ROOT}:
-                (boot if name == BOOT else root).check_size(name, size)
+            if name in writers:
+                writers[name].check_size(name, size)
         if node.record_problem is not None:
             logger.warning("%s; it is replaced", node.record_problem)
 
@@ -85,9 +87,9 @@ def install(
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
         record.store(config.state.directory, {**records, slot: entry})
-        transfer = Transfer(update, boot, root, skip_identical=skips, verify=config.install.verify)
+        transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
         with _failure_recorded(config, records, slot, entry, transfer):
-            wipe(boot.device, HEAD_BYTES)
+            wipe(opened[withheld], HEAD_BYTES)
             with phase("write", update.bytes_total, progress, file) as meter:
                 transfer.run(chain((first,), members), lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
@@ -96,15 +98,15 @@ def install(
             for name in update.ignored:
                 logger.warning("member %s of the update image has no place in one and was skipped", name)
             with phase("publish", None, progress, file):
-                if var is not None:
-                    wipe(var, config.install.wipe_var_bytes)
-                boot.publish_head()
+                for role in config.roles.wiped:
+                    if role in opened:
+                        wipe(opened[role], config.install.wipe_var_bytes)
+                writers[names[withheld]].publish_head()
             entry = entry._replace(
                 content=Content.INSTALLED,
                 version=version,
                 source_sha256=update.sha256,
-                boot=boot.record(),
-                root=root.record(),
+                images={role: writers[name].record() for role, name in names.items()},
                 installed=now(),
             )
             signals.hold()

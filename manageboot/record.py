@@ -34,8 +34,8 @@ class SlotRecord(NamedTuple):
     transaction: str | None = None
     source: str | None = None
     source_sha256: str | None = None
-    boot: ImageRecord | None = None
-    root: ImageRecord | None = None
+    images: Mapping[str, ImageRecord] | None = None
+    """What was written, by role."""
     started: str | None = None
     installed: str | None = None
     committed: str | None = None
@@ -117,17 +117,15 @@ def to_json(record: SlotRecord) -> dict[str, Any]:
     """Turn a record into what its file and `status --json` show."""
     values = {key: value for key, value in record._asdict().items() if value is not None}
     values["state"] = values.pop("content").value
-    return {key: value._asdict() if isinstance(value, ImageRecord) else value for key, value in values.items()}
+    return values | {role: image._asdict() for role, image in values.pop("images", {}).items()}
 
 
 def _from_json(values: dict[str, Any]) -> SlotRecord:
-    fields = {key: value for key, value in values.items() if key != "state"}
-    for part in ("boot", "root"):
-        if part in fields:
-            fields[part] = ImageRecord(**fields[part])
-    if odd := [key for key, value in fields.items() if not isinstance(value, str | ImageRecord)]:
+    images = {key: ImageRecord(**value) for key, value in values.items() if isinstance(value, dict)}
+    fields = {key: value for key, value in values.items() if key != "state" and key not in images}
+    if odd := [key for key, value in fields.items() if not isinstance(value, str)]:
         raise ValueError(f"{odd[0]} is {fields[odd[0]]!r}")
-    return SlotRecord(content=Content(values["state"]), **fields)
+    return SlotRecord(content=Content(values["state"]), images=images or None, **fields)
 
 
 def _make_directory(directory: str) -> None:

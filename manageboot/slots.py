@@ -1,19 +1,13 @@
 """The two slots: which one is booted, and which devices they have."""
 
 import re
-from typing import NamedTuple
 
 from manageboot import devices, errors
 from manageboot.config import BootConfig, Config, SlotConfig
 from manageboot.protocol import Slot
 
-
-class SlotDevices(NamedTuple):
-    """The device nodes of one slot; var is None where the slots share it, or have none."""
-
-    boot: str
-    root: str
-    var: str | None
+SlotDevices = dict[str, str]
+"""The device nodes of one slot, by role."""
 
 
 def booted_slot(boot: BootConfig) -> Slot:
@@ -60,11 +54,7 @@ def slot_devices(config: SlotConfig) -> SlotDevices:
         DeviceMissingError: one is not there.
         DeviceAmbiguousError: an identifier is there more than once.
     """
-    return SlotDevices(
-        boot=devices.find(config.boot),
-        root=devices.find(config.root),
-        var=None if config.var is None else devices.find(config.var),
-    )
+    return {role: devices.find(spec) for role, spec in config.items()}
 
 
 def writable_devices(config: Config, slot: Slot) -> SlotDevices:
@@ -77,10 +67,8 @@ def writable_devices(config: Config, slot: Slot) -> SlotDevices:
     """
     mine = slot_devices(config.slots[slot])
     other = slot_devices(config.slots[slot.other])
-    taken = {devices.device_number(path): path for path in other if path is not None}
-    for path in mine:
-        if path is None:
-            continue
+    taken = {devices.device_number(path): path for path in other.values()}
+    for path in mine.values():
         number = devices.device_number(path)
         if number is None:
             raise errors.DeviceMissingError(f"cannot write {path}: it is no block device")

@@ -88,7 +88,7 @@ def _how_far(progress: dict[str, Any] | None) -> str:
 def _slot(config: Config, node: Node, slot: Slot) -> dict[str, Any]:
     entry = node.records.get(slot)
     return {
-        "devices": config.slots[slot]._asdict(),
+        "devices": {role: config.slots[slot].get(role) for role in config.roles.written + config.roles.wiped},
         "record": None if entry is None else record.to_json(entry),
     }
 

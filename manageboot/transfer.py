@@ -1,9 +1,9 @@
 """The way of an update image to the devices: read and decompress, hash, write, read back, all at the same time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from manageboot.digest import WINDOW_BYTES
-from manageboot.image import BOOT, ROOT, VERSION, Member, UpdateImage
+from manageboot.image import VERSION, Member, UpdateImage
 from manageboot.image.archive import MAX_VERSION_SIZE
 from manageboot.imagewriter import ImageWriter, Window
 from manageboot.pipeline import Buffers, Pipeline, Stage
@@ -18,21 +18,20 @@ class Transfer:
     """Brings the images of one update image to their devices, once."""
 
     def __init__(
-        self, update: UpdateImage, boot: ImageWriter, root: ImageWriter, *, skip_identical: bool, verify: bool
+        self, update: UpdateImage, writers: Mapping[str, ImageWriter], *, skip_identical: bool, verify: bool
     ) -> None:
         """Prepare to bring the images to their writers.
 
         Args:
             update: where they come from.
-            boot: where boot.img goes.
-            root: where root.img goes.
+            writers: where each image goes, by the name of its member.
             skip_identical: whether to read what the devices hold, and to write only what differs.
             verify: whether to read back what was written.
         """
         self.version: str | None = None
         """What the update image calls itself, once it has been read."""
         self._update = update
-        self._writers = {BOOT: boot, ROOT: root}
+        self._writers = writers
         self._skip_identical = skip_identical
         self._read_back = ReadBack(compare=verify)
         self._verify = verify

@@ -1,6 +1,7 @@
 """The update image: open it, whichever form it has.
 
-It is an archive, compressed or not, with boot.img, root.img and VERSION.TXT, or it is two image files.
+It is an archive, compressed or not, with boot.img, root.img and VERSION.TXT, or it is two image files. Where slots have
+other roles, the archive has an image for each.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,9 @@ from typing import Protocol, Self
 from manageboot.errors import UsageError
 from manageboot.image.archive import Archive
 from manageboot.image.imagefiles import ImageFiles
-from manageboot.image.member import BOOT, ROOT, VERSION, Member
+from manageboot.image.member import BOOT, ROOT, VERSION, Member, member_name
 
-__all__ = ["BOOT", "ROOT", "VERSION", "Member", "UpdateImage", "open_image"]
+__all__ = ["BOOT", "ROOT", "VERSION", "Member", "UpdateImage", "member_name", "open_image"]
 
 
 class UpdateImage(Protocol):
@@ -83,14 +84,16 @@ class UpdateImage(Protocol):
         ...
 
 
-def open_image(paths: Sequence[str]) -> UpdateImage:
+def open_image(paths: Sequence[str], images: Sequence[str] = (BOOT, ROOT)) -> UpdateImage:
     """Open an update image and find out its form, from its first bytes alone.
 
     Args:
         paths: one archive, where `-` is standard input, or the boot image and the root image.
+        images: the names of the images that it has to have.
 
     Raises:
-        UsageError: there are neither one nor two paths, or standard input is one of two.
+        UsageError: there are neither one nor two paths, standard input is one of two, or there are two, and the images
+            are not boot and root.
         InputError: an input can't be opened, or is of a kind that can't be an update image.
         NotPermittedError: the caller may not read it.
         ImageTruncatedError: an input is empty.
@@ -99,8 +102,11 @@ def open_image(paths: Sequence[str]) -> UpdateImage:
     """
     match paths:
         case [archive]:
-            return Archive(archive)
-        case [boot, root]:
+            return Archive(archive, images)
+        case [boot, root] if set(images) == {BOOT, ROOT}:
             return ImageFiles(boot, root)
-    message = f"cannot read an update image: it is one archive or two image files, and {len(paths)} paths are given"
+    wanted = (
+        "one archive or two image files" if set(images) == {BOOT, ROOT} else f"one archive with {', '.join(images)}"
+    )
+    message = f"cannot read an update image: it is {wanted}, and {len(paths)} paths are given"
     raise UsageError(message)

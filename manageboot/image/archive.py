@@ -1,13 +1,13 @@
 """An update image that is an archive, and the rules for what may be in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from manageboot.errors import ImageMemberError
 from manageboot.image import tar
 from manageboot.image.decompress import open_decoder
-from manageboot.image.member import BOOT, ROOT, VERSION, Member, ReadData
+from manageboot.image.member import VERSION, Member, ReadData
 from manageboot.image.source import Source
 from manageboot.image.tar import Entry, TarReader
 from manageboot.image.tarheader import shown
@@ -19,8 +19,14 @@ MAX_IGNORED_SIZE = 1 << 30  # bytes in the archive, all ignored members together
 class Archive:
     """An archive, read as a stream; what the methods promise stands at UpdateImage."""
 
-    def __init__(self, path: str) -> None:
-        """Open an archive, or standard input for `-`, and see from its first bytes what it is."""
+    def __init__(self, path: str, images: Sequence[str]) -> None:
+        """Open an archive, or standard input for `-`, and see from its first bytes what it is.
+
+        Args:
+            path: the archive.
+            images: the names of the images that it has to have.
+        """
+        self._images = images
         self._source = Source(path)
         self.ignored: list[str] = []
         self._ignored_size = 0
@@ -63,7 +69,7 @@ class Archive:
             self._current = entry
             yield Member(name, entry.extents, self._data_of(entry), self._source.error)
             self._current = None
-        missing = [name for name in (BOOT, ROOT) if name not in self._seen]
+        missing = [name for name in self._images if name not in self._seen]
         if missing:
             raise self._source.error(ImageMemberError, f"it has no {' and no '.join(missing)}")
 
@@ -74,7 +80,7 @@ class Archive:
             ImageMemberError: it may not be in an update image.
         """
         name = self._plain_name(entry.name)
-        known = name in (BOOT, ROOT, VERSION)
+        known = name in (*self._images, VERSION)
         if entry.kind == tar.DIRECTORY and not known:
             return None
         if entry.kind != tar.FILE:

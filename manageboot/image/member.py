@@ -7,6 +7,12 @@ from manageboot.image.sparse import SparseMap
 
 BOOT, ROOT, VERSION = "boot.img", "root.img", "VERSION.TXT"
 
+
+def member_name(role: str) -> str:
+    """Return the name of the member that is written to the devices of a role."""
+    return f"{role}.img"
+
+
 # Makes the error that names the input.
 MakeError = Callable[[type[ImageMemberError], str], ImageMemberError]
 
@@ -23,7 +29,7 @@ class Member:
         """Read an image whose data lies where the map says.
 
         Args:
-            name: "boot.img", "root.img" or "VERSION.TXT".
+            name: "boot.img", "root.img", that of another role, or "VERSION.TXT".
             extents: where its data lies.
             read_data: gives the data.
             error: makes an error that names the input.

@@ -6,6 +6,7 @@ import pytest
 
 from manageboot import config, errors
 from manageboot.protocol import Slot
+from manageboot.record import SlotRecord
 
 SLOTS = """
 [slots.A]
@@ -66,7 +67,7 @@ def test_the_whole_example_of_the_interface(tmp_path: Path):
         directory = "/run/node_exporter/collector_textfile"
         """,
     )
-    assert loaded.slots[Slot.B] == config.SlotConfig("/dev/vda7", "/dev/vda8", "/dev/vda9")
+    assert loaded.slots[Slot.B] == {"boot": "/dev/vda7", "root": "/dev/vda8", "var": "/dev/vda9"}
     assert loaded.boot.reboot_command == ("systemctl", "reboot")
     assert (loaded.install.wipe_var_bytes, loaded.confirm.deadline_s) == (16 << 20, 900)
     assert loaded.health.required_units == ("a.service",)
@@ -78,7 +79,7 @@ def test_the_whole_example_of_the_interface(tmp_path: Path):
 )
 def test_profiles_need_no_file(profile: str, root: str):
     loaded = config.load(profile=profile)
-    assert loaded.slots[Slot.B].root == root
+    assert loaded.slots[Slot.B]["root"] == root
     assert loaded.confirm.deadline_s == 0
     assert loaded.install == config.InstallConfig(wipe_var_bytes=16 << 20, verify=True)
 
@@ -104,13 +105,25 @@ def test_a_file_overrides_single_keys_and_the_command_line_overrides_the_file(tm
     text = '[boot]\ngrubenv = "/efi/grubenv"\n[slots.B]\nvar = "/dev/sdz"\n'
     loaded = load(tmp_path, text, profile="guestos")
     assert loaded.boot.grubenv == "/efi/grubenv"
-    assert loaded.slots[Slot.B].var == "/dev/sdz"
-    assert loaded.slots[Slot.B].root.startswith("PARTUUID=")
+    assert loaded.slots[Slot.B]["var"] == "/dev/sdz"
+    assert loaded.slots[Slot.B]["root"].startswith("PARTUUID=")
     assert load(tmp_path, text, profile="guestos", grubenv="/other").boot.grubenv == "/other"
 
 
 def test_var_is_optional_and_every_form_of_a_device_is_taken(tmp_path: Path):
-    assert load(tmp_path, SLOTS).slots[Slot.A].var is None
+    assert list(load(tmp_path, SLOTS).slots[Slot.A]) == ["boot", "root"]
+
+
+def test_roles_are_configuration(tmp_path: Path):
+    text = '[slots]\nwritten = ["root", "verity"]\nwiped = ["state_", "home"]\n' + SLOTS.replace("boot =", "verity =")
+    loaded = load(tmp_path, text + 'home = "/dev/h"\n')
+    assert loaded.roles == config.RolesConfig(("root", "verity"), ("state_", "home"))
+    assert loaded.slots[Slot.B] == {"root": "LV=hostlvm/B_root", "verity": "PARTLABEL=B_boot", "home": "/dev/h"}
+    assert (loaded.roles.withheld, load(tmp_path, SLOTS).roles.withheld) == ("root", "boot")
+
+
+def test_no_role_is_called_like_what_else_the_record_has():
+    assert {*SlotRecord._fields, "state"} == config.TAKEN_NAMES
 
 
 @pytest.mark.parametrize(
@@ -120,6 +133,12 @@ def test_var_is_optional_and_every_form_of_a_device_is_taken(tmp_path: Path):
         ("typo = 1", "unknown key typo"),
         ("[slots.C]\nboot = '/x'", "unknown key slots.C"),
         ("[slots.A]\nhome = '/x'", "unknown key slots.A.home"),
+        ("[slots]\nwritten = ['root']", "unknown key slots.A.boot"),
+        ("[slots]\nwritten = ['boot', 'root', 'verity']", "slots.A.verity has to be a device path"),
+        ("[slots]\nwritten = ['boot']", "slots.written has to name root"),
+        ("[slots]\nwritten = ['root', 'var']", "var stands twice in slots.written and slots.wiped"),
+        ("[slots]\nwiped = ['Var']", "'Var' is no name for a role of slots"),
+        ("[slots]\nwiped = ['version']", "'version' is no name for a role of slots"),
         ("boot = 3", "boot has to be a table, and it is 3"),
         ("[boot]\ngrubenv = 'relative'", "boot.grubenv has to be an absolute path, and it is 'relative'"),
         ("[boot]\ntries = 0", "boot.tries has to be a number from 1 to 5, and it is 0"),

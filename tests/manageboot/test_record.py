@@ -12,15 +12,14 @@ from manageboot.protocol import Content, Slot
 from manageboot.record import ImageRecord, SlotRecord
 from support.loop import run
 
-images = st.builds(ImageRecord, size=st.integers(0), data_size=st.integers(0), digest=st.text())
-texts = st.none() | st.text()
+images = st.builds(ImageRecord, size=st.integers(0), data_size=st.integers(0), digest=st.text(max_size=20))
+texts = st.none() | st.text(max_size=20)
 entries = st.builds(
     SlotRecord,
     content=st.sampled_from(Content),
     version=texts,
     transaction=texts,
-    boot=st.none() | images,
-    root=st.none() | images,
+    images=st.none() | st.dictionaries(st.sampled_from(["boot", "root", "verity"]), images, min_size=1),
     failure=texts,
 )
 

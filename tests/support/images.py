@@ -46,6 +46,11 @@ def make_update(
     make_image(directory / "boot.img", boot_size, seed=seed)
     make_image(directory / "root.img", root_size, seed=seed + 1)
     (directory / "VERSION.TXT").write_text(f"{version}\n")
+    return pack(directory, *members, name=name)
+
+
+def pack(directory: Path, *members: str, name: str = "update-img.tar.zst") -> Path:
+    """Make an archive of files in a directory, beside them; return its path."""
     archive = directory / name
     tar = ["tar", "--create", "--sparse", "--format=gnu", "--directory", str(directory), *members]
     compress = {".zst": ["zstd", "-q", "-c"], ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}

@@ -17,11 +17,15 @@ def run(*command: str | Path) -> str:
 
 
 @contextmanager
-def loop_device(file: Path, *, sector_size: int = 512) -> Iterator[str]:
-    """Attach a file to a free loop device; its number is asked of the kernel, so others may do the same."""
+def loop_device(file: Path, *, sector_size: int = 512, offset: int = 0, size: int = 0) -> Iterator[str]:
+    """Attach a file, or `size` bytes of it from an offset on, to a free loop device.
+
+    Its number is asked of the kernel, so others may do the same.
+    """
     if os.geteuid() != 0:
         pytest.skip("loop devices need root")
-    path = run("losetup", "--find", "--show", "--sector-size", str(sector_size), "--direct-io=off", file)
+    part = [f"--offset={offset}", f"--sizelimit={size}"] if size else []
+    path = run("losetup", "--find", "--show", "--sector-size", str(sector_size), "--direct-io=off", *part, file)
     try:
         yield path
     finally:
