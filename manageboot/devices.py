@@ -5,7 +5,7 @@ udev knows them all; where it does not run, as in a container, sysfs is asked.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from manageboot import errors
@@ -15,6 +15,11 @@ _UDEV_DATABASE = "/run/udev/data"
 
 # What a specification is compared with: udev's property, and the kernel's own in the uevent file.
 _PROPERTIES = {"PARTUUID": ("ID_PART_ENTRY_UUID", "PARTUUID"), "PARTLABEL": ("ID_PART_ENTRY_NAME", "PARTNAME")}
+
+# device-mapper's name and UUID; LVM's UUIDs are this prefix, 32 characters of the group and 32 of the volume.
+_MAPPED_PROPERTIES = ("DM_NAME", "DM_UUID")
+_LVM_PREFIX = "LVM-"
+_GROUP_UUID = slice(len(_LVM_PREFIX), len(_LVM_PREFIX) + 32)
 
 
 class _BlockDevice(NamedTuple):
@@ -36,8 +41,55 @@ def find(spec: str) -> str:
         DeviceMissingError: there is no such device.
         DeviceAmbiguousError: several bear the identifier, and not exactly one of them is on the booted disk.
     """
-    if spec.startswith("/"):
-        return spec
+    return spec if spec.startswith("/") else _path(spec, _find(spec))
+
+
+def find_together(specs: Mapping[str, str]) -> dict[str, str]:
+    """Find the device nodes of specifications that belong together, by their keys.
+
+    Each identifier says where one device is, and none that it is on the same disk as the others: a disk that bears a
+    few of them beside the node's own would otherwise lend it a part. Paths are taken as they are.
+
+    Raises:
+        DeviceMissingError, DeviceAmbiguousError: as for `find`.
+        DevicesScatteredError: partitions are on several disks, or logical volumes in several groups.
+    """
+    found = {}
+    places: dict[bool, tuple[str, str]] = {}
+    for key, spec in specs.items():
+        if spec.startswith("/"):
+            found[key] = spec
+            continue
+        name = _find(spec)
+        found[key] = _path(spec, name)
+        place = _place(spec, name)
+        first, expected = places.setdefault(_is_volume(spec), (spec, place))
+        if place != expected:
+            raise errors.DevicesScatteredError(
+                f"cannot use {first} and {spec} together: they are on {expected} and on {place}",
+                hint="detach the copy of this node's disk, or name the devices by path",
+            )
+    return found
+
+
+def _is_volume(spec: str) -> bool:
+    return spec.startswith("LV=")
+
+
+def _place(spec: str, name: str) -> str:
+    """Name what holds a device and its fellows: the disk of a partition, or the group of a logical volume."""
+    if _is_volume(spec):
+        return f"volume group {_read(f'{_SYSFS_BLOCK}/{name}/dm/uuid')[_GROUP_UUID]}"
+    return f"disk {' and '.join(sorted(_disks_of(name)))}"
+
+
+def _path(spec: str, name: str) -> str:
+    value = spec.removeprefix("LV=")
+    return f"/dev/{value}" if _is_volume(spec) and os.path.exists(f"/dev/{value}") else f"/dev/{name}"
+
+
+def _find(spec: str) -> str:
+    """Find the one device that bears an identifier; return its name in /sys/class/block."""
     kind, _, value = spec.partition("=")
     names = _logical_volumes(value) if kind == "LV" else _partitions(kind, value)
     if len(names) > 1:
@@ -50,9 +102,7 @@ def find(spec: str) -> str:
             )
     if not names:
         raise errors.DeviceMissingError(f"cannot find {spec}: no block device bears it")
-    if kind == "LV" and os.path.exists(f"/dev/{value}"):
-        return f"/dev/{value}"
-    return f"/dev/{names[0]}"
+    return names[0]
 
 
 def device_number(path: str) -> int | None:
@@ -98,10 +148,10 @@ def _logical_volumes(value: str) -> list[str]:
     # device-mapper joins the two with a hyphen and doubles those inside.
     mapped = f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
     return [
-        name
-        for name in sorted(os.listdir(_SYSFS_BLOCK))
-        if _read(f"{_SYSFS_BLOCK}/{name}/dm/name") == mapped
-        and _read(f"{_SYSFS_BLOCK}/{name}/dm/uuid").startswith("LVM-")
+        device.name
+        for device in _all()
+        if _decode(device.properties.get("DM_NAME", "")) == mapped
+        and device.properties.get("DM_UUID", "").startswith(_LVM_PREFIX)
     ]
 
 
@@ -115,7 +165,8 @@ def _all() -> Iterator[_BlockDevice]:
         return
     for name in sorted(os.listdir(_SYSFS_BLOCK)):
         lines = _read(f"{_SYSFS_BLOCK}/{name}/uevent").splitlines()
-        yield _BlockDevice(name, dict(line.split("=", 1) for line in lines if "=" in line))
+        mapped = {key: _read(f"{_SYSFS_BLOCK}/{name}/dm/{key[3:].lower()}") for key in _MAPPED_PROPERTIES}
+        yield _BlockDevice(name, mapped | dict(line.split("=", 1) for line in lines if "=" in line))
 
 
 def _decode(value: str) -> str:

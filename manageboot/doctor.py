@@ -11,6 +11,7 @@ from manageboot.config import Config
 from manageboot.environment import Condition
 from manageboot.node import Node, observe
 from manageboot.protocol import Cycle, Phase, explain
+from manageboot.slots import slot_devices
 
 SCHEMA = 1
 
@@ -29,6 +30,7 @@ REMEDIES = {
     "FELL_BACK": "see the cause; the next upgrade-install forgets it",
     "RECORD_DAMAGED": "run upgrade-install; without a record nothing can be committed",
     "NO_DEVICE": "name the slots' devices in the configuration as this node has them",
+    "DEVICES_SCATTERED": "detach the disk that bears some of this node's identifiers, or name the devices by path",
     "TRIES_IGNORED": "run `manageboot bootloader install` and reboot, or set boot.tries to 1",
     "GRUB_CFG_DIFFERS": "run `manageboot bootloader check`, then `manageboot bootloader install`",
     "SECOND_WITNESS_BEHIND": "run `manageboot confirm`",
@@ -158,6 +160,12 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
                 continue
             if part == "root":
                 roots[slot] = number
+        try:
+            slot_devices(specs)
+        except errors.DevicesScatteredError as error:
+            yield Finding("DEVICES_SCATTERED", f"slot {slot}: {error}")
+        except errors.ManagebootError:
+            pass  # named above
     below = devices.layers(os.stat("/").st_dev)
     if roots.get(node.booted.other) in below:
         yield Finding("ROOT_OF_OTHER_SLOT", f"slot {node.booted} is booted, and / is the root of {node.booted.other}")

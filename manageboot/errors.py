@@ -162,6 +162,12 @@ class DeviceAmbiguousError(RefusedError):
     code = "DEVICE_AMBIGUOUS"
 
 
+class DevicesScatteredError(RefusedError):
+    """The identifiers of one slot lead to several disks, or to several volume groups."""
+
+    code = "DEVICES_SCATTERED"
+
+
 class CreateError(ManagebootError):
     """A file can't be made or replaced."""
 

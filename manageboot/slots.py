@@ -53,8 +53,9 @@ def slot_devices(config: SlotConfig) -> SlotDevices:
     Raises:
         DeviceMissingError: one is not there.
         DeviceAmbiguousError: an identifier is there more than once.
+        DevicesScatteredError: they are not all on one disk, or not all in one volume group.
     """
-    return {role: devices.find(spec) for role, spec in config.items()}
+    return devices.find_together(config)
 
 
 def writable_devices(config: Config, slot: Slot) -> SlotDevices:
@@ -63,6 +64,7 @@ def writable_devices(config: Config, slot: Slot) -> SlotDevices:
     Raises:
         DeviceMissingError: one is not there, or is no block device.
         DeviceAmbiguousError: an identifier is there more than once.
+        DevicesScatteredError: the devices of a slot are not all on one disk, or not all in one volume group.
         DeviceBusyError: one of them is also a device of the other slot, or stands for two parts of this one.
     """
     mine = slot_devices(config.slots[slot])

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import pyudev
 
 from manageboot import devices, errors, slots
 from manageboot.config import BootConfig
@@ -76,6 +78,46 @@ def test_of_two_disks_the_booted_one_is_taken(sysfs: Path, monkeypatch: pytest.M
     monkeypatch.setattr(devices, "_disks", lambda _device: {"vdy"})
     monkeypatch.setattr(devices, "_disks_of", lambda name: {name[:3]})
     assert devices.find(f"PARTUUID={UUID}") == "/dev/vdy4"
+
+
+def test_a_slot_is_not_put_together_from_two_disks(sysfs: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, label in (("vdx4", "B_boot"), ("vdx5", "B_root"), ("vdy6", "B_var")):
+        add_partition(sysfs, name, uuid=UUID, label=label)
+    monkeypatch.setattr(devices, "_disks_of", lambda name: {name[:3]})
+    whole = {"boot": "PARTLABEL=B_boot", "root": "PARTLABEL=B_root", "data": "/dev/vdz1"}
+    assert slots.slot_devices(whole) == {"boot": "/dev/vdx4", "root": "/dev/vdx5", "data": "/dev/vdz1"}
+    with pytest.raises(errors.DevicesScatteredError) as caught:
+        slots.slot_devices({**whole, "var": "PARTLABEL=B_var"})
+    assert str(caught.value) == (
+        "cannot use PARTLABEL=B_boot and PARTLABEL=B_var together: they are on disk vdx and on disk vdy"
+    )
+    assert caught.value.exit_code == 69
+
+
+def test_a_slot_is_not_put_together_from_two_volume_groups(sysfs: Path):
+    mine, other = "A" * 32, "B" * 32
+    add_mapping(sysfs, "dm-0", "hostlvm-B_boot", f"LVM-{mine}{'1' * 32}")
+    add_mapping(sysfs, "dm-1", "hostlvm-B_root", f"LVM-{mine}{'2' * 32}")
+    add_mapping(sysfs, "dm-2", "hostlvm-B_var", f"LVM-{other}{'3' * 32}")
+    add_partition(sysfs, "vda7", uuid=UUID, label="B_esp")
+    specs = {"boot": "LV=hostlvm/B_boot", "root": "LV=hostlvm/B_root", "esp": "PARTLABEL=B_esp"}
+    assert slots.slot_devices(specs) == {"boot": "/dev/dm-0", "root": "/dev/dm-1", "esp": "/dev/vda7"}
+    with pytest.raises(errors.DevicesScatteredError, match=f"are on volume group {mine} and on volume group {other}"):
+        slots.slot_devices({**specs, "var": "LV=hostlvm/B_var"})
+
+
+def test_logical_volumes_are_asked_of_udev(sysfs: Path, monkeypatch: pytest.MonkeyPatch):
+    class Device:
+        sys_name = "dm-7"
+        properties: ClassVar = {"DM_NAME": "hostlvm-A_root", "DM_UUID": "LVM-xyz"}
+
+    class Context:
+        def list_devices(self, subsystem: str) -> list[type[Device]]:
+            return [Device] if subsystem == "block" else []
+
+    monkeypatch.setattr(devices, "_UDEV_DATABASE", str(sysfs))
+    monkeypatch.setattr(pyudev, "Context", Context)
+    assert devices.find("LV=hostlvm/A_root") == "/dev/dm-7"
 
 
 def test_udev_properties_are_decoded(monkeypatch: pytest.MonkeyPatch):
