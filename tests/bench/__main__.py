@@ -11,9 +11,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+from bench.cancel import Cancels, cancel_many
 from bench.contestants import CONTESTANTS, Contestant
 from bench.measure import Result, measure
 from bench.payload import GIB, Payload, make_payload
@@ -60,6 +62,16 @@ def _run(
             **{key: round(value, 2) for key, value in medians._asdict().items()}}  # fmt: skip
 
 
+def _cancels(payload: Payload, slot: Targets, directory: Path, options: argparse.Namespace) -> Cancels:
+    """Interrupt this engine in the middle of the payload."""
+    ours = next(contestant for contestant in CONTESTANTS if contestant.name == OURS)
+    with tempfile.TemporaryDirectory(dir=directory) as work:
+        command = ours.prepare(payload, slot, Path(work))
+        started = time.monotonic()
+        subprocess.run(command, check=True, cwd=work, stderr=subprocess.DEVNULL)
+        return cancel_many(command, Path(work), options.cancels, time.monotonic() - started)
+
+
 def _table(results: list[dict[str, Any]]) -> str:
     floor = max(result["wall_s"] for result in results if result["floor"])
     ours = next((result["wall_s"] for result in results if result["name"] == OURS), None)
@@ -88,6 +100,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=Path(".cache/bench"), help="18 GB have to fit in there")
     parser.add_argument("--rounds", type=int, default=3, help="of each; the medians are shown")
     parser.add_argument("--free-memory", type=int, default=4, help="GiB that each finds; more on a machine in use")
+    parser.add_argument("--cancels", type=int, default=20, help="how many installations to interrupt")
     parser.add_argument("--only", action="append", help="the contestants whose names begin so, and the floors")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
     options = parser.parse_args()
@@ -104,7 +117,9 @@ def main() -> int:
             # Each takes minutes; what was measured is kept.
             figures = {"schema": SCHEMA, "rounds": options.rounds, "results": results}
             options.json.write_text(json.dumps(figures, indent=1))
-    print(_table(results))
+        cancels = _cancels(payload, slot, directory, options)
+    options.json.write_text(json.dumps({**figures, "cancels_s": cancels.seconds}, indent=1))
+    print(_table(results), cancels.text, sep="\n")
     return 0
 
 
