@@ -20,7 +20,7 @@ def arrived(config: Config) -> str:
 
     Durability: once it returns, what GRUB wrote at this boot survives a power cut, and so does the trace.
     """
-    with lock.held(config.state.lock, "arrived", wait_s=_WAIT_S):
+    with lock.held(config.state.lock, "arrived", wait_s=max(_WAIT_S, config.state.lock_timeout_s)):
         node = observe(config)
         environment.settle(node.environment)
         traces = node.environment.traces

@@ -46,7 +46,12 @@ def run(arguments: Sequence[str]) -> int:
             # An image is looked at where it is built as well.
             _inspect(options, None)
             return 0
-        settings = config.load(options.config, profile=options.system, grubenv=_absolute(options.grubenv))
+        settings = config.load(
+            options.config,
+            profile=options.system,
+            grubenv=_absolute(options.grubenv),
+            lock_timeout_s=getattr(options, "lock_timeout", None),
+        )
         options.handler(options, settings)
     except errors.ManagebootError as error:
         return _report(error)
@@ -124,15 +129,15 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     install.add_argument("--sha256", metavar="HEX", help="the SHA-256 that the archive must have, as given")
     install.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
     install.add_argument("--skip-identical", action="store_true", help="write only what the slot does not hold yet")
-    for name, handler, text in (
-        ("upgrade-commit", _commit, "let the passive slot boot next, on trial, and reboot"),
-        ("rollback", _rollback, "go back to the other slot, and reboot"),
-    ):
-        verb = add(name, handler, text)
+    commit = add("upgrade-commit", _commit, "let the passive slot boot next, on trial, and reboot")
+    rollback = add("rollback", _rollback, "go back to the other slot, and reboot")
+    for verb in (commit, rollback):
         verb.add_argument("--no-reboot", action="store_true", help="leave the reboot to the caller")
-    verb.add_argument("--because", choices=("by_hand", "unhealthy", "deadline"), default="by_hand", help="of a trial")
-    add("upgrade-cancel", _cancel, "take back a commit that was not tried, or an installation")
-    add("confirm", _confirm, "say that the booted trial is good")
+    rollback.add_argument(
+        "--because", choices=("by_hand", "unhealthy", "deadline"), default="by_hand", help="of a trial"
+    )
+    cancel = add("upgrade-cancel", _cancel, "take back a commit that was not tried, or an installation")
+    confirm = add("confirm", _confirm, "say that the booted trial is good")
     add("arrived", _arrived, "say that userspace is up; the trace of it tells a later fallback's cause")
     add("current", _current, "print the booted slot")
     add("target", _target, "print the passive slot")
@@ -148,11 +153,21 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     bootloader.add_argument("action", choices=("show", "check", "install"))
     for verb in (status, history, inspect, doctor):
         verb.add_argument("--json", action="store_true", help="for programs")
+    for verb in (install, commit, rollback, cancel, confirm):
+        verb.add_argument(
+            "--lock-timeout", type=_seconds, metavar="SECONDS", help="wait so long for another run to end"
+        )
     options = parser.parse_args(arguments)
     options.system = system
     if len(getattr(options, "images", [])) > 2:
         parser.error("more than two images")
     return options
+
+
+def _seconds(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,7}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return int(text)
 
 
 def _take_system_type(arguments: list[str]) -> str | None:
@@ -300,8 +315,12 @@ def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
 def _show_warnings() -> None:
     import logging
 
+    class Telling(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            output.tell(self.format(record))
+
     logging.addLevelName(logging.WARNING, "warning")
-    logging.basicConfig(format="manageboot: %(levelname)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="manageboot: %(levelname)s: %(message)s", level=logging.WARNING, handlers=[Telling()])
 
 
 def _show(result: dict[str, object], render: Callable[[dict[str, object]], str], *, as_json: bool) -> None:

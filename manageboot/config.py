@@ -61,6 +61,8 @@ class StateConfig(NamedTuple):
     directory: str
     lock: str
     history: str | None
+    lock_timeout_s: int
+    """How long a run waits for another one to end; 0: not at all."""
 
 
 class InstallConfig(NamedTuple):
@@ -104,13 +106,20 @@ class Config(NamedTuple):
     metrics: MetricsConfig
 
 
-def load(path: str | None = None, *, profile: str | None = None, grubenv: str | None = None) -> Config:
+def load(
+    path: str | None = None,
+    *,
+    profile: str | None = None,
+    grubenv: str | None = None,
+    lock_timeout_s: int | None = None,
+) -> Config:
     """Read the configuration.
 
     Args:
         path: the configuration file; None: the first of CONFIG_PATHS that exists, or none at all.
         profile: overrides the profile of the file.
         grubenv: overrides the path of the environment block.
+        lock_timeout_s: overrides how long a run waits for another one, in seconds.
 
     Raises:
         ConfigError: a file is unreadable or no TOML, a key is unknown or missing, or a value makes no sense.
@@ -129,6 +138,8 @@ def load(path: str | None = None, *, profile: str | None = None, grubenv: str | 
     layers.append({key: value for key, value in own.items() if key != "profile"})
     if grubenv is not None:
         layers.append({"boot": {"grubenv": grubenv}})
+    if lock_timeout_s is not None:
+        layers.append({"state": {"lock_timeout": lock_timeout_s}})
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _overlay(merged, layer)
@@ -261,6 +272,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             directory=state.path("directory"),
             lock=state.path("lock"),
             history=state.path("history") if state.has("history") else None,
+            lock_timeout_s=state.quantity("lock_timeout", _DURATION_UNITS, "20min"),
         ),
         install=InstallConfig(
             wipe_var_bytes=install.quantity("wipe_var", _SIZE_UNITS, "16MiB"),

@@ -61,7 +61,11 @@ def install(
 
     Durability: once it returns, the slot is whole on the disk and may be committed; before, it can't be.
     """
-    with lock.held(config.state.lock, Verb.INSTALL), shown(config.state.lock) as file, ExitStack() as stack:
+    with (
+        lock.held(config.state.lock, Verb.INSTALL, wait_s=config.state.lock_timeout_s),
+        shown(config.state.lock) as file,
+        ExitStack() as stack,
+    ):
         node = observe(config)
         environment.settle(node.environment)
         decide(node.state, Verb.INSTALL, node.passive_content)

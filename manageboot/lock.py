@@ -33,7 +33,7 @@ def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[None]:
     except OSError as error:
         raise errors.from_os_error(error, f"open the lock {path}", errors.CreateError) from error
     try:
-        _acquire(descriptor, path, verb, time.monotonic() + wait_s)
+        _acquire(descriptor, path, verb, wait_s)
         # The text is for people; a full /run is no reason to leave a trial unconfirmed.
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
@@ -68,7 +68,8 @@ def holder(path: str) -> str | None:
         return pid
 
 
-def _acquire(descriptor: int, path: str, verb: str, deadline: float) -> None:
+def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +80,9 @@ def _acquire(descriptor: int, path: str, verb: str, deadline: float) -> None:
             return
         if time.monotonic() >= deadline:
             other = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+            waited = f" for more than {wait_s:g} s" if wait_s else ""
             raise errors.LockedError(
-                f"cannot {verb}: another run holds {path} ({other or 'unknown'})", hint="try again when it is done"
+                f"cannot {verb}: another run holds {path}{waited} ({other or 'unknown'})",
+                hint="try again when it is done, or wait for it with --lock-timeout",
             )
         time.sleep(_POLL_INTERVAL_S)

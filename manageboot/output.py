@@ -1,14 +1,27 @@
-"""What a run prints: results on stdout, all else on stderr, each message one line."""
+"""What a run prints: results on stdout, all else on stderr, each message one line.
+
+A result has to be taken. A message has not: a pipe that nobody reads, or that is broken, must neither stop the work nor
+hold it up, least of all while the lock is held.
+"""
 
 import io
 import os
 import re
+import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 from manageboot import errors
 
+_STDERR = 2
+
+_PATIENCE_S = 0.2
+"""How long a message waits for room in a pipe that is full just now."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_listeners: list[Callable[[str], None]] = []
 
 
 def one_line(text: str) -> str:
@@ -16,11 +29,27 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(lambda character: f"\\x{ord(character[0]):02x}", text)
 
 
+def listen(listener: Callable[[str], None]) -> None:
+    """Let somebody else have every line that is told, too."""
+    _listeners.append(listener)
+
+
 def tell(line: str) -> None:
-    """Print a line on stderr. Nobody there to read it is no reason to call what was done a failure."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            print(one_line(line), file=sys.stderr, flush=True)
+    """Print a line on stderr. Nobody there to read it is no reason to wait, or to call what was done a failure."""
+    line = one_line(line)
+    for listener in _listeners:
+        listener(line)
+    _write(f"{line}\n", _PATIENCE_S)
+
+
+def show(text: str) -> None:
+    """Print on stderr what may be missed, such as progress, as it is.
+
+    Where a pipe is half full nobody has read for long, and the rest is kept for messages: whoever looks into it at the
+    end finds the error.
+    """
+    if not _is_filling():
+        _write(text, 0)
 
 
 def answer(text: str) -> None:
@@ -41,3 +70,45 @@ def answer(text: str) -> None:
             # What is still buffered must not fail a second time at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise errors.from_os_error(error, "write the result", errors.DeviceError) from error
+
+
+def _write(text: str, patience_s: float) -> None:
+    """Write to stderr, or lose what finds no room in time."""
+    import select
+
+    with suppress(OSError):
+        descriptor = _unblocking()
+        try:
+            room = select.poll()
+            room.register(descriptor, select.POLLOUT)
+            if room.poll(patience_s * 1000):
+                os.write(descriptor, text.encode("utf-8", "backslashreplace"))
+        finally:
+            os.close(descriptor)
+
+
+def _unblocking() -> int:
+    """Open stderr once more, where it is a pipe: O_NONBLOCK on the descriptor itself would hit its other users."""
+    try:
+        if _is_pipe():
+            return os.open(f"/proc/self/fd/{_STDERR}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        pass  # another user's; then there is room for what poll saw room for, unless somebody else is faster
+    return os.dup(_STDERR)
+
+
+def _is_filling() -> bool:
+    import fcntl
+    import termios
+
+    try:
+        if not _is_pipe():
+            return False
+        waiting = int.from_bytes(fcntl.ioctl(_STDERR, termios.FIONREAD, bytes(4)), sys.byteorder)
+        return waiting * 2 > fcntl.fcntl(_STDERR, fcntl.F_GETPIPE_SZ)
+    except OSError:
+        return False
+
+
+def _is_pipe() -> bool:
+    return stat.S_ISFIFO(os.fstat(_STDERR).st_mode)

@@ -5,9 +5,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, NamedTuple, Protocol
 
+from manageboot import output
 from manageboot.progressfile import ProgressFile
 
 Style = Literal["auto", "bar", "json", "none"]
@@ -84,11 +85,8 @@ def _shown(name: str, total: int | None, style: Style) -> Meter:
     if style == "auto":
         style = "bar" if sys.stderr is not None and sys.stderr.isatty() else "none"
     match style:
-        case "bar" if sys.stderr is not None:
-            try:
-                return _Bar(name, total)
-            except OSError:
-                return _Nothing()
+        case "bar":
+            return _Bar(name, total)
         case "json":
             return _Lines(name, total)
         case _:
@@ -120,12 +118,16 @@ def _line(name: str, state: str, total: int | None, counts: Counts, start: float
     }
 
 
-def _print(line: str) -> None:
-    # Nobody there to read it is no reason to stop; and stdout, where print would turn to, is for results.
-    if sys.stderr is None:
-        return
-    with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+class _Screen:
+    """stderr as tqdm wants it, which nothing can block."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> None:
+        output.show(text)
+
+    def flush(self) -> None:
+        pass
 
 
 class _Nothing:
@@ -146,16 +148,21 @@ class _Bar:
         # A serial console often says that it has no columns and no rows; then tqdm would show nothing.
         columns, rows = get_terminal_size()
         self._bar: Any = tqdm(
-            desc=f"{name:<7}", total=total, unit="B", unit_scale=True, unit_divisor=1024, ncols=columns, nrows=rows
+            desc=f"{name:<7}",
+            total=total,
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            ncols=columns,
+            nrows=rows,
+            file=_Screen(),
         )
 
     def update(self, counts: Counts) -> None:
-        with suppress(OSError):
-            self._bar.update(counts.done - self._bar.n)
+        self._bar.update(counts.done - self._bar.n)
 
     def close(self, *, whole: bool) -> None:  # noqa: ARG002  the bar shows how far it got
-        with suppress(OSError):
-            self._bar.close()
+        self._bar.close()
 
 
 class _JournalLine:
@@ -171,7 +178,7 @@ class _JournalLine:
         done = "done" if whole else "stopped"
         written, kept, verified = (f"{count >> 20} MiB" for count in self._counts[1:])
         figures = f"{written} written, {kept} there already, {verified} read back"
-        _print(f"manageboot: {self._name} {done} after {time.monotonic() - self._start:.1f} s: {figures}")
+        output.tell(f"manageboot: {self._name} {done} after {time.monotonic() - self._start:.1f} s: {figures}")
 
 
 class _Lines:
@@ -192,4 +199,5 @@ class _Lines:
         self._show("done" if whole else "stopped")
 
     def _show(self, state: str) -> None:
-        _print(json.dumps(_line(self._name, state, self._total, self._counts, self._start)))
+        line = _line(self._name, state, self._total, self._counts, self._start)
+        output.show(f"{json.dumps(line)}\n")

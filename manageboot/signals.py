@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they end a run while that leaves no trace, and no longer when it is done in all but name."""
+"""SIGINT, SIGTERM, SIGHUP: they end a run while that leaves no trace, and no longer when it is done in all but name."""
 
 import signal
 from types import FrameType
@@ -6,20 +6,23 @@ from typing import NoReturn
 
 
 class Terminated(BaseException):
-    """SIGTERM came; unwinds the stack, so that the lock is freed and a failure recorded."""
+    """SIGTERM or SIGHUP came; unwinds the stack, so that the lock is freed and a failure recorded."""
 
 
 def listen() -> None:
-    """Let SIGINT raise KeyboardInterrupt and SIGTERM raise Terminated.
+    """Let SIGINT raise KeyboardInterrupt, SIGTERM and SIGHUP raise Terminated.
 
-    Only the first one does: nothing cuts the cleaning up short.
+    Only the first one does: nothing cuts the cleaning up short. Where the caller has SIGHUP ignored, as nohup does, it
+    stays ignored.
     """
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminate)
 
 
 def hold() -> None:
-    """Ignore both from now on, if this run listens to them.
+    """Ignore them all from now on, if this run listens to them.
 
     Called before the write after which the caller has to be told of success: a run that was ended there would be called
     a failure, and what it did would count.
@@ -29,9 +32,9 @@ def hold() -> None:
 
 
 def ignore() -> None:
-    """Ignore both from now on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Ignore them all from now on."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

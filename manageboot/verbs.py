@@ -17,7 +17,7 @@ from manageboot.traces import Traces, Trial
 
 logger = logging.getLogger(__name__)
 
-_CONFIRM_WAIT_S = 10.0
+_CONFIRM_WAIT_S = 30.0
 """Confirms may come sixty at a time; each holds the lock for milliseconds."""
 
 
@@ -33,7 +33,7 @@ def commit(config: Config, *, reboot: bool) -> str:
 
     Durability: once it returns (or raises RebootError), the slot is armed on the disk.
     """
-    with lock.held(config.state.lock, Verb.COMMIT):
+    with lock.held(config.state.lock, Verb.COMMIT, wait_s=config.state.lock_timeout_s):
         node, decision = _prepare(config, Verb.COMMIT)
         passive = node.booted.other
         traces = _armed(config, node) if decision.block is not None else node.environment.traces
@@ -60,7 +60,7 @@ def cancel(config: Config) -> str:
 
     Durability: once it returns, it is taken back on the disk.
     """
-    with lock.held(config.state.lock, Verb.CANCEL):
+    with lock.held(config.state.lock, Verb.CANCEL, wait_s=config.state.lock_timeout_s):
         node, decision = _prepare(config, Verb.CANCEL)
         passive = node.booted.other
         content = node.passive_content
@@ -105,7 +105,7 @@ def confirm(config: Config) -> str:
         if _trust_is_behind(node):
             _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
-    with lock.held(config.state.lock, Verb.CONFIRM, wait_s=_CONFIRM_WAIT_S):
+    with lock.held(config.state.lock, Verb.CONFIRM, wait_s=max(_CONFIRM_WAIT_S, config.state.lock_timeout_s)):
         node, decision = _prepare(config, Verb.CONFIRM)
         was_trial = node.state.phase is Phase.TRIAL or _half_confirmed(node)
         if node.state.grub_wrote_nothing:
@@ -146,7 +146,7 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
 
     Durability: once it returns (or raises RebootError), the block says so on the disk.
     """
-    with lock.held(config.state.lock, Verb.ROLLBACK):
+    with lock.held(config.state.lock, Verb.ROLLBACK, wait_s=config.state.lock_timeout_s):
         node, decision = _prepare(config, Verb.ROLLBACK)
         other = node.booted.other
         if node.state.phase is Phase.TRIAL:

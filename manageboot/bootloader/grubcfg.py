@@ -71,7 +71,7 @@ def install(config: Config) -> str:
     Durability: once it returns, the new script is on the disk. Cut before, GRUB finds the old one or the new one; on
     vfat, which has no atomic rename, a cut at that very instant can leave only grub.cfg.old and grub.cfg.new.
     """
-    with lock.held(config.state.lock, "bootloader install"):
+    with lock.held(config.state.lock, "bootloader install", wait_s=config.state.lock_timeout_s):
         node = observe(config)
         if node.state.phase is not Phase.IDLE:
             kind = {Phase.PENDING: errors.CommitPendingError, Phase.TRIAL: errors.TrialError}

@@ -15,7 +15,14 @@ import stat
 import threading
 from typing import TypeVar
 
-from manageboot.errors import DeviceError, ImageTruncatedError, InputError, ManagebootError, from_os_error
+from manageboot.errors import (
+    DeviceError,
+    ImageFormatError,
+    ImageTruncatedError,
+    InputError,
+    ManagebootError,
+    from_os_error,
+)
 
 CHUNK_SIZE = 512 * 1024  # bytes in one piece; a multiple of any page size
 READ_AHEAD = 4  # pieces
@@ -82,6 +89,7 @@ class Source:
         self.name = display_name(path)
         self.consumed = 0  # bytes that read() has given away
         self._fd, status = open_input(path)
+        self._status = status
         self._regular = stat.S_ISREG(status.st_mode)
         if not (self._regular or stat.S_ISFIFO(status.st_mode) or (path == STDIN and stat.S_ISSOCK(status.st_mode))):
             os.close(self._fd)
@@ -128,6 +136,7 @@ class Source:
         Raises:
             DeviceError: reading failed.
             ImageTruncatedError: the file has shrunk since it was opened.
+            ImageFormatError: it was changed since then.
         """
         chunk, self._first = (self._next(), None) if self._first is None else (self._first, None)
         self.consumed += len(chunk)
@@ -180,9 +189,17 @@ class Source:
                 cause = f"it shrank from {self.total} to {total} bytes while it was read"
                 self._ready.put(self.error(ImageTruncatedError, cause))
                 return
+            if not chunk and self._has_changed():
+                self._ready.put(self.error(ImageFormatError, "it was changed while it was read"))
+                return
             self._ready.put(chunk)
             if not chunk:
                 return
+
+    def _has_changed(self) -> bool:
+        """Tell whether somebody wrote into the file since it was opened: what was read may then be of two files."""
+        now = os.fstat(self._fd)
+        return self._regular and (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns)
 
     def _fill(self) -> bytes:
         """Read one whole piece; less is the end of the input, or somebody closes it."""

@@ -82,13 +82,13 @@ def test_the_block_may_be_named_by_a_relative_path(tmp_path: Path):
     assert run("-c", "c.toml", "-f", "grubenv", "guestos", "next", cwd=tmp_path, env=environment).stdout == "B\n"
 
 
-def test_a_bug_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_a_bug_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr("manageboot.config.load", fail)
     assert cli.run(["current"]) == 70
-    shown = capsys.readouterr().err
+    shown = capfd.readouterr().err
     assert re.match(
         r"manageboot: error: cannot go on: ZeroDivisionError: oops \(test_cli\.py:\d+\) \[INTERNAL\]\n", shown
     )

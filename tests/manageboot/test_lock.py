@@ -36,6 +36,23 @@ def test_it_dies_with_its_holder(tmp_path: Path):
         pass
 
 
+def test_it_can_be_waited_for(tmp_path: Path):
+    path = str(tmp_path / "lock")
+    code = f"from manageboot import lock\nwith lock.held({path!r}, 'x', wait_s=60): print('mine', flush=True)"
+    command = [sys.executable, "-c", code]
+    with lock.held(path, "y"):
+        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1)
+    assert waiting.communicate(timeout=60) == ("mine\n", None)
+
+
+def test_waiting_ends(tmp_path: Path):
+    path = str(tmp_path / "lock")
+    with lock.held(path, "y"), pytest.raises(errors.LockedError, match=r" for more than 0\.1 s "):
+        lock.held(path, "z", wait_s=0.1).__enter__()
+
+
 def test_a_full_file_system_is_no_obstacle(tmp_path: Path):
     run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", tmp_path)
     try:

@@ -1,0 +1,87 @@
+"""Messages: they reach whoever reads, and hold nobody up who does not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manageboot import output
+
+PIPE_BYTES = 64 << 10
+
+
+class Pipe:
+    """stderr as a pipe whose other end is ours."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+
+    def run(self, code: str) -> None:
+        """Run Python with this stderr; it must not get stuck."""
+        command = [sys.executable, "-c", f"from manageboot import output\n{code}"]
+        subprocess.run(command, stderr=self.write_end, check=True, timeout=30)
+
+    def content(self) -> bytes:
+        os.close(self.write_end)
+        with os.fdopen(self.read_end, "rb") as file:
+            return file.read()
+
+
+@pytest.fixture
+def pipe() -> Pipe:
+    return Pipe()
+
+
+def test_a_message_is_read(pipe: Pipe):
+    pipe.run("output.tell('a\\nb'); output.show('c'); output.tell('d')")
+    assert pipe.content() == b"a\\x0ab\ncd\n"
+
+
+def test_a_full_pipe_takes_no_more_and_stops_nobody(pipe: Pipe):
+    os.write(pipe.write_end, bytes(PIPE_BYTES))
+    pipe.run("output.tell('lost'); output.show('lost')")
+    assert pipe.content() == bytes(PIPE_BYTES)
+
+
+def test_progress_leaves_room_for_the_error(pipe: Pipe):
+    pipe.run("for n in range(20_000): output.show('progress ' * 5 + '\\n')\noutput.tell('the error')")
+    content = pipe.content()
+    assert PIPE_BYTES // 2 < len(content) < PIPE_BYTES
+    assert content.endswith(b"\nthe error\n")
+
+
+def test_the_pipe_stays_blocking_for_its_other_users(pipe: Pipe):
+    pipe.run("output.tell('message')")
+    assert os.get_blocking(pipe.write_end)
+    pipe.content()
+
+
+def test_a_broken_pipe_stops_nobody(pipe: Pipe):
+    os.close(pipe.read_end)
+    pipe.run("output.tell('lost'); output.show('lost')")
+    os.close(pipe.write_end)
+
+
+def test_a_file_gets_everything(tmp_path: Path):
+    code = "from manageboot import output\nfor n in range(3000): output.show('x' * 99 + '\\n')\noutput.tell('end')"
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run([sys.executable, "-c", code], stderr=log, check=True, timeout=30)
+    assert (tmp_path / "log").stat().st_size == 3000 * 100 + 4
+
+
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    lines: list[str] = []
+    output.listen(lines.append)
+    yield lines
+    output._listeners.clear()
+
+
+def test_a_listener_hears_what_is_told(heard: list[str], capfd: pytest.CaptureFixture[str]):
+    output.tell("a\tb")
+    output.show("c")
+    assert heard == ["a\\x09b"]
+    assert capfd.readouterr().err == "a\\x09b\nc"
