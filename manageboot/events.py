@@ -1,23 +1,28 @@
-"""What happens to the node is announced here: a line in the journal, an entry in the history.
+"""What happens to the node is announced here: a line in the journal, an entry in the history, and the metrics anew.
 
-None of them is a reason to fail what is announced: what can't be told is a warning.
+Nothing of that is a reason to fail what is announced: what can't be told is a warning. The lock of the node need not be
+held; the history has a lock of its own.
 """
 
 import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-from manageboot import boottrace, errors, history, journal, lock
+from manageboot import boottrace, errors, history, journal, lock, metrics
 from manageboot.config import Config
+from manageboot.fallback import Fallback
 from manageboot.history import Entry
 from manageboot.journal import Event
-from manageboot.protocol import Slot
-from manageboot.record import now
+from manageboot.node import Node, observe
+from manageboot.protocol import Content, Slot
+from manageboot.record import SlotRecord, now
 
-__all__ = ["Event", "announce"]
+__all__ = ["Event", "announce", "announce_fallback", "image_written", "refresh", "show_devices"]
 
 logger = logging.getLogger(__name__)
 
 _LOCK_WAIT_S = 2.0
-"""Whoever holds the lock of the history writes one sector."""
+"""Whoever holds the lock of the history writes a sector and some small files."""
 
 
 def announce(
@@ -29,10 +34,10 @@ def announce(
     version: str | None = None,
     transaction: str | None = None,
     cause: str | None = None,
+    seconds: float | None = None,
+    written_bytes: int | None = None,
 ) -> None:
-    """Tell the journal and the history of an event. Raises nothing: what can't be told is logged.
-
-    The lock of the node need not be held.
+    """Tell journal, history and metrics of an event. Raises nothing: what can't be told is logged.
 
     Args:
         config: the settings.
@@ -42,14 +47,131 @@ def announce(
         version: the version in that slot, if known.
         transaction: the installation that it belongs to, if known.
         cause: why it happened, as a code word, where there is one.
+        seconds: of an installation, how long it took; of a confirm, the time since boot. By no clock that can be set.
+        written_bytes: of an installation, what went to the devices.
 
     Durability: once it returns without a warning, the entry in the history survives a power cut.
     """
-    journal.send(event, message, slot=slot, version=version, transaction=transaction, cause=cause)
-    entry = Entry(now(), event.name.lower(), slot.value, message, boottrace.boot_id(), version, transaction, cause)
+    entry = _entry(event, message, slot)._replace(
+        version=version,
+        transaction=transaction or _transaction(config, slot, version),
+        cause=cause,
+        seconds=seconds,
+        written_bytes=written_bytes,
+    )
+    _tell_journal(event, entry)
+    _with_lock(config, lambda: _record(config, entry))
+
+
+def announce_fallback(config: Config, node: Node, fell_back: Fallback) -> None:
+    """Announce a fallback, unless the history says that it was. Raises nothing.
+
+    Args:
+        config: the settings.
+        node: the node on which `fallback.explain` found it.
+        fell_back: what it found.
+    """
+    known = node.records.get(fell_back.slot, SlotRecord(Content.VOID))
+    entry = _entry(Event.FALLBACK, f"Slot {fell_back.slot} did not stay: {fell_back.text}", fell_back.slot)._replace(
+        version=known.version, transaction=known.transaction, cause=fell_back.cause.value, commit=fell_back.commit
+    )
+
+    def once() -> None:
+        if not is_announced(entry, _recall(config)):
+            _tell_journal(Event.FALLBACK, entry)
+            _record(config, entry)
+
+    # Under one lock, because a verb and the daemon may find it at the same time.
+    _with_lock(config, once)
+
+
+def is_announced(fell_back: Entry, happened: list[Entry]) -> bool:
+    """Say whether the history has this fallback already: of the same commit, and since the last one of that slot."""
+    armed = {Event.COMMITTED.name.lower(), Event.ROLLED_BACK.name.lower()}
+    for entry in reversed(happened):
+        if entry.slot != fell_back.slot:
+            continue
+        if entry.event == fell_back.event:
+            return entry.commit == fell_back.commit
+        if entry.event in armed:
+            return False
+    return False
+
+
+def refresh(config: Config) -> None:
+    """Write the metrics anew, though nothing happened. Raises nothing."""
+    if metrics.wanted(config):
+        _with_lock(config, lambda: metrics.write(config, _look(config), _recall(config)))
+
+
+def show_devices(config: Config, failed: Mapping[str, str]) -> None:
+    """Write the metrics of the slots' devices. Raises nothing.
+
+    Args:
+        config: the settings.
+        failed: what is wrong with a device, by its key in the configuration, such as "slots.A.root".
+    """
+    if metrics.wanted(config):
+        _with_lock(config, lambda: metrics.write_devices(config, failed))
+
+
+def image_written(config: Config, role: str, path: str) -> None:
+    """Write the metric that IC-OS has for an image that went to its device. Raises nothing."""
+    if metrics.wanted(config):
+        _with_lock(config, lambda: metrics.write_image(config, role, path))
+
+
+def _entry(event: Event, message: str, slot: Slot) -> Entry:
+    return Entry(now(), event.name.lower(), slot.value, message, boottrace.boot_id())
+
+
+def _transaction(config: Config, slot: Slot, version: str | None) -> str | None:
+    """Find the installation that a slot holds, where it has no record of its own; the version has to be the same."""
+    for entry in reversed(_recall(config) if version is not None else []):
+        if entry.slot == slot and entry.event in {"installed", "install_failed"}:
+            return entry.transaction if entry.version == version else None
+    return None
+
+
+def _tell_journal(event: Event, entry: Entry) -> None:
+    journal.send(
+        event,
+        entry.message,
+        slot=Slot(entry.slot),
+        version=entry.version,
+        transaction=entry.transaction,
+        cause=entry.cause,
+    )
+
+
+def _with_lock(config: Config, work: Callable[[], None]) -> None:
+    """Do something under the lock of the history; log what goes wrong."""
     try:
         # The history itself may lie on vfat, where anybody may open it, and so lock it.
         with lock.held(f"{config.state.lock}.history", "write the history", wait_s=_LOCK_WAIT_S):
-            history.append(config, entry)
+            work()
+    except errors.ManagebootError as error:
+        logger.warning("history and metrics may be behind: %s", error)
+
+
+def _record(config: Config, entry: Entry) -> None:
+    """Write an entry, and the metrics with it, even if the entry could not be written."""
+    try:
+        happened = history.append(config, entry)
     except errors.ManagebootError as error:
         logger.warning("the event is not in the history: %s", error)
+        happened = [*_recall(config), entry]
+    if metrics.wanted(config):
+        metrics.write(config, _look(config), happened)
+
+
+def _recall(config: Config) -> list[Entry]:
+    with suppress(errors.ManagebootError):
+        return history.read(config).entries
+    return []
+
+
+def _look(config: Config) -> Node | None:
+    with suppress(errors.ManagebootError):
+        return observe(config)
+    return None

@@ -49,6 +49,8 @@ class Fallback(NamedTuple):
 
     slot: Slot
     cause: Cause
+    commit: str | None = None
+    """What tells its commit from others: its nonce, or else its time; None: nothing does."""
 
     @property
     def text(self) -> str:
@@ -68,7 +70,7 @@ def explain(node: Node) -> Fallback | None:
     unwritable = node.trace is not None and node.trace.fault == "unwritable"
     if state.phase is Phase.PENDING:
         rebooted = entry is not None and entry.committed_in not in {None, node.boot_id}
-        return Fallback(state.passive, Cause.NEVER_STARTED) if rebooted or unwritable else None
+        return Fallback(state.passive, Cause.NEVER_STARTED, _commit(node)) if rebooted or unwritable else None
     # GRUB went back and could not write that down: the block still names the trial.
     unrecorded = state.phase is Phase.CONFLICT and state.block.cycle is Cycle.FAILSAFE_CHECK and unwritable
     if state.phase is not Phase.IDLE and not unrecorded:
@@ -79,7 +81,13 @@ def explain(node: Node) -> Fallback | None:
     committed = entry is not None and entry.content is Content.COMMITTED
     if not (committed or traces.fallback or unrecorded):
         return None
-    return Fallback(state.passive, _cause(node))
+    return Fallback(state.passive, _cause(node), _commit(node))
+
+
+def _commit(node: Node) -> str | None:
+    entry = node.records.get(node.booted.other)
+    nonce = node.environment.traces.nonce or None
+    return nonce if entry is None else entry.nonce or nonce or entry.committed
 
 
 def _cause(node: Node) -> Cause:

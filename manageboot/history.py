@@ -85,8 +85,11 @@ def read(config: Config) -> History:
     return parse(_content(path) or b"") if found.damaged else found
 
 
-def append(config: Config, entry: Entry) -> None:
+def append(config: Config, entry: Entry) -> list[Entry]:
     """Write an event over the oldest one. The caller holds the lock of the history.
+
+    Returns:
+        All events that the history has now.
 
     Raises:
         CreateError, DeviceError, InputError, NotPermittedError: it can't be written; the other events are still there.
@@ -99,12 +102,14 @@ def append(config: Config, entry: Entry) -> None:
     kept = parse(content or b"").entries
     sequence = kept[-1].sequence + 1 if kept else 0
     added = entry._replace(sequence=sequence)
+    happened = [*kept, added][-RECORD_COUNT:]
     if content is None or len(content) != RECORD_BYTES * RECORD_COUNT:
         if content is None:
             _check_place(config, path)
-        _make(path, [*kept, added][-RECORD_COUNT:])
+        _make(path, happened)
     else:
         _overwrite(path, encode(added), _offset(added))
+    return happened
 
 
 def parse(content: bytes) -> History:

@@ -16,6 +16,7 @@ Interrupted anywhere, the slot is void, the booted one untouched, and a new inst
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
@@ -23,7 +24,7 @@ from itertools import chain
 from manageboot import environment, errors, events, lock, record, signals
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
-from manageboot.image import UpdateImage, member_name, open_image
+from manageboot.image import Member, UpdateImage, member_name, open_image
 from manageboot.imagewriter import HEAD_BYTES, ImageWriter
 from manageboot.node import observe
 from manageboot.progress import Style, phase
@@ -85,6 +86,7 @@ def install(
         if node.record_problem is not None:
             logger.warning("%s; it is replaced", node.record_problem)
 
+        begin_s = time.monotonic()
         entry = SlotRecord(
             Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now()
         )
@@ -95,7 +97,8 @@ def install(
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[withheld], HEAD_BYTES)
             with phase("write", update.bytes_total, progress, file) as meter:
-                transfer.run(chain((first,), members), lambda: meter.update(transfer.counts))
+                told = _told(config, {names[role]: (role, devices[role]) for role in names}, chain((first,), members))
+                transfer.run(told, lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
             version = transfer.version
             _check_digest(update, sha256)
@@ -124,8 +127,24 @@ def install(
             slot=slot,
             version=version,
             transaction=entry.transaction,
+            seconds=round(time.monotonic() - begin_s, 3),
+            written_bytes=transfer.counts.written,
         )
         return f"slot {slot} holds {named}{kept}"
+
+
+def _told(config: Config, targets: dict[str, tuple[str, str]], members: Iterator[Member]) -> Iterator[Member]:
+    """Tell of each image once it was read to its end; a few windows of it are still on their way.
+
+    Args:
+        config: the settings.
+        targets: the role and the device of each image, by the name of its member.
+        members: those of the update image.
+    """
+    for member in members:
+        yield member
+        if member.name in targets:
+            events.image_written(config, *targets[member.name])
 
 
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:

@@ -6,6 +6,7 @@ between is completed by running the verb again; that is what decides which of th
 
 import logging
 import os
+import time
 
 from manageboot import environment, errors, events, lock, process, record, signals, trust
 from manageboot.config import Config
@@ -125,7 +126,10 @@ def confirm(config: Config) -> str:
             if other.content is not Content.CONFIRMED:
                 other = other._replace(content=Content.CONFIRMED)
             _record(config, {**node.records, booted: entry, booted.other: other})
-            _announce(config, Event.CONFIRMED, f"Slot {booted} is confirmed", node, booted)
+            since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+            _announce(
+                config, Event.CONFIRMED, f"Slot {booted} is confirmed", node, booted, seconds=round(since_boot_s, 3)
+            )
         return f"slot {node.booted} is confirmed"
 
 
@@ -236,9 +240,13 @@ def _record(config: Config, records: dict[Slot, SlotRecord]) -> None:
         logger.warning("the record is not written, only the environment block: %s", error)
 
 
-def _announce(config: Config, event: Event, message: str, node: Node, slot: Slot) -> None:
+def _announce(
+    config: Config, event: Event, message: str, node: Node, slot: Slot, *, seconds: float | None = None
+) -> None:
     entry = node.records.get(slot, SlotRecord(Content.VOID))
-    events.announce(config, event, message, slot=slot, version=entry.version, transaction=entry.transaction)
+    # On a var of its own, a new slot has no record yet.
+    version = entry.version or (running_version() if slot is node.booted else None)
+    events.announce(config, event, message, slot=slot, version=version, transaction=entry.transaction, seconds=seconds)
 
 
 def _reboot(config: Config, decision: Decision, wanted: bool, slot: Slot) -> None:

@@ -16,7 +16,7 @@ PACKAGES = (
     # what manageboot runs on; pip only installs it
     *("python3", "python3-pip", "grub-common"),
     *("python3-construct", "python3-pyudev", "python3-sh", "python3-systemd", "python3-tqdm"),
-    "python3-zstandard",
+    *("python3-zstandard", "python3-prometheus-client"),
 )
 OVERLAY = REPOSITORY / "qemu-harness" / "node" / "base"
 # Settings of the host's package manager that decide whether it reaches its archive. They do not stay in the image.

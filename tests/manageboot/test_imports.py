@@ -20,6 +20,7 @@ SOLE_IMPORTERS = {
     "systemd": {"manageboot.journal"},
     "pyudev": {"manageboot.devices"},
     "tqdm": {"manageboot.progress"},
+    "prometheus_client": {"manageboot.metrics"},
     "construct": {"grubenv.layout"},
 }
 
@@ -99,6 +100,7 @@ def test_queries_import_nothing_heavy(verb: str, tmp_path: Path):
         "tqdm",
         "systemd",
         "zstandard",
+        "prometheus_client",
         "dataclasses",
         "logging",
         "json",
