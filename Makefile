@@ -25,6 +25,7 @@ help:
 	@echo "make test-long  the tests that take minutes each"
 	@echo "make fuzz       the environment block under hypothesis, longer, and under a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
+	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make format     format the sources"
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
@@ -99,6 +100,28 @@ fuzz: packages $(VENV)/installed
 .PHONY: speed
 speed: packages $(VENV)/installed
 	@$(BIN)/python -m tests.grubenv.speed
+
+DESTDIR :=
+LIBRARY := /usr/share/manageboot
+LAUNCHER = printf '%s\n' '\#!$(PYTHON) -I' 'import os, sys' \
+	'sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "$(1)"))' \
+	'from $(2).__main__ import main' 'sys.exit(main())'
+
+# What it needs on the node stands in docs/ic-os.md. The bytecode is made here, because there the root is read-only; it
+# goes by content, since those who build images set all times to one.
+.PHONY: install-icos
+install-icos:
+	@rm -rf $(DESTDIR)$(LIBRARY)
+	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(DESTDIR)$(LIBRARY)/{} \;
+	@$(PYTHON) -I -m compileall -q --invalidation-mode checked-hash -s $(DESTDIR)/ -p / $(DESTDIR)$(LIBRARY)
+	@install -d $(DESTDIR)/usr/bin $(DESTDIR)/opt/ic/bin
+	@$(call LAUNCHER,../share/manageboot,manageboot) >$(DESTDIR)/usr/bin/manageboot
+	@$(call LAUNCHER,../share/manageboot,grubenv) >$(DESTDIR)/usr/bin/grubenv
+	@$(call LAUNCHER,../../../usr/share/manageboot,manageboot.icos) >$(DESTDIR)/opt/ic/bin/manageboot.sh
+	@chmod 755 $(DESTDIR)/usr/bin/manageboot $(DESTDIR)/usr/bin/grubenv $(DESTDIR)/opt/ic/bin/manageboot.sh
+	@install -D -m 644 systemd-units/manageboot.catalog $(DESTDIR)/usr/lib/systemd/catalog/manageboot.catalog
+	@install -D -m 644 systemd-units/manageboot.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/manageboot.conf
+	@install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd-units/*.service
 
 .PHONY: format
 format: $(VENV)/installed

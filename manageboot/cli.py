@@ -37,22 +37,36 @@ class _Parser(argparse.ArgumentParser):
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command line, without the program's name, and return its exit status."""
+def perform(arguments: Sequence[str]) -> None:
+    """Do what a command line asks for, without the program's name.
+
+    Raises:
+        ManagebootError: it can't be done.
+    """
+    options = _parse(list(arguments))
+    if options.handler is _inspect and not config.exists(options.config, profile=options.system):
+        # An image is looked at where it is built as well.
+        _inspect(options, None)
+        return
+    settings = config.load(
+        options.config,
+        profile=options.system,
+        grubenv=_absolute(options.grubenv),
+        lock_timeout_s=getattr(options, "lock_timeout", None),
+    )
+    options.handler(options, settings)
+
+
+def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] = perform) -> int:
+    """Run a command line, print what goes wrong, and return the exit status.
+
+    Args:
+        arguments: the command line, without the program's name.
+        perform: does what it asks for; another front door has words of its own.
+    """
     _open_standard_files()
     try:
-        options = _parse(list(arguments))
-        if options.handler is _inspect and not config.exists(options.config, profile=options.system):
-            # An image is looked at where it is built as well.
-            _inspect(options, None)
-            return 0
-        settings = config.load(
-            options.config,
-            profile=options.system,
-            grubenv=_absolute(options.grubenv),
-            lock_timeout_s=getattr(options, "lock_timeout", None),
-        )
-        options.handler(options, settings)
+        perform(arguments)
     except errors.ManagebootError as error:
         return _report(error)
     except KeyboardInterrupt:

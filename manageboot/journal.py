@@ -3,6 +3,7 @@
 Each event has a MESSAGE_ID of its own; systemd-units/manageboot.catalog says what it means and what to do.
 """
 
+import os
 from enum import Enum
 
 from manageboot.protocol import Slot
@@ -59,6 +60,23 @@ def send(
         journal.send(_printable(message), MESSAGE_ID=event.value, **fields)
     except OSError:
         # No journal is no reason to fail an upgrade.
+        return
+
+
+def log(line: str, *, name: str) -> None:
+    """Write a line into the journal; where there is no journal, do nothing.
+
+    Args:
+        line: what to write.
+        name: of the program that says it, as `journalctl -t` knows it.
+    """
+    try:
+        from systemd import journal
+    except ImportError:
+        return
+    try:
+        journal.send(_printable(line), SYSLOG_IDENTIFIER=name, SYSLOG_PID=str(os.getpid()))
+    except OSError:
         return
 
 

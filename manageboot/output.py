@@ -52,6 +52,16 @@ def show(text: str) -> None:
         _write(text, 0)
 
 
+def is_journal() -> bool:
+    """Tell whether stderr goes to the journal. Source: JOURNAL_STREAM in systemd.exec(5)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(_STDERR)
+    except OSError:
+        return False
+    return (str(status.st_dev), str(status.st_ino)) == (device, inode)
+
+
 def answer(text: str) -> None:
     """Print a result on stdout; it may have several lines.
 

@@ -1,7 +1,6 @@
 """How far a run is: a bar for a terminal, JSON Lines for a program, a line for the journal; and a file for `status`."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -80,7 +79,7 @@ class _Meters:
 
 
 def _shown(name: str, total: int | None, style: Style) -> Meter:
-    if style == "auto" and _stderr_is_journal():
+    if style == "auto" and output.is_journal():
         return _JournalLine(name)
     if style == "auto":
         style = "bar" if sys.stderr is not None and sys.stderr.isatty() else "none"
@@ -91,18 +90,6 @@ def _shown(name: str, total: int | None, style: Style) -> Meter:
             return _Lines(name, total)
         case _:
             return _Nothing()
-
-
-def _stderr_is_journal() -> bool:
-    """Tell whether stderr goes to the journal. Source: JOURNAL_STREAM in systemd.exec(5)."""
-    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
-    if not inode or sys.stderr is None:
-        return False
-    try:
-        status = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):
-        return False
-    return (str(status.st_dev), str(status.st_ino)) == (device, inode)
 
 
 def _line(name: str, state: str, total: int | None, counts: Counts, start: float) -> dict[str, Any]:

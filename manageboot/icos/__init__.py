@@ -1,0 +1,1 @@
+"""The command line of IC-OS's manageboot.sh, as a translation into that of manageboot."""

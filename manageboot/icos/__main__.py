@@ -1,0 +1,24 @@
+"""Start the old command line: the script `manageboot.sh`, and `python -m manageboot.icos`."""
+
+import signal
+import sys
+
+# Until the command line listens, a signal ends the run as it ends any program: at once, and without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def main() -> int:
+    """Run the old command line of this process, and return its exit status."""
+    # Imported here: it takes a while, and by then signals have to be dealt with.
+    from manageboot import cli, signals
+    from manageboot.icos import actions
+
+    signals.listen()
+    actions.log_messages()
+    status = cli.run(sys.argv[1:], perform=actions.carry_out)
+    signals.ignore()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""manageboot.sh as a program: as it is installed, and how it becomes root."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.loop import run
+
+ROOT = Path(__file__).parents[2]
+NOBODY = [str(shutil.which("setpriv")), "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a node, with what `make install-icos` puts there."""
+    root = tmp_path_factory.mktemp("root")
+    run("make", "-s", "-C", ROOT, "install-icos", f"DESTDIR={root}", f"PYTHON={sys.executable}")
+    return root
+
+
+def call(program: Path | str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [str(program), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_it_is_one_command_and_runs_from_there(installed: Path):
+    assert call(installed / "opt/ic/bin/manageboot.sh", "help").stdout.startswith("usage: manageboot.sh ")
+    assert call(installed / "usr/bin/manageboot", "--version").stdout.startswith("manageboot ")
+    assert call(installed / "usr/bin/grubenv", "--version").stdout.startswith("grubenv ")
+    for name in ("usr/lib/systemd/system/manageboot-arrived.service", "usr/lib/tmpfiles.d/manageboot.conf",
+                 "usr/lib/systemd/catalog/manageboot.catalog"):  # fmt: skip
+        assert (installed / name).is_file()
+
+
+def test_it_runs_what_was_installed_and_nothing_from_beside_it(installed: Path, tmp_path: Path):
+    code = "import sys, manageboot; print(manageboot.__file__)"
+    launcher = (
+        (installed / "opt/ic/bin/manageboot.sh")
+        .read_text()
+        .replace("from manageboot.icos", f"{code}; from manageboot.icos")
+    )
+    (installed / "opt/ic/bin/which").write_text(launcher)
+    (installed / "opt/ic/bin/which").chmod(0o755)
+    (tmp_path / "manageboot.py").write_text("print('wrong')")
+    done = call(installed / "opt/ic/bin/which", "help", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert os.path.samefile(done.stdout.splitlines()[0], installed / "usr/share/manageboot/manageboot/__init__.py")
+
+
+def test_the_bytecode_is_there_and_is_used(installed: Path):
+    library = installed / "usr/share/manageboot"
+    sources = set(library.rglob("*.py"))
+    assert {path.parent.parent / f"{path.name.split('.')[0]}.py" for path in library.rglob("*.pyc")} == sources
+    # Those who build images set all times to one; the bytecode has to stay good.
+    before = {path: path.stat().st_mtime_ns for path in library.rglob("*.pyc")}
+    for path in sources:
+        os.utime(path, (1, 1))
+    call(installed / "opt/ic/bin/manageboot.sh", "guestos", "current")
+    assert {path: path.stat().st_mtime_ns for path in library.rglob("*.pyc")} == before
+
+
+def test_installing_again_leaves_nothing_of_the_old_version(installed: Path):
+    (installed / "usr/share/manageboot/manageboot/gone.py").touch()
+    run("make", "-s", "-C", ROOT, "install-icos", f"DESTDIR={installed}", f"PYTHON={sys.executable}")
+    assert not (installed / "usr/share/manageboot/manageboot/gone.py").exists()
+
+
+@pytest.fixture
+def sudo(installed: Path, tmp_path: Path) -> dict[str, str]:
+    """An environment whose sudo writes down how it was called, and does what the variable SUDO_DOES says."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    for directory in (installed, tmp_path, *tmp_path.parents):
+        directory.chmod(directory.stat().st_mode | 0o555)
+    program = tmp_path / "bin" / "sudo"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "sudo $*" >&2\neval "$SUDO_DOES"\n')
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}", "SUDO_DOES": "exit 0"}
+
+
+def as_nobody(installed: Path, sudo: dict[str, str], *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    program = installed / "opt/ic/bin/manageboot.sh"
+    return call(NOBODY[0], *NOBODY[1:], str(program), *arguments, env={**sudo, **more})
+
+
+@pytest.mark.parametrize("arguments", [["guestos", "confirm"], ["-f", "a b", "hostos", "target"], ["upgrade-commit"]])
+def test_who_is_not_root_becomes_it_by_sudo(installed: Path, sudo: dict[str, str], arguments: list[str]):
+    done = as_nobody(installed, sudo, *arguments)
+    program = installed / "opt/ic/bin/manageboot.sh"
+    assert (done.returncode, done.stderr) == (0, f"sudo {program} {' '.join(arguments)}\n")
+
+
+def test_the_exit_status_is_that_of_sudo(installed: Path, sudo: dict[str, str]):
+    assert as_nobody(installed, sudo, "confirm", SUDO_DOES="exit 1").returncode == 1
+
+
+def test_a_sudo_that_does_not_make_it_root_is_not_asked_twice(installed: Path, sudo: dict[str, str]):
+    does = 'SUDO_COMMAND="$*" SUDO_UID=65534 exec "$@"'
+    done = as_nobody(installed, sudo, "guestos", "confirm", SUDO_DOES=does)
+    assert done.returncode == 77
+    assert done.stderr.count("sudo ") == 2  # once called, once named in the message
+    assert "error: cannot become root: sudo ran it as the same user [NOT_PERMITTED]" in done.stderr
+
+
+def test_within_a_shell_of_sudo_it_is_asked(installed: Path, sudo: dict[str, str]):
+    done = as_nobody(installed, sudo, "confirm", SUDO_COMMAND="/bin/bash", SUDO_UID="65534")
+    assert (done.returncode, done.stderr.count("sudo ")) == (0, 1)
+
+
+def test_where_there_is_no_sudo_it_says_so(installed: Path, sudo: dict[str, str], tmp_path: Path):
+    (tmp_path / "bin" / "sudo").unlink()
+    done = as_nobody(installed, sudo, "confirm", PATH=str(tmp_path / "bin"))
+    assert (done.returncode, done.stdout) == (77, "")
+    assert done.stderr.startswith("manageboot: error: cannot become root: sudo does not start: No such file")
+
+
+def test_nobody_may_choose_the_configuration(installed: Path):
+    """Whoever may call it by sudo would choose the command that reboots, too."""
+    program = installed / "opt/ic/bin/manageboot.sh"
+    for arguments in (["-c", "x", "confirm"], ["upgrade-commit", "-c", "x"], ["upgrade-commit", "--config=x"]):
+        done = call(program, *arguments)
+        assert (done.returncode, "[USAGE]" in done.stderr) == (2, True), arguments
+
+
+def test_it_starts_as_fast_as_manageboot(installed: Path, tmp_path: Path):
+    """The least of many runs each, in turn; there is no other measure that a busy machine leaves alone."""
+    (tmp_path / "grubenv").write_bytes(b"# GRUB Environment Block\nboot_alternative=B\n".ljust(1024, b"#"))
+    programs = [installed / "usr/bin/manageboot", installed / "opt/ic/bin/manageboot.sh"]
+    best = [float("inf")] * 2
+    for _ in range(20):
+        for number, program in enumerate(programs):
+            start = time.perf_counter()
+            done = call(program, "-f", f"{tmp_path}/grubenv", "guestos", "next")
+            best[number] = min(best[number], time.perf_counter() - start)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "B\n", "")
+    assert best[1] < 1.15 * best[0], best
