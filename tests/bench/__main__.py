@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.cancel import Cancels, cancel_many
 from bench.contestants import CONTESTANTS, Contestant
-from bench.measure import Result, measure
+from bench.measure import Result, ballast, measure
 from bench.payload import GIB, Payload, make_payload
 from bench.targets import Targets, targets
 
@@ -50,8 +50,7 @@ def _run(
             print(f"{contestant.name}, round {number + 1} of {options.rounds}", file=sys.stderr)
             if not contestant.is_floor:
                 slot.fill()
-            free = options.free_memory * GIB
-            results.append(measure(command, slot[:3], Path(temporary), Path(work), free_memory=free))
+            results.append(measure(command, slot[:3], Path(temporary), Path(work)))
             if not contestant.is_floor:
                 differences += slot.differences(payload)
     if differences and contestant.check_holes:
@@ -110,7 +109,7 @@ def main() -> int:
     chosen = [
         one for one in CONTESTANTS if one.is_floor or not options.only or one.name.startswith(tuple(options.only))
     ]
-    with targets(directory / "targets") as slot:
+    with targets(directory / "targets") as slot, ballast(options.free_memory * GIB):
         results: list[dict[str, Any]] = []
         for contestant in chosen:
             results.append(_run(contestant, payload, slot, directory, options))

@@ -40,9 +40,7 @@ class Result(NamedTuple):
     """The most that it had in temporary files."""
 
 
-def measure(
-    command: Sequence[str | Path], devices: Sequence[str], temporary: Path, cwd: Path, *, free_memory: int
-) -> Result:
+def measure(command: Sequence[str | Path], devices: Sequence[str], temporary: Path, cwd: Path) -> Result:
     """Run a command with cold caches, then flush the devices; both count.
 
     Args:
@@ -50,14 +48,13 @@ def measure(
         devices: the targets.
         temporary: where it is told to put temporary files.
         cwd: where it runs.
-        free_memory: bytes that it finds; a page cache of any size would flatter those who use it.
 
     Raises:
         RuntimeError: it failed.
     """
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3")
-    with _ballast(free_memory), _peak_of(temporary) as peak:
+    with _peak_of(temporary) as peak:
         started = time.monotonic()
         environment = {**os.environ, "TMPDIR": str(temporary)}
         with subprocess.Popen(
@@ -87,11 +84,14 @@ def _flush(path: str) -> None:
 
 
 @contextmanager
-def _ballast(free_memory: int) -> Iterator[None]:
-    """Hold all memory but so many bytes, and touch those too.
+def ballast(free_memory: int) -> Iterator[None]:
+    """Hold all memory but so many bytes, and touch those too: a page cache of any size would flatter those who use it.
 
     On a virtual machine the first touch of a page costs a fault in the host, seconds for each GiB; who goes first
     would pay for all.
+
+    Raises:
+        RuntimeError: the memory was needed after all, and the figures are worth nothing.
     """
     lines = Path("/proc/meminfo").read_text().splitlines()
     available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
@@ -104,6 +104,8 @@ def _ballast(free_memory: int) -> Iterator[None]:
         holder.stdout.read(1)
         try:
             yield
+            if holder.poll() is not None:
+                raise RuntimeError("the machine ran out of memory; see --free-memory")
         finally:
             holder.stdin.close()
 
