@@ -91,20 +91,25 @@ def store(directory: str, records: Records) -> None:
     Raises:
         CreateError, DeviceError, NotPermittedError: they can't be written. The old ones are still there, unless it was
             the last flush, of the directory, that failed.
+        ReadBackError: the disk does not hold what was written; the old records are still there.
 
-    Durability: once it returns, the new records survive a power cut; before, either the old or the new ones do.
+    Durability: once it returns, the new records survive a power cut, and were read back past the page cache; before,
+    either the old or the new ones do.
     """
     path = os.path.join(directory, FILE_NAME)
     text = json.dumps({"schema": SCHEMA, "slots": {slot.value: to_json(records[slot]) for slot in records}}, indent=1)
+    content = f"{text}\n".encode()
     temporary = f"{path}.new"
     try:
         _make_directory(directory)
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(temporary, "w+b") as file:
             # Queries need no root, and nobody else may write; the caller's umask has no say in that.
             os.fchmod(file.fileno(), 0o644)
-            file.write(text + "\n")
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            if _from_the_disk(file.fileno()) != content:
+                raise errors.ReadBackError(f"cannot write {path}: the disk does not hold what was written")
         os.rename(temporary, path)
         _sync_directory(directory)
     except OSError as error:
@@ -126,6 +131,12 @@ def _from_json(values: dict[str, Any]) -> SlotRecord:
     if odd := [key for key, value in fields.items() if not isinstance(value, str)]:
         raise ValueError(f"{odd[0]} is {fields[odd[0]]!r}")
     return SlotRecord(content=Content(values["state"]), images=images or None, **fields)
+
+
+def _from_the_disk(descriptor: int) -> bytes:
+    """Read a flushed file past the page cache: what was flushed can be dropped from it."""
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
 def _make_directory(directory: str) -> None:
