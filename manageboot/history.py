@@ -6,6 +6,7 @@ checksum. It is made once, whole; after that records are only overwritten in pla
 costs one record, and never a change of the directory's or the file's size.
 """
 
+import errno
 import json
 import os
 import stat
@@ -257,8 +258,11 @@ def _overwrite(path: str, record: bytes, offset: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            os.pwrite(descriptor, record, offset)
-            os.fsync(descriptor)
+            if os.pwrite(descriptor, record, offset) != len(record):
+                raise OSError(errno.EIO, "the record was not written to its end")
+            # Size and place stay, so the sector is all that has to go down. A full fsync would write the time of the
+            # change too: on vfat into the directory, which the environment block lies in.
+            os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -96,12 +96,13 @@ def crash_node(directory: Path) -> Iterator[CrashNode]:
     for name, size in DISKS.items():
         (disks / name).write_bytes(b"old data" * (size // 8))
     run("mke2fs", "-q", "-F", "-t", "ext4", "-J", "size=1", "-b", "1024", disks / "record")
-    with LoopNode(directory) as node, _served(disks, mount), _loops(mount) as loops:
+    with LoopNode(directory) as node, served(disks, mount), _loops(mount) as loops:
         yield CrashNode(node, disks, mount, loops)
 
 
 @contextmanager
-def _served(disks: Path, mount: Path) -> Iterator[None]:
+def served(disks: Path, mount: Path) -> Iterator[None]:
+    """Serve the files of a folder as disks that fail as they are told to."""
     with subprocess.Popen([sys.executable, SERVER, mount, disks]) as server:
         try:
             deadline = time.monotonic() + _START_LIMIT_S

@@ -1,14 +1,16 @@
 """One node, two upgrades: the first is confirmed, the second falls back. Firmware, GRUB and kernel are real."""
 
+import mmap
 from pathlib import Path
 
 import pytest
 
+from manageboot import history
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import STEPS, run_cycle
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import NodeImages
-from qemu_harness.offline import read_environment
+from qemu_harness.offline import read_environment, read_file
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
 
@@ -32,3 +34,19 @@ def test_two_upgrades(cache: Cache, node_images: NodeImages, tmp_path: Path) -> 
     ]
     # What the node said of its block is what GRUB finds on the disk.
     assert read_environment(tmp_path / "disk.img") == results[-1].seen.variables
+    check_history(tmp_path / "disk.img")
+
+
+def check_history(disk: Path) -> None:
+    """What happened in both slots is on GRUB's own file system, where GRUB reads it, and each event in one sector."""
+    content = read_file(disk, "grub", "/manageboot.log")
+    found = history.parse(content)
+    assert (len(content), found.damaged) == (65536, 0)
+    verbs = [
+        (entry.event, entry.slot) for entry in found.entries if entry.event in {"installed", "committed", "confirmed"}
+    ]
+    assert verbs == [("installed", "B"), ("committed", "B"), ("confirmed", "B"), ("installed", "A"), ("committed", "A")]
+    assert len({entry.boot for entry in found.entries}) >= 2
+    with disk.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        for entry in found.entries:
+            assert raw.find(history.encode(entry)) % 512 == 0
