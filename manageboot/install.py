@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
-from manageboot import environment, errors, events, lock, record, signals
+from manageboot import environment, errors, events, fallback, lock, record, signals
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
 from manageboot.image import Member, UpdateImage, member_name, open_image
@@ -69,6 +69,9 @@ def install(
     ):
         node = observe(config)
         environment.settle(node.environment)
+        if (fell_back := fallback.explain(node)) is not None:
+            # The record that tells of it is about to be void.
+            events.announce_fallback(config, node, fell_back)
         decide(node.state, Verb.INSTALL, node.passive_content)
         slot = node.booted.other
         devices = writable_devices(config, slot)

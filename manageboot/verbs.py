@@ -8,7 +8,7 @@ import logging
 import os
 import time
 
-from manageboot import environment, errors, events, lock, process, record, signals, trust
+from manageboot import environment, errors, events, fallback, lock, process, record, signals, trust
 from manageboot.config import Config
 from manageboot.events import Event
 from manageboot.node import Node, observe, running_version
@@ -173,6 +173,8 @@ def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
     environment.settle(node.environment)
     if node.record_problem is not None:
         logger.warning("%s", node.record_problem)
+    if (fell_back := fallback.explain(node)) is not None:
+        events.announce_fallback(config, node, fell_back)
     return node, decide(node.state, verb, node.passive_content)
 
 

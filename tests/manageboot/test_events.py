@@ -212,3 +212,15 @@ def test_a_slot_without_a_record_is_told_of_by_its_transaction(
     events.announce(settings, Event.INSTALLED, "m", slot=Slot.A, version=running, transaction="0e")
     events.announce(settings, Event.CONFIRMED, "m", slot=Slot.B, version=running)
     assert history.read(settings).entries[-1].transaction == expected
+
+
+@pytest.mark.devices
+@pytest.mark.parametrize("verb", ["upgrade-install", "rollback"])
+def test_without_a_daemon_the_next_verb_tells_of_a_fallback(node: LoopNode, tmp_path: Path, verb: str):
+    update = make_update(tmp_path / "update")
+    node.ok("upgrade-install", update)
+    node.ok("upgrade-commit", "--no-reboot")
+    assert [node.boot(), node.boot()] == ["B", "A"]
+    node.run(verb, *([update] if verb == "upgrade-install" else []))
+    node.run(verb, *([update] if verb == "upgrade-install" else []))
+    assert fallbacks(config.load(str(node.config))) == [("B", "unknown")]

@@ -159,6 +159,7 @@ class Agent:
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(boottrace, "boot_id", lambda: state.boot_id),
             mock.patch.object(events, "announce", lambda *_, **__: None),
+            mock.patch.object(events, "announce_fallback", lambda *_: None),
         ):
             refusal = None
             try:
