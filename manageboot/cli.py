@@ -152,7 +152,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     cancel = add("upgrade-cancel", _cancel, "take back a commit that was not tried, or an installation")
     confirm = add("confirm", _confirm, "say that the booted trial is good")
-    add("arrived", _arrived, "say that userspace is up; the trace of it tells a later fallback's cause")
+    hold = confirm.add_mutually_exclusive_group()
+    hold.add_argument("--hold", action="store_true", help="no: let the daemon decide nothing, somebody is at work")
+    hold.add_argument("--release", action="store_true", help="no: let the daemon decide again")
+    add("daemon", _daemon, "watch over this boot; what manageboot.service runs")
     add("current", _current, "print the booted slot")
     add("target", _target, "print the passive slot")
     add("next", _next, "print the slot that boots next")
@@ -234,18 +237,22 @@ def _cancel(_options: argparse.Namespace, settings: config.Config) -> None:
     _say(verbs.cancel(settings))
 
 
-def _confirm(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot import verbs
+def _confirm(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import hold, verbs
 
     _show_warnings()
-    _say(verbs.confirm(settings))
+    if options.hold:
+        _say(hold.hold(settings))
+    elif options.release:
+        _say(hold.release(settings))
+    else:
+        _say(verbs.confirm(settings))
 
 
-def _arrived(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot import arrival
+def _daemon(_options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot import daemon
 
-    _show_warnings()
-    _say(arrival.arrived(settings))
+    daemon.run(settings)
 
 
 def _current(_options: argparse.Namespace, settings: config.Config) -> None:

@@ -35,6 +35,7 @@ class BootConfig(NamedTuple):
     cmdline_key: str
     reboot_command: tuple[str, ...]
     tries: int
+    reboot_again: bool
 
 
 SlotConfig = dict[str, str]
@@ -84,6 +85,7 @@ class HealthConfig(NamedTuple):
 
     required_units: tuple[str, ...]
     directory: str
+    timeout_s: int
 
 
 class MetricsConfig(NamedTuple):
@@ -265,6 +267,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             cmdline_key=boot.take("cmdline_key", str, "a word"),
             reboot_command=boot.strings("reboot_command"),
             tries=boot.number("tries", 1, MAX_TRIES),
+            reboot_again=boot.take("reboot_again", bool, "true or false"),
         ),
         roles=roles,
         slots={slot: _slot(table, roles) for slot, table in by_slot.items()},
@@ -282,7 +285,11 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             policy=confirm.choice("policy", ("external", "automatic"), str),
             deadline_s=confirm.quantity("deadline", _DURATION_UNITS, "15min"),
         ),
-        health=HealthConfig(required_units=health.strings("required_units"), directory=health.path("directory")),
+        health=HealthConfig(
+            required_units=health.strings("required_units"),
+            directory=health.path("directory"),
+            timeout_s=health.quantity("timeout", _DURATION_UNITS, "1min"),
+        ),
         metrics=MetricsConfig(directory=metrics.path("directory")),
     )
     for table in (top, boot, slots, state, install, confirm, health, metrics, *by_slot.values()):

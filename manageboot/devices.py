@@ -20,6 +20,7 @@ _PROPERTIES = {"PARTUUID": ("ID_PART_ENTRY_UUID", "PARTUUID"), "PARTLABEL": ("ID
 _MAPPED_PROPERTIES = ("DM_NAME", "DM_UUID")
 _LVM_PREFIX = "LVM-"
 _GROUP_UUID = slice(len(_LVM_PREFIX), len(_LVM_PREFIX) + 32)
+_FAILED_STATES = frozenset({"offline", "transport-offline", "cancel", "del", "dead", "deleting", "deleting (no IO)"})
 
 
 class _BlockDevice(NamedTuple):
@@ -119,6 +120,23 @@ def size(path: str) -> int | None:
     number = device_number(path)
     # sysfs counts in sectors of 512 bytes, whatever the device has.
     return None if number is None else int(_read(f"/sys/dev/block/{_dotted(number)}/size")) * 512
+
+
+def failure(path: str) -> str | None:
+    """Say what the kernel thinks is wrong with a block device that is there; None: nothing.
+
+    Source: the states of a device in the kernel's drivers/scsi/scsi_sysfs.c and drivers/nvme/host/sysfs.c.
+    """
+    number = device_number(path)
+    if number is None:
+        return "it is not there"
+    if size(path) == 0:
+        return "it has no medium"
+    for disk in sorted(_disks(number)):
+        state = _read(f"{_SYSFS_BLOCK}/{disk}/device/state")
+        if state in _FAILED_STATES:
+            return f"{disk} is {state}"
+    return None
 
 
 def layers(device: int) -> set[int]:

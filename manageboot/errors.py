@@ -126,6 +126,12 @@ class TrialError(RefusedError):
     code = "ON_TRIAL"
 
 
+class NotOnTrialError(RefusedError):
+    """There is no trial that could be given up."""
+
+    code = "NOT_ON_TRIAL"
+
+
 class ConflictError(RefusedError):
     """The kernel command line and the environment block contradict each other."""
 

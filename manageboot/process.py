@@ -13,6 +13,11 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when the caller's environment does not say: it may be empty."""
 
 
+def search_path() -> str:
+    """Return where programs are looked for."""
+    return os.environ.get("PATH") or _PATH
+
+
 def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing: str, hint: str | None = None) -> str:
     """Run a command and return what it printed on stdout.
 
@@ -32,7 +37,7 @@ def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing:
     import sh
 
     line = shlex.join(command)
-    path = os.environ.get("PATH") or _PATH
+    path = search_path()
     options: dict[str, Any] = {
         "_in": "",
         "_tty_out": False,

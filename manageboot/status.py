@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manageboot import errors, fallback, lock, progressfile, record
+from manageboot import daemonfile, errors, fallback, hold, lock, progressfile, record
 from manageboot.config import Config
 from manageboot.fallback import Fallback
 from manageboot.node import Node, observe, running_version
@@ -23,6 +23,7 @@ def collect(config: Config) -> dict[str, Any]:
     running = lock.holder(config.state.lock)
     state = None if block is None else BootState(node.booted, block)
     fell_back = fallback.explain(node)
+    daemon = {**daemonfile.to_json(config.state.lock), "held": hold.held(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,
@@ -44,7 +45,8 @@ def collect(config: Config) -> dict[str, Any]:
         "grub": None if node.trace is None else {key.rstrip("_"): word for key, word in node.trace._asdict().items()},
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
-        "problems": _problems(node, state, fell_back),
+        "daemon": daemon,
+        "problems": _problems(node, state, fell_back) + _found_by(daemon),
     }
 
 
@@ -74,8 +76,33 @@ def render(status: dict[str, Any]) -> str:
         lines.append("  ".join(word for word in words if word))
     if status["running"]:
         lines.append(f"running {status['running']}{_how_far(status['progress'])}")
+    lines += _daemon_lines(status["daemon"])
     lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
     return "\n".join(lines)
+
+
+def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
+    lines = [f"daemon  {daemon['status']}"] if daemon["running"] else []
+    if daemon["held"]:
+        lines.append("hold    the daemon decides nothing until `manageboot confirm --release`, or a reboot")
+    health = daemon["health"]
+    if health is not None:
+        lines.append(f"health  {health['verdict']}{': ' if health['doing'] else ''}{health['doing']}")
+        lines += [f"check   {check['name']}: {check['result']}" for check in health["checks"]]
+    return lines
+
+
+def _found_by(daemon: dict[str, Any]) -> list[dict[str, str]]:
+    """Turn what the daemon found into problems."""
+    problems = [{"code": "DEVICE_LOST", "text": f"{key}: {cause}"} for key, cause in daemon["devices"].items()]
+    if daemon["overdue"]:
+        problems.append({"code": "REBOOT_MISSING", "text": "a reboot was asked for, and did not come"})
+    checks = [] if daemon["health"] is None else daemon["health"]["checks"]
+    for check in checks:
+        if check["result"] != "passed":
+            last = check["text"].splitlines()[-1:] or ["it printed nothing"]
+            problems.append({"code": "CHECK_FAILED", "text": f"check {check['name']} {check['result']}: {last[0]}"})
+    return problems
 
 
 def _how_far(progress: dict[str, Any] | None) -> str:

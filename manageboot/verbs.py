@@ -139,7 +139,7 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
     Args:
         config: the settings.
         reboot: whether to reboot then.
-        because: why a trial is given up; `status` in the other slot tells it.
+        because: why a trial is given up; `status` in the other slot tells it. Any but BY_HAND is of a trial only.
 
     Returns:
         What was done, in words.
@@ -153,6 +153,9 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
     with lock.held(config.state.lock, Verb.ROLLBACK, wait_s=config.state.lock_timeout_s):
         node, decision = _prepare(config, Verb.ROLLBACK)
         other = node.booted.other
+        if because is not Trial.BY_HAND and node.state.phase is not Phase.TRIAL:
+            # Somebody confirmed it a moment ago; going back from there is a decision of its own.
+            raise errors.NotOnTrialError(f"cannot {Verb.ROLLBACK} because of {because}: {explain(node.state)}")
         if node.state.phase is Phase.TRIAL:
             given_up = node.environment.traces._replace(tries="", trial=because.value)
             _write(config, decision._replace(block=decision.block or node.state.block), given_up)

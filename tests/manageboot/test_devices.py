@@ -151,7 +151,7 @@ def test_kernel_command_lines(line: str, values: set[str]):
 
 def test_another_key(tmp_path: Path):
     (tmp_path / "cmdline").write_text("rauc.slot=B\n")
-    boot = BootConfig("/grubenv", str(tmp_path / "cmdline"), "rauc.slot", ("true",), 1)
+    boot = BootConfig("/grubenv", str(tmp_path / "cmdline"), "rauc.slot", ("true",), 1, reboot_again=False)
     assert slots.booted_slot(boot) == "B"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from manageboot import arrival, config
 from manageboot.fallback import Cause
 from support.images import make_update
 from support.node import LoopNode
@@ -30,6 +31,11 @@ def start_trial(node: LoopNode) -> None:
     """Do what GRUB does with the first try; tests/protocol holds that it does."""
     node.set_block(boot_cycle="failsafe_check", mb_ack=node.block()["mb_nonce"], mb_tried="1")
     boot(node, "B")
+
+
+def arrived(node: LoopNode) -> None:
+    """Do what the daemon does first in each boot."""
+    arrival.arrived(config.load(str(node.config)))
 
 
 def fall_back(node: LoopNode, why: str) -> None:
@@ -64,8 +70,8 @@ def test_it_died_before_userspace(committed: LoopNode):
 
 def test_it_died_later(committed: LoopNode):
     start_trial(committed)
-    committed.ok("arrived")
-    committed.ok("arrived")
+    arrived(committed)
+    arrived(committed)
     fall_back(committed, "unconfirmed")
     assert cause(committed) == Cause.DIED_LATER
 
@@ -75,7 +81,7 @@ def test_it_died_later(committed: LoopNode):
 )
 def test_it_was_given_up(committed: LoopNode, because: str, expected: Cause):
     start_trial(committed)
-    committed.ok("arrived")
+    arrived(committed)
     committed.ok("rollback", "--no-reboot", "--because", because)
     fall_back(committed, "unconfirmed")
     assert cause(committed) == expected
@@ -104,7 +110,7 @@ def test_a_stock_script_leaves_no_trace_but_the_agent_does(node: LoopNode, tmp_p
     assert cause(node) is None
     node.ok("upgrade-commit", "--no-reboot")
     node.boot()
-    node.ok("arrived")
+    arrived(node)
     node.boot()
     assert cause(node) == Cause.DIED_LATER
 
@@ -142,14 +148,14 @@ def test_the_record_may_be_gone(committed: LoopNode):
 
 def test_a_confirm_leaves_nothing_but_the_acknowledgement(committed: LoopNode):
     start_trial(committed)
-    committed.ok("arrived")
+    arrived(committed)
     committed.ok("confirm")
     ours = {name for name in committed.block() if name.startswith("mb_")}
     assert ours == {"mb_ack"}
     assert cause(committed) is None
 
 
-def test_arrived_writes_only_in_a_trial(node: LoopNode):
+def test_an_arrival_writes_only_in_a_trial(node: LoopNode):
     before = node.grubenv.read_bytes()
-    node.ok("arrived")
+    arrived(node)
     assert node.grubenv.read_bytes() == before

@@ -17,8 +17,8 @@ GRUBENV = Path(grubenv.__file__).parent
 
 SOLE_IMPORTERS = {
     "sh": {"manageboot.process"},
-    "systemd": {"manageboot.journal"},
-    "pyudev": {"manageboot.devices"},
+    "systemd": {"manageboot.journal", "manageboot.notify"},
+    "pyudev": {"manageboot.devices", "manageboot.devicewatch"},
     "tqdm": {"manageboot.progress"},
     "prometheus_client": {"manageboot.metrics"},
     "construct": {"grubenv.layout"},

@@ -1,0 +1,88 @@
+"""What the daemon tells other processes, and itself after a restart.
+
+It is a small file beside the lock, and good for one boot.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from manageboot import boottrace, lock
+
+_NAME = "daemon.json"
+_MAX_BYTES = 1 << 18
+
+
+class Memory(NamedTuple):
+    """What a daemon that was killed would have known. Times are in seconds since boot."""
+
+    arrived: bool = False
+    damage_told: bool = False
+    overdue_told: bool = False
+    readable: bool = False
+    """Whether the block could be read once."""
+    stale: bool = False
+    """Whether the commit that waits for a reboot is of an earlier boot."""
+    waits_since_s: float | None = None
+    asked_s: float | None = None
+
+
+class Shown(NamedTuple):
+    """What `status` shows of the daemon."""
+
+    status: str = ""
+    deadline_s: float | None = None
+    """When the trial is given up, in seconds since boot."""
+    health: dict[str, Any] | None = None
+    """The verdict, and the result of each check; None: there were none in this boot."""
+    devices: Mapping[str, str] = MappingProxyType({})
+    """What is wrong with which device."""
+    overdue: bool = False
+    """Whether a reboot did not come."""
+
+
+def lock_path(node_lock: str) -> str:
+    """Return the lock that a running daemon holds, from the path of the node's lock."""
+    return os.path.join(os.path.dirname(node_lock), "daemon.lock")
+
+
+def store(node_lock: str, memory: Memory, shown: Shown) -> None:
+    """Replace the file as a whole. That it can't be written stops nothing; nothing of it has to survive a power cut."""
+    path = os.path.join(os.path.dirname(node_lock), _NAME)
+    content = {"boot": boottrace.boot_id(), "memory": memory._asdict(), "shown": _plain(shown)}
+    temporary = f"{path}.new"
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            # Queries need no root, whatever the umask is.
+            os.fchmod(file.fileno(), 0o644)
+            json.dump(content, file)
+        os.rename(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
+
+
+def load(node_lock: str) -> tuple[Memory, Shown]:
+    """Read what the last daemon of this boot left; what can't be understood counts as nothing."""
+    try:
+        with open(os.path.join(os.path.dirname(node_lock), _NAME), encoding="utf-8") as file:
+            content = json.loads(file.read(_MAX_BYTES))
+        if content["boot"] != boottrace.boot_id():
+            return Memory(), Shown()
+        return Memory(**content["memory"]), Shown(**content["shown"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return Memory(), Shown()
+
+
+def to_json(node_lock: str) -> dict[str, Any]:
+    """Gather what `status --json` prints of the daemon."""
+    holder = lock.holder(lock_path(node_lock))
+    _, shown = load(node_lock)
+    return {"running": holder is not None, **_plain(shown)}
+
+
+def _plain(shown: Shown) -> dict[str, Any]:
+    return {**shown._asdict(), "devices": dict(shown.devices)}

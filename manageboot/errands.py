@@ -1,0 +1,156 @@
+"""What the daemon does, each in a process of its own: a disk that hangs there does not hang the daemon.
+
+Each takes the lock as the verbs do, and returns an exit status. What it can't do is logged.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+
+from manageboot import arrival, errors, events, fallback, process, signals, verbs
+from manageboot.config import Config
+from manageboot.events import Event
+from manageboot.health import CheckResult
+from manageboot.node import Node, observe, running_version
+from manageboot.protocol import Phase, Slot, explain
+from manageboot.traces import Trial
+
+logger = logging.getLogger(__name__)
+
+
+def guarded(errand: Callable[[Config], None], config: Config) -> Callable[[], int]:
+    """Give an errand the form that a child process needs: it logs its errors, and ends in good order at a signal."""
+
+    def run() -> int:
+        signals.listen()
+        try:
+            errand(config)
+        except errors.ManagebootError as error:
+            logger.error("%s [%s]%s", error, error.code, f"; {error.hint}" if error.hint else "")
+            return error.exit_code
+        except (signals.Terminated, KeyboardInterrupt):
+            return 143
+        except Exception:
+            logger.exception("a bug in manageboot; please report it")
+            return errors.ManagebootError.exit_code
+        return 0
+
+    return run
+
+
+def arrive(config: Config) -> None:
+    """Force down what GRUB wrote, leave a trace in a trial, and tell what this boot is."""
+    before = observe(config)
+    logger.info("%s%s", arrival.arrived(config), _what_grub_said(before))
+    if before.environment.state is None:
+        return
+    state, trace = before.state, before.trace
+    fell_back = fallback.explain(before)
+    if state.phase is Phase.TRIAL and not before.environment.traces.trial:
+        _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
+        other = trace is not None and trace.nonce != before.environment.traces.nonce
+        if state.grub_wrote_nothing or other:
+            _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
+    if fell_back is not None:
+        events.announce_fallback(config, before, fell_back)
+
+
+def tell_damaged(config: Config) -> None:
+    """Tell that the block says nothing."""
+    node = observe(config)
+    if node.environment.problem is not None:
+        _tell(config, node, Event.BLOCK_DAMAGED, str(node.environment.problem))
+
+
+def confirm(config: Config) -> None:
+    """Confirm the trial."""
+    logger.info("the health checks passed: %s", verbs.confirm(config))
+
+
+def give_up(because: Trial, cause: str) -> Callable[[Config], None]:
+    """Make the errand that gives a trial up and reboots.
+
+    Args:
+        because: what is left in the block.
+        cause: the same in words.
+    """
+
+    def errand(config: Config) -> None:
+        event = Event.DEADLINE if because is Trial.DEADLINE else Event.HEALTH_FAILED
+        node = observe(config)
+        _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
+        try:
+            verbs.rollback(config, reboot=True, because=because)
+        except errors.NotOnTrialError:
+            logger.info("the trial is over, it was confirmed in the last moment")
+        except (errors.DeviceError, errors.CreateError, errors.DataError) as error:
+            if isinstance(error, errors.RebootError) or not _goes_back(node):
+                raise
+            # What GRUB wrote suffices; only the cause is lost.
+            logger.error("the cause of the fallback is not written down: %s", error)
+            reboot(config)
+
+    return errand
+
+
+def tell_overdue(config: Config) -> None:
+    """Tell that a reboot did not come."""
+    node = observe(config)
+    _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {explain(node.state)}")
+
+
+def tell_health(results: list[CheckResult]) -> Callable[[Config], None]:
+    """Make the errand that tells of checks which are only wanted, and failed."""
+
+    def errand(config: Config) -> None:
+        for result in results:
+            _tell(config, observe(config), Event.HEALTH_WARNING, f"{result.name} {result.result}: {result.text}")
+
+    return errand
+
+
+def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Callable[[Config], None]:
+    """Make the errand that tells of devices which are gone or failed, and renews their metrics.
+
+    Args:
+        lost: what is wrong with which device.
+        news: those that were not told of yet.
+    """
+
+    def errand(config: Config) -> None:
+        events.show_devices(config, lost)
+        for key, cause in news.items():
+            events.announce(config, Event.DEVICE_LOST, f"{key}: {cause}", slot=_slot_of(key), cause=key)
+
+    return errand
+
+
+def reboot(config: Config) -> None:
+    """Ask for a reboot, and leave the block as it is."""
+    # In case the node is in no state to flush by itself.
+    os.sync()
+    process.run(config.boot.reboot_command, failure=errors.RebootError, doing="reboot")
+
+
+def _goes_back(node: Node) -> bool:
+    """Say whether GRUB goes back at the next boot as the block is now."""
+    return node.environment.state is not None and node.environment.state.next is not node.booted
+
+
+def _slot_of(key: str) -> Slot:
+    """Return the slot in a key such as slots.A.root."""
+    return Slot(key.split(".")[1])
+
+
+def _tell(config: Config, node: Node, event: Event, message: str) -> None:
+    events.announce(config, event, message, slot=node.booted, version=running_version())
+
+
+def _what_grub_said(node: Node) -> str:
+    block, trace = node.environment.state, node.trace
+    words = [] if block is None else [f"boot_alternative={block.alternative} boot_cycle={block.cycle}"]
+    if trace is not None:
+        words.append(f"GRUB found {trace.cycle or 'nothing'}" + (f", try {trace.try_}" if trace.try_ else ""))
+    entry = node.records.get(node.booted)
+    words.append(f"its record says {entry.content}" if entry is not None else "it has no record")
+    return f" ({', '.join(words)})"

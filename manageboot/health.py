@@ -1,0 +1,176 @@
+"""Is this boot good? Which checks there are, in which order, and what their results mean.
+
+Nothing is run here: `Examination.steps` says what to run, and is told how that ended, so that an event loop can do
+other things meanwhile, and a test needs neither systemd nor time.
+"""
+
+import os
+import stat
+from collections.abc import Generator, Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from manageboot.children import Outcome
+from manageboot.config import HealthConfig
+from manageboot.supervision import Verdict
+
+BOOT_COMPLETE = "boot-complete.target"
+REQUIRED, WANTED = "required", "wanted"
+
+_POLL_S = 3.0
+_SETTLE_S = 5.0
+"""A unit that somebody restarts is down for a moment; so it has to be down twice."""
+_TAIL_CHARACTERS = 2000
+"""How much of the end of an executable's output is shown."""
+_SYSTEMCTL_TIMEOUT_S = 30.0
+_BOOT_IS_OVER = frozenset({"running", "degraded", "maintenance"})
+_ON_ITS_WAY = frozenset({"activating", "reloading", "refreshing"})
+
+
+class Command(NamedTuple):
+    """A program to run, and how long it may take."""
+
+    argv: tuple[str, ...]
+    timeout_s: float
+
+
+class Pause(NamedTuple):
+    """Time to let pass."""
+
+    seconds: float
+
+
+class Result(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    HUNG = "hung"
+    SKIPPED = "skipped"
+
+
+class CheckResult(NamedTuple):
+    """One check: a unit, or an executable in health.d by its path there."""
+
+    name: str
+    required: bool
+    result: Result
+    text: str = ""
+    """Why, or the end of what it printed."""
+
+    @property
+    def good(self) -> bool:
+        """Whether the trial may be confirmed, as far as this check goes."""
+        return not self.required or self.result in {Result.PASSED, Result.SKIPPED}
+
+
+class _UnitState(NamedTuple):
+    """The state of a unit in systemd's words."""
+
+    active: str
+    sub: str
+    load: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.active} ({self.sub if self.load == 'loaded' else self.load})"
+
+
+Steps = Generator[Command | Pause, Outcome | None, None]
+
+
+class Examination:
+    """All checks of one boot."""
+
+    def __init__(self, config: HealthConfig) -> None:
+        """Prepare the checks; the directories are looked at when it is their turn."""
+        self._config = config
+        self.results: list[CheckResult] = []
+        self.verdict = Verdict.RUNNING
+        self.doing = "waiting for the boot to end"
+
+    def steps(self) -> Steps:
+        """Yield what to run, one after the other; each is answered by its outcome, a pause by None.
+
+        The first required check that is not good is the last: it decides.
+        """
+        yield from self._wait_for_boot()
+        yield from self._units()
+        for kind in (REQUIRED, WANTED):
+            for name, path in _executables(self._config.directory, kind):
+                if all(result.good for result in self.results):
+                    yield from self._executable(name, path, required=kind == REQUIRED)
+        self.verdict = Verdict.GOOD if all(result.good for result in self.results) else Verdict.BAD
+        self.doing = ""
+
+    def _wait_for_boot(self) -> Steps:
+        """Wait until systemd has worked through all that a boot starts; some units may have failed."""
+        while True:
+            outcome = yield Command(("systemctl", "is-system-running"), _SYSTEMCTL_TIMEOUT_S)
+            if outcome is not None and outcome.output in _BOOT_IS_OVER:
+                return
+            yield Pause(_POLL_S)
+
+    def _units(self) -> Steps:
+        units = (BOOT_COMPLETE, *self._config.required_units)
+        argv = ("systemctl", "show", "--property=LoadState,ActiveState,SubState", "--", *units)
+        down_before: set[str] = set()
+        while True:
+            self.doing = f"waiting for {', '.join(units)}"
+            outcome = yield Command(argv, _SYSTEMCTL_TIMEOUT_S)
+            states = _parse_units(units, outcome)
+            up = {unit for unit, state in states.items() if state.active == "active"}
+            down = {unit for unit, state in states.items() if state.active not in {"active", *_ON_ITS_WAY}}
+            if down & down_before or len(up) == len(states):
+                break
+            down_before = down
+            yield Pause(_SETTLE_S)
+        for unit in units:
+            if unit in up | down:
+                result = Result.PASSED if unit in up else Result.FAILED
+                self.results.append(CheckResult(unit, True, result, states[unit].text))
+
+    def _executable(self, name: str, path: str, *, required: bool) -> Steps:
+        self.doing = f"running {name}"
+        if not os.access(path, os.X_OK):
+            self.results.append(CheckResult(name, required, Result.SKIPPED, "it is not executable"))
+            return
+        outcome = yield Command((path,), self._config.timeout_s)
+        status, output = (None, "") if outcome is None else outcome
+        if status is None:
+            result, cause = Result.HUNG, f"no end after {self._config.timeout_s} s"
+        elif status < 0:
+            result, cause = Result.FAILED, f"killed by signal {-status}"
+        else:
+            result, cause = (Result.FAILED, f"exit status {status}") if status else (Result.PASSED, "")
+        text = "\n".join(line for line in (cause, output[-_TAIL_CHARACTERS:]) if line)
+        self.results.append(CheckResult(name, required, result, text))
+
+
+def _executables(directory: str, kind: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and path of what lies in a directory of checks, in the order of their names."""
+    try:
+        names = sorted(os.listdir(os.path.join(directory, kind)))
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(directory, kind, name)
+        try:
+            is_file = stat.S_ISREG(os.stat(path).st_mode)
+        except OSError:
+            # A dangling link is a check that can't run; it shows as one.
+            is_file = True
+        if is_file and not name.startswith("."):
+            yield f"{kind}/{name}", path
+
+
+def _parse_units(units: tuple[str, ...], outcome: Outcome | None) -> dict[str, _UnitState]:
+    """Take the answer of `systemctl show` apart: a block a unit, in the order of the question."""
+    output = "" if outcome is None else outcome.output
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
+    try:
+        states = [_UnitState(block["ActiveState"], block["SubState"], block["LoadState"]) for block in blocks]
+        return dict(zip(units, states, strict=True))
+    except (KeyError, ValueError):
+        cause = output or "systemctl gives no answer"
+        return dict.fromkeys(units, _UnitState("unknown", cause, "loaded"))

@@ -1,0 +1,41 @@
+"""What the daemon sees of the node at one moment; it cannot fail, for that something can't be seen is seen as well."""
+
+from typing import NamedTuple
+
+from manageboot import boottrace, environment, errors, hold
+from manageboot.config import Config
+from manageboot.node import observe
+from manageboot.protocol import BootState
+
+
+class Sight(NamedTuple):
+    """The node at one moment."""
+
+    state: BootState | None
+    """None: the block can't be read, or says nothing."""
+    problem: str
+    """Why."""
+    damaged: bool
+    """Whether the block is there, and says nothing."""
+    trial: str
+    """What stands in the block of how far the trial came."""
+    grub_tries: bool
+    """Whether GRUB said at boot that it starts a trial."""
+    held: bool
+    """Whether a person is at work."""
+
+
+def look(config: Config) -> Sight:
+    """Look at the node. Writes nothing and takes no lock."""
+    state, trial, problem, damaged = None, "", "", False
+    try:
+        node = observe(config)
+        # Where GRUB's file system is not mounted, there is no block that would say anything.
+        environment.check_present(node.environment)
+        state, trial = node.state, node.environment.traces.trial
+    except errors.BlockDamagedError as error:
+        problem, damaged = str(error), True
+    except errors.ManagebootError as error:
+        problem = str(error)
+    trace = boottrace.read(config.boot)
+    return Sight(state, problem, damaged, trial, trace is not None and trace.try_ != "", hold.held(config))

@@ -1,0 +1,158 @@
+"""What the daemon does next: a pure decision, from what is known of the node and the time since boot.
+
+No I/O and no clock. All times are in seconds since boot, so that a clock that is set changes nothing, and a daemon that
+is restarted decides as the one before it would have.
+"""
+
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from manageboot.protocol import Phase
+from manageboot.traces import Trial
+
+RETRY_S = 15.0
+"""After a task that failed."""
+AGAIN_S = 60.0
+"""A daemon that still runs so long after it asked for a reboot was not stopped by one."""
+PATIENCE_S = 300.0
+"""How long somebody else's reboot may take."""
+
+_GIVEN_UP = (Trial.BY_HAND, Trial.UNHEALTHY, Trial.DEADLINE)
+
+
+class Verdict(StrEnum):
+    """What the health checks say of a trial."""
+
+    RUNNING = "running"
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Task(Enum):
+    """What the daemon can do."""
+
+    ARRIVE = "force down what GRUB wrote, leave a trace, tell what this boot is"
+    TELL_DAMAGED = "tell that the block says nothing"
+    CHECK = "run the health checks"
+    CONFIRM = "confirm the trial"
+    GIVE_UP_UNHEALTHY = "give the trial up, because a required check failed"
+    GIVE_UP_DEADLINE = "give the trial up, because nobody confirmed it in time"
+    TELL_OVERDUE = "tell that a reboot did not come"
+    REBOOT = "reboot, and leave the block as it is"
+
+
+REBOOTING = frozenset({Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE, Task.REBOOT})
+"""The tasks after which the node has to go down."""
+
+
+class Rules(NamedTuple):
+    """What the configuration wants."""
+
+    automatic: bool
+    """Whether a healthy trial is confirmed."""
+    deadline_s: int
+    """When a trial is given up, since boot; 0: never."""
+    reboot_again: bool
+    """Whether to insist on a reboot that somebody else asked for."""
+
+
+class Known(NamedTuple):
+    """What is known of the node."""
+
+    phase: Phase | None
+    """None: the block can't be read, or says nothing."""
+    damaged: bool = False
+    """Whether it can be read, and says nothing."""
+    trial: str = ""
+    """What stands in the block of how far the trial came."""
+    blind: bool = False
+    """Whether GRUB said that it starts a trial, and the block was never readable since."""
+    held: bool = False
+    """Whether a person is at work."""
+    verdict: Verdict | None = None
+    """None: the checks were not started."""
+    arrived: bool = False
+    damage_told: bool = False
+    overdue_told: bool = False
+    stale: bool = False
+    """Whether the commit that is pending had its reboot, and GRUB did not try it; another one would not help."""
+    hung: bool = False
+    """Whether a task did not end in time, as one that waits for a disk."""
+    waits_since_s: float | None = None
+    """Since when a reboot is awaited."""
+    asked_s: float | None = None
+    """When this daemon last asked for one."""
+    failed_s: float | None = None
+    """When a task last failed, if none succeeded since."""
+
+
+class Decision(NamedTuple):
+    """What to do now, if anything, and when to decide anew, though nothing else happens."""
+
+    task: Task | None
+    wake_s: float | None = None
+
+
+def awaits_reboot(known: Known) -> bool:
+    """Say whether the block is ready for a reboot that has not come."""
+    if known.phase is Phase.PENDING:
+        return not known.stale
+    return known.phase is Phase.TRIAL and known.trial in _GIVEN_UP
+
+
+def decide(rules: Rules, known: Known, now_s: float) -> Decision:
+    """Say what to do.
+
+    Args:
+        rules: what the configuration wants.
+        known: what is known of the node.
+        now_s: seconds since boot.
+    """
+    retry_s = None if known.failed_s is None else known.failed_s + RETRY_S
+    if retry_s is not None and now_s < retry_s:
+        return Decision(None, retry_s)
+    if known.damaged and not known.damage_told:
+        return Decision(Task.TELL_DAMAGED)
+    if known.phase is None:
+        return _blind(rules, known, now_s) if known.blind else Decision(None)
+    if not known.arrived:
+        return Decision(Task.ARRIVE)
+    if awaits_reboot(known):
+        return _awaited(rules, known, now_s)
+    return _trial(rules, known, now_s) if known.phase is Phase.TRIAL else Decision(None)
+
+
+def _trial(rules: Rules, known: Known, now_s: float) -> Decision:
+    if known.held:
+        return Decision(None)
+    if known.verdict is Verdict.BAD:
+        return Decision(Task.REBOOT if known.hung else Task.GIVE_UP_UNHEALTHY)
+    if rules.deadline_s and now_s >= rules.deadline_s:
+        # Without the trace of the cause GRUB goes back as well.
+        return Decision(Task.REBOOT if known.hung else Task.GIVE_UP_DEADLINE)
+    if known.verdict is Verdict.GOOD and rules.automatic:
+        return Decision(Task.CONFIRM)
+    if known.verdict is None:
+        return Decision(Task.CHECK)
+    return Decision(None, float(rules.deadline_s) if rules.deadline_s else None)
+
+
+def _blind(rules: Rules, known: Known, now_s: float) -> Decision:
+    """Nothing can be written and nobody can confirm; but at the next boot GRUB goes back, or counts one try more."""
+    if known.held or not rules.deadline_s:
+        return Decision(None)
+    due_s = float(rules.deadline_s) if known.asked_s is None else known.asked_s + AGAIN_S
+    return Decision(Task.REBOOT) if now_s >= due_s else Decision(None, due_s)
+
+
+def _awaited(rules: Rules, known: Known, now_s: float) -> Decision:
+    if known.asked_s is not None:
+        due_s = known.asked_s + AGAIN_S
+    else:
+        due_s = (now_s if known.waits_since_s is None else known.waits_since_s) + PATIENCE_S
+    if now_s < due_s:
+        return Decision(None, due_s)
+    if not known.overdue_told:
+        return Decision(Task.TELL_OVERDUE)
+    insists = known.asked_s is not None or rules.reboot_again
+    return Decision(Task.REBOOT) if insists and not known.held else Decision(None)

@@ -1,0 +1,155 @@
+"""Child processes: their end, their time, their output, and all that they leave behind."""
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from manageboot.children import Child, Outcome, fork, spawn
+
+PATIENCE_S = 20.0
+
+
+def wait_for(child: Child | Outcome, now: Callable[[], float] = lambda: 0.0) -> Outcome:
+    """Wait as the daemon's loop does; a child that gives no sign fails the test."""
+    if isinstance(child, Outcome):
+        return child
+    given_up = time.monotonic() + PATIENCE_S
+    while time.monotonic() < given_up:
+        outcome = child.advance(now())
+        if outcome is not None:
+            return outcome
+        poll = select.poll()
+        for descriptor in child.descriptors:
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(PATIENCE_S * 1000)
+    raise AssertionError("the child did not end")
+
+
+def shell(line: str, ends_s: float = 100.0) -> Child | Outcome:
+    return spawn(("/bin/sh", "-c", line), ends_s)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("status", [0, 1, 127, 255])
+def test_the_exit_status_is_told(status: int):
+    assert wait_for(shell(f"exit {status}")) == Outcome(status, "")
+
+
+def test_a_signal_is_told():
+    assert wait_for(shell("kill -SEGV $$")) == Outcome(-signal.SIGSEGV, "")
+
+
+def test_both_outputs_are_kept_and_there_is_no_input():
+    assert wait_for(shell("cat; echo out; echo err >&2")) == Outcome(0, "out\nerr")
+
+
+def test_the_end_of_a_long_output_is_kept():
+    outcome = wait_for(spawn((sys.executable, "-c", "print('x' * 300_000 + 'end')"), 100.0))
+    assert outcome.status == 0
+    assert outcome.output.endswith("xend")
+    assert len(outcome.output) <= 1 << 16
+
+
+def test_output_that_is_no_text_is_shown_all_the_same():
+    assert wait_for(shell(r"printf 'a\377b'")) == Outcome(0, "a\ufffdb")
+
+
+def test_a_program_that_is_not_there_has_an_outcome_too():
+    outcome = wait_for(spawn(("/no/such/program",), 100.0))
+    assert outcome == Outcome(127, "cannot start /no/such/program: No such file or directory")
+
+
+def test_when_its_time_is_up_the_whole_group_dies():
+    child = shell("sleep 1000 & echo $!; echo $$; wait", ends_s=5.0)
+    assert isinstance(child, Child)
+    printed = b""
+    while printed.count(b"\n") < 2:
+        select.select([child.descriptors[1]], [], [], PATIENCE_S)
+        assert child.advance(0.0) is None
+        printed = child._tail
+    assert child.wake_s == 5.0
+    outcome = wait_for(child, now=lambda: 5.0)
+    assert outcome.status is None
+    pids = [int(word) for word in outcome.output.split()]
+    given_up = time.monotonic() + PATIENCE_S
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < given_up:
+        time.sleep(0.01)
+    assert [is_alive(pid) for pid in pids] == [False, False]
+
+
+def test_what_it_leaves_behind_is_killed_and_not_waited_for():
+    outcome = wait_for(shell("sleep 1000 & echo $!"))
+    assert outcome.status == 0
+    given_up = time.monotonic() + PATIENCE_S
+    while is_alive(int(outcome.output)) and time.monotonic() < given_up:
+        time.sleep(0.01)
+    assert not is_alive(int(outcome.output))
+
+
+def test_it_gets_a_small_environment_and_its_own_session(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/secret")
+    outcome = wait_for(shell("env | sort; ps -o sid= -p $$ | tr -d ' '; echo $$"))
+    *variables, session, pid = outcome.output.split()
+    assert {line.split("=")[0] for line in variables} <= {"PATH", "LC_ALL", "PWD", "SHLVL", "_"}
+    assert session == pid
+
+
+def test_no_descriptor_of_ours_reaches_it():
+    ours = os.open(os.devnull, os.O_RDONLY)
+    try:
+        assert wait_for(shell(f"test ! -e /proc/$$/fd/{ours}")).status == 0
+    finally:
+        os.close(ours)
+
+
+def test_no_descriptor_stays_open():
+    before = len(os.listdir("/proc/self/fd"))
+    for line in ("exit 0", "echo x", "sleep 1000 &"):
+        wait_for(shell(line))
+    wait_for(spawn(("/no/such/program",), 100.0))
+    wait_for(fork(lambda: 0, 100.0))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("status", [0, 75])
+def test_a_function_runs_in_a_process_of_its_own(status: int):
+    mark: list[int] = []
+
+    def errand() -> int:
+        mark.append(1)
+        return status
+
+    assert wait_for(fork(errand, 100.0)) == Outcome(status, "")
+    assert mark == []
+
+
+def test_a_function_that_hangs_is_killed():
+    child = fork(lambda: signal.pause() or 0, 5.0)
+    assert child.advance(4.9) is None
+    assert wait_for(child, now=lambda: 5.0) == Outcome(None, "")
+
+
+def test_one_that_can_not_be_killed_is_left_behind():
+    """A process that waits for a broken disk does not die. One that is stopped by a tracer shows the same."""
+    child = fork(lambda: signal.pause() or 0, 5.0)
+    killed: list[int] = []
+    child.kill = lambda: killed.append(1)  # type: ignore[method-assign]  # the kernel's part, which ignores it
+    assert child.advance(5.0) is None
+    assert child.wake_s == 10.0
+    assert child.advance(9.9) is None
+    assert child.advance(10.0) == Outcome(None, "")
+    assert killed
+    os.kill(child._pid, signal.SIGKILL)
+    os.waitpid(child._pid, 0)

@@ -1,0 +1,195 @@
+"""The health checks, with systemd's answers made up here and executables that nobody runs."""
+
+from pathlib import Path
+
+import pytest
+
+from manageboot.children import Outcome
+from manageboot.config import HealthConfig
+from manageboot.health import Command, Examination, Pause, Result
+from manageboot.supervision import Verdict
+
+ACTIVE = "LoadState=loaded\nActiveState=active\nSubState=active"
+
+
+def states(*active: str) -> str:
+    """What `systemctl show` prints."""
+    return "\n\n".join(f"LoadState=loaded\nActiveState={state}\nSubState={state}" for state in active)
+
+
+class Node:
+    """Answers what an examination asks for, and remembers it. `answers` are those of `systemctl show`, in turn."""
+
+    def __init__(self, *answers: str, boot: tuple[str, ...] = ("running",), **outcomes: Outcome) -> None:
+        self._answers = iter(answers)
+        self._boot = iter(boot)
+        self._outcomes = outcomes
+        self.ran: list[str] = []
+        self.paused = 0
+
+    def examine(self, config: HealthConfig) -> Examination:
+        examination = Examination(config)
+        steps = examination.steps()
+        step: Command | Pause | None = next(steps)
+        while step is not None:
+            answer = None
+            if isinstance(step, Pause):
+                assert 1 <= step.seconds <= 10
+                self.paused += 1
+            else:
+                answer = self._run(step)
+            assert examination.verdict is Verdict.RUNNING
+            try:
+                step = steps.send(answer)
+            except StopIteration:
+                step = None
+        return examination
+
+    def _run(self, command: Command) -> Outcome:
+        assert command.timeout_s > 0
+        if command.argv[:2] == ("systemctl", "is-system-running"):
+            return Outcome(0, next(self._boot))
+        if command.argv[:2] == ("systemctl", "show"):
+            return Outcome(0, next(self._answers))
+        [path] = command.argv
+        self.ran.append(Path(path).name)
+        return self._outcomes.get(Path(path).name, Outcome(0, ""))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> HealthConfig:
+    return HealthConfig((), str(tmp_path / "health.d"), 7)
+
+
+def add(config: HealthConfig, *names: str, mode: int = 0o755) -> None:
+    for name in names:
+        path = Path(config.directory, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(mode)
+
+
+def table(examination: Examination) -> dict[str, str]:
+    return {result.name: result.result.value for result in examination.results}
+
+
+def test_without_any_checks_of_ours_the_target_decides(config: HealthConfig):
+    good = Node(states("active")).examine(config)
+    assert (good.verdict, table(good)) == (Verdict.GOOD, {"boot-complete.target": "passed"})
+    bad = Node(states("inactive"), states("inactive")).examine(config)
+    assert (bad.verdict, table(bad)) == (Verdict.BAD, {"boot-complete.target": "failed"})
+
+
+def test_nothing_is_asked_before_the_boot_is_over(config: HealthConfig):
+    node = Node(states("active"), boot=("initializing", "starting", "", "degraded"))
+    assert node.examine(config).verdict is Verdict.GOOD
+    assert node.paused == 3
+
+
+def test_the_emergency_shell_is_the_end_of_a_boot(config: HealthConfig):
+    node = Node(states("inactive"), states("inactive"), boot=("starting", "maintenance"))
+    assert node.examine(config).verdict is Verdict.BAD
+
+
+def test_a_required_unit_has_to_be_active(config: HealthConfig):
+    config = config._replace(required_units=("a.service", "b.service"))
+    bad = Node(states("active", "active", "failed"), states("active", "active", "failed")).examine(config)
+    assert bad.verdict is Verdict.BAD
+    assert table(bad) == {"boot-complete.target": "passed", "a.service": "passed", "b.service": "failed"}
+    assert bad.results[-1].text == "failed (failed)"
+
+
+def test_a_unit_that_does_not_exist_is_not_active(config: HealthConfig):
+    config = config._replace(required_units=("a.service",))
+    answer = f"{ACTIVE}\n\nLoadState=not-found\nActiveState=inactive\nSubState=dead"
+    bad = Node(answer, answer).examine(config)
+    assert (bad.verdict, bad.results[-1].text) == (Verdict.BAD, "inactive (not-found)")
+
+
+def test_a_unit_that_starts_is_waited_for(config: HealthConfig):
+    config = config._replace(required_units=("a.service",))
+    node = Node(*[states("active", "activating")] * 5, states("active", "active"))
+    assert node.examine(config).verdict is Verdict.GOOD
+    assert node.paused == 5
+
+
+def test_a_unit_that_is_restarted_just_now_is_not_failed(config: HealthConfig):
+    config = config._replace(required_units=("a.service",))
+    node = Node(states("active", "inactive"), states("active", "activating"), states("active", "active"))
+    assert node.examine(config).verdict is Verdict.GOOD
+
+
+@pytest.mark.parametrize("answer", ["", "Failed to connect to bus", "ActiveState=active", states("active", "active")])
+def test_an_answer_that_makes_no_sense_is_no_health(config: HealthConfig, answer: str):
+    assert Node(answer, answer).examine(config).verdict is Verdict.BAD
+
+
+def test_executables_run_in_the_order_of_their_names_and_the_required_ones_first(config: HealthConfig):
+    add(config, "wanted/00-first", "required/20-b", "required/10-a", "required/9-z", "required/.hidden")
+    node = Node(states("active"))
+    examination = node.examine(config)
+    assert (examination.verdict, node.ran) == (Verdict.GOOD, ["10-a", "20-b", "9-z", "00-first"])
+    assert list(table(examination))[1:] == ["required/10-a", "required/20-b", "required/9-z", "wanted/00-first"]
+
+
+def test_the_first_required_failure_ends_it(config: HealthConfig):
+    add(config, "required/10-a", "required/20-b", "wanted/30-c")
+    node = Node(states("active"), **{"10-a": Outcome(3, "no disk\nno hope")})
+    examination = node.examine(config)
+    assert (examination.verdict, node.ran) == (Verdict.BAD, ["10-a"])
+    assert examination.results[-1].text == "exit status 3\nno disk\nno hope"
+
+
+def test_a_check_that_hangs_has_failed(config: HealthConfig):
+    add(config, "required/10-a")
+    examination = Node(states("active"), **{"10-a": Outcome(None, "so far so good")}).examine(config)
+    assert (examination.verdict, table(examination)["required/10-a"]) == (Verdict.BAD, "hung")
+    assert examination.results[-1].text == "no end after 7 s\nso far so good"
+
+
+@pytest.mark.parametrize("outcome", [Outcome(1, ""), Outcome(None, ""), Outcome(-9, ""), Outcome(127, "")])
+def test_a_wanted_check_only_warns(config: HealthConfig, outcome: Outcome):
+    add(config, "wanted/10-a", "wanted/20-b")
+    node = Node(states("active"), **{"10-a": outcome})
+    examination = node.examine(config)
+    assert (examination.verdict, node.ran) == (Verdict.GOOD, ["10-a", "20-b"])
+    assert examination.results[1].result in {Result.FAILED, Result.HUNG}
+    assert examination.results[1].good
+
+
+def test_what_is_not_executable_is_shown_and_not_run(config: HealthConfig):
+    add(config, "required/README", mode=0o644)
+    node = Node(states("active"))
+    examination = node.examine(config)
+    assert (examination.verdict, node.ran, table(examination)["required/README"]) == (Verdict.GOOD, [], "skipped")
+
+
+def test_a_link_to_nowhere_is_shown(config: HealthConfig):
+    add(config, "required/10-a")
+    Path(config.directory, "required/20-b").symlink_to("/nowhere")
+    assert table(Node(states("active")).examine(config))["required/20-b"] == "skipped"
+
+
+def test_directories_are_no_checks(config: HealthConfig):
+    add(config, "required/sub/10-a")
+    node = Node(states("active"))
+    assert (node.examine(config).verdict, node.ran) == (Verdict.GOOD, [])
+
+
+def test_only_the_end_of_a_long_output_is_kept(config: HealthConfig):
+    add(config, "wanted/10-a")
+    examination = Node(states("active"), **{"10-a": Outcome(0, "x" * 60_000 + "end")}).examine(config)
+    text = examination.results[-1].text
+    assert text.endswith("xend")
+    assert len(text) < 3000
+
+
+def test_it_says_what_it_does(config: HealthConfig):
+    add(config, "required/10-a")
+    examination = Examination(config)
+    steps = examination.steps()
+    assert next(steps) and "boot" in examination.doing
+    steps.send(Outcome(0, "running"))
+    assert "boot-complete.target" in examination.doing
+    steps.send(Outcome(0, states("active")))
+    assert examination.doing == "running required/10-a"

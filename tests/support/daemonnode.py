@@ -1,0 +1,192 @@
+"""A node for the daemon, without devices and without systemd: a block, a command line, and a made-up systemctl."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.loop import run
+
+PATIENCE_S = 30.0
+NEVER = "9999d"
+
+SYSTEMCTL = """\
+#!/bin/sh
+# Answers from files: the state of the system, and of each unit.
+case "$1" in
+is-system-running) cat {directory}/system ;;
+show)
+    shift 3
+    separator=
+    for unit in "$@"; do
+        printf "$separator"
+        printf 'LoadState=loaded\\nActiveState=%s\\nSubState=made-up\\n' "$(cat {directory}/units/$unit || echo active)"
+        separator='\\n'
+    done ;;
+esac
+"""
+
+
+class DaemonNode:
+    """What the daemon needs of a node; the shipped script booted it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.grubenv = directory / "boot" / "grubenv"
+        self.config = directory / "manageboot.toml"
+        self.health = directory / "health.d"
+        self.run_directory = directory / "run"
+        self.reboots = directory / "reboots"
+        for path in (self.grubenv.parent, directory / "bin", directory / "units"):
+            path.mkdir()
+        systemctl = directory / "bin" / "systemctl"
+        systemctl.write_text(SYSTEMCTL.format(directory=directory))
+        systemctl.chmod(0o755)
+        (directory / "system").write_text("running\n")
+        (self.grubenv.parent / "grub.cfg").write_text("# GRUB's\n")
+        run("grub-editenv", self.grubenv, "create")
+        self.boot("A", "stable")
+        self.set_block(boot_alternative="A", boot_cycle="stable")
+        self.configure()
+
+    def configure(
+        self, *, policy: str = "automatic", deadline: str = NEVER, boot: str = "", health: str = "", grubenv: str = ""
+    ) -> None:
+        """Write the configuration; `boot` and `health` are more lines for these sections."""
+        slots = "".join(f'[slots.{slot}]\nboot = "/dev/null/{slot}1"\nroot = "/dev/null/{slot}2"\n' for slot in "AB")
+        self.config.write_text(
+            f'profile = "custom"\n'
+            f'[boot]\ngrubenv = "{grubenv or self.grubenv}"\ncmdline = "{self.directory}/cmdline"\n{boot}\n'
+            f'reboot_command = ["/bin/sh", "-c", "echo reboot >> {self.reboots}"]\n'
+            f'[state]\ndirectory = "{self.directory}/state"\nlock = "{self.run_directory}/lock"\n'
+            f'[confirm]\npolicy = "{policy}"\ndeadline = "{deadline}"\n'
+            f'[health]\ndirectory = "{self.health}"\n{health}\n'
+            f'[metrics]\ndirectory = "{self.directory}/metrics"\n{slots}'
+        )
+
+    def boot(self, slot: str, found: str, *, try_: str = "") -> None:
+        """Boot a slot, as far as the kernel command line tells."""
+        words = f" manageboot.try={try_} manageboot.nonce=n1" if try_ else ""
+        line = f"dfinity.system={slot} manageboot.slot={slot} manageboot.cycle={found}{words}\n"
+        (self.directory / "cmdline").write_text(line)
+
+    def start_trial(self) -> None:
+        """Boot slot B on trial, as the shipped script does."""
+        self.set_block(boot_alternative="B", boot_cycle="failsafe_check", mb_nonce="n1", mb_ack="n1", mb_tried="1")
+        self.boot("B", "first_boot", try_="1")
+
+    def set_block(self, **values: str) -> None:
+        """Change the block with GRUB's own tool."""
+        run("grub-editenv", self.grubenv, "set", *(f"{name}={value}" for name, value in values.items()))
+
+    def block(self) -> dict[str, str]:
+        """Read the block with GRUB's own tool."""
+        return dict(line.split("=", 1) for line in run("grub-editenv", self.grubenv, "list").splitlines())
+
+    def add_check(self, name: str, script: str) -> None:
+        """Add an executable: `required/NAME` or `wanted/NAME`."""
+        path = self.health / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def set_unit(self, unit: str, state: str) -> None:
+        """Say what systemctl answers for a unit, of which others are active."""
+        (self.directory / "units" / unit).write_text(state)
+
+    def manageboot(self, *arguments: str) -> str:
+        """Run a verb, which has to succeed."""
+        return run(sys.executable, "-m", "manageboot", "-c", self.config, *arguments)
+
+    def status(self) -> dict[str, Any]:
+        """What `status --json` says."""
+        return json.loads(self.manageboot("status", "--json"))
+
+    def events(self) -> list[str]:
+        """The names of all events so far."""
+        return [entry["event"] for entry in json.loads(self.manageboot("history", "--json"))["entries"]]
+
+    def problems(self) -> list[str]:
+        """The code words of the problems in the status."""
+        return [problem["code"] for problem in self.status()["problems"]]
+
+    def reboot_count(self) -> int:
+        """How often a reboot was asked for."""
+        return len(self.reboots.read_text().splitlines()) if self.reboots.exists() else 0
+
+
+class RunningDaemon:
+    """A daemon process, and what it tells systemd."""
+
+    def __init__(self, process: subprocess.Popen[str], notices: socket.socket) -> None:
+        self.process = process
+        self.notices: list[str] = []
+        self._socket = notices
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until something is true; look again whenever the daemon says something, and now and then."""
+        given_up = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert self.process.poll() is None, f"the daemon ended: {self.log()}"
+            assert time.monotonic() < given_up, f"waited for {what}: {self.notices}"
+            self._listen(0.05)
+
+    def wait_for_notice(self, text: str) -> None:
+        """Wait until the daemon has told systemd something."""
+        self.wait_for(lambda: any(text in notice for notice in self.notices), text)
+
+    def stop(self) -> None:
+        """End it as systemd does; it has to end well."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(PATIENCE_S) == 0, self.log()
+        self._listen(0)
+
+    def kill(self) -> None:
+        """End it as the kernel does when memory is short."""
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> str:
+        """All that it logged; it has to have ended."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def _listen(self, timeout_s: float) -> None:
+        while select.select([self._socket], [], [], timeout_s)[0]:
+            self.notices += self._socket.recv(4096).decode().splitlines()
+            timeout_s = 0
+
+
+@contextmanager
+def running(node: DaemonNode, **environment: str) -> Iterator[RunningDaemon]:
+    """Run the daemon for the time of a with block; it is up and has looked once."""
+    path = node.directory / "notify"
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.bind(str(path))
+        variables = {
+            **os.environ,
+            "PATH": f"{node.directory}/bin:{os.environ['PATH']}",
+            "NOTIFY_SOCKET": str(path),
+            **environment,
+        }
+        argv = [sys.executable, "-m", "manageboot", "-c", str(node.config), "daemon"]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=variables)
+        try:
+            daemon = RunningDaemon(process, notices)
+            daemon.wait_for_notice("STATUS=")
+            assert daemon.notices.index("READY=1") == 0
+            yield daemon
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            process.stderr.close()
