@@ -14,10 +14,18 @@ from qemu_harness.process import run
 from qemu_harness.wheel import build_wheel
 
 OVERLAY = REPOSITORY / "qemu-harness" / "node" / "root"
+UNITS = REPOSITORY / "systemd-units"
+# What an administrator, or a package, copies where.
+UNIT_PLACES = {
+    "manageboot.service": "usr/lib/systemd/system/manageboot.service",
+    "manageboot.preset": "usr/lib/systemd/system-preset/90-manageboot.preset",
+    "manageboot.tmpfiles.conf": "usr/lib/tmpfiles.d/manageboot.conf",
+    "manageboot.catalog": "usr/lib/systemd/catalog/manageboot.catalog",
+}
 VERSION_FILE = "opt/ic/share/version.txt"
 # pip itself is larger than all that it installs.
 REMOVED_AFTER_PIP = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
-ENABLED = ("harness-agent.service",)
+ENABLED = ("harness-agent.service", "manageboot.service")
 # They do nothing for a test and cost seconds when the processor is emulated. logind asks for a session bus and a
 # virtual terminal that the machine does not have.
 MASKED = (
@@ -68,7 +76,7 @@ def build_system(cache: Cache, kernel: str = CLOUD_KERNEL) -> Path:
         kernel: the Debian package of the kernel.
     """
     base, wheel = build_base(cache, kernel), build_wheel(cache)
-    key = content_key(base.name, OVERLAY, wheel, Path(__file__))
+    key = content_key(base.name, OVERLAY, UNITS, wheel, Path(__file__))
     return cache.entry("system", key, lambda directory: _install(directory, base, wheel))
 
 
@@ -90,6 +98,10 @@ def _install(directory: Path, base: Path, wheel: Path) -> None:
     run(["chroot", root, *pip, f"/{wheel.name}"], env={"SOURCE_DATE_EPOCH": EPOCH, "PIP_CONFIG_FILE": "/dev/null"})
     (root / wheel.name).unlink()
     run(["rm", "-r", *(root / "usr/lib/python3/dist-packages" / name for name in REMOVED_AFTER_PIP)])
+    for name, place in UNIT_PLACES.items():
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(UNITS / name, root / place)
+    run(["chroot", root, "journalctl", "--update-catalog"])
     run(["chroot", root, "systemctl", "enable", *ENABLED])
     run(["chroot", root, "systemctl", "mask", *MASKED])
 
