@@ -1,12 +1,10 @@
 """Reading and durable change of a block in a file."""
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -156,20 +154,6 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**40)
     check_refused(tmp_path / "huge", grubenv.NotRegularError, "1099511627776 bytes are more than a block has")
-
-
-def test_the_wait_for_another_writer_is_bounded(env: Path) -> None:
-    holder = os.open(env.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(holder, fcntl.LOCK_EX)
-        assert grubenv.query(env) == SAMPLE_VARIABLES
-        start = time.monotonic()
-        with pytest.raises(grubenv.LockedError, match=r"another process is writing it, waited 0\.1 s"):
-            grubenv.update(env, {"a": "1"}, timeout_s=0.1)
-        assert 0.1 <= time.monotonic() - start < 2
-    finally:
-        os.close(holder)
-    grubenv.update(env, {"a": "1"}, timeout_s=0)
 
 
 def failing(number: int, calls: list[str], after: int = 0):
