@@ -44,7 +44,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from grubenv.block import EnvBlock
     from grubenv.checking import Report, check
-    from grubenv.durable import Outcome, create, update
+    from grubenv.durable import Outcome, create, rehearse, update
     from grubenv.repairing import Repair, repair
 
 __version__ = "0.1.0"
@@ -78,6 +78,7 @@ __all__ = [
     "query",
     "read",
     "read_bytes",
+    "rehearse",
     "repair",
     "update",
 ]
@@ -86,6 +87,7 @@ _LATE = {
     "EnvBlock": "grubenv.block",
     "Outcome": "grubenv.durable",
     "create": "grubenv.durable",
+    "rehearse": "grubenv.durable",
     "update": "grubenv.durable",
     "Report": "grubenv.checking",
     "check": "grubenv.checking",

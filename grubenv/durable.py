@@ -14,7 +14,7 @@ from grubenv.errors import (
     GrubEnvError,
     NotAtomicError,
 )
-from grubenv.file import require_regular, resolve
+from grubenv.file import read_bytes, require_regular, resolve
 from grubenv.inplace import carry_out
 from grubenv.lock import locked_directory
 from grubenv.plan import plan
@@ -94,6 +94,37 @@ def update(
                 steps = plan(old, new, required)
                 how = carry_out(storage, steps, old)
                 return _outcome(dict(block), EnvBlock.parse(steps[-1].image) if steps else block, how)
+    except GrubEnvError as error:
+        raise error.at("update", name)  # noqa: B904 the same error, with its place
+
+
+def rehearse(
+    path: Path,
+    set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
+    unset: Iterable[str] = (),
+    *,
+    required_in_first_sector: Iterable[str] = (),
+) -> EnvBlock:
+    """Refuse what `update` with `create_missing` would refuse of the block as it is. Writes nothing, takes no lock.
+
+    Returns:
+        The block that there would be.
+
+    Raises:
+        BadNameError, BadValueError, NoRoomError, NotAtomicError, DamagedError: `update` would say the same.
+        NotPermittedError, NotRegularError, StorageError: the file can't be read.
+    """
+    name = os.fspath(path)
+    try:
+        try:
+            old = read_bytes(path)
+        except AbsentError:
+            old = b""
+        if not old:
+            return EnvBlock.create().update(set, unset)
+        new = EnvBlock.parse(old).update(set, unset)
+        plan(old, new, required_in_first_sector)
+        return new
     except GrubEnvError as error:
         raise error.at("update", name)  # noqa: B904 the same error, with its place
 

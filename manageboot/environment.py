@@ -17,6 +17,8 @@ from manageboot.traces import Traces
 
 ALTERNATIVE = "boot_alternative"
 CYCLE = "boot_cycle"
+_REQUIRED = (ALTERNATIVE, CYCLE, *traces.BOOT_NAMES)
+"""What GRUB decides by has to lie in the first sector."""
 
 
 class Condition(StrEnum):
@@ -127,15 +129,34 @@ def write(path: str, state: BlockState, left_behind: Traces) -> None:
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
     with _translated():
-        ours = dict(zip(traces.NAMES, left_behind, strict=True))
-        grubenv.update(
-            path,
-            {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}
-            | {name: value for name, value in ours.items() if value},
-            unset=[name for name, value in ours.items() if not value],
-            create_missing=True,
-            required_in_first_sector=(ALTERNATIVE, CYCLE, *traces.BOOT_NAMES),
-        )
+        grubenv.update(path, *_ours(state, left_behind), create_missing=True, required_in_first_sector=_REQUIRED)
+
+
+def rehearse(path: str, state: BlockState, left_behind: Traces) -> None:
+    """Refuse what `write` would refuse for want of room, or GRUB when it starts the trial. Writes nothing.
+
+    Args:
+        path: the block.
+        state: what a commit would write.
+        left_behind: the traces of that commit.
+
+    Raises:
+        CreateError: what is in the block already leaves no room.
+        BlockDamagedError, DeviceError, NotPermittedError.
+    """
+    ours = _ours(state, left_behind)
+    started = {CYCLE: Cycle.FAILSAFE_CHECK.value}
+    if left_behind.nonce:
+        started |= dict(zip(traces.NAMES, left_behind._replace(ack=left_behind.nonce, tried="1"), strict=True))
+    try:
+        block = grubenv.rehearse(path, *ours, required_in_first_sector=_REQUIRED)
+        block.update({name: value for name, value in started.items() if value})
+    except (grubenv.NoRoomError, grubenv.NotAtomicError) as error:
+        raise errors.CreateError(
+            f"cannot commit with {path}, so nothing is installed: {error.cause}", hint=error.hint
+        ) from error
+    except grubenv.GrubEnvError as error:
+        raise _translate(error) from error
 
 
 def write_trust(path: str, slot: Slot) -> None:
@@ -164,6 +185,13 @@ def _settle_trust(environment: Environment) -> None:
 
             # GRUB still has the block to go by.
             logging.getLogger(__name__).warning("the second witness is behind: %s", error)
+
+
+def _ours(state: BlockState, left_behind: Traces) -> tuple[dict[str, str], list[str]]:
+    """Give the variables that a write sets, and the names that it unsets."""
+    ours = dict(zip(traces.NAMES, left_behind, strict=True))
+    both = {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}
+    return both | {name: value for name, value in ours.items() if value}, [n for n, value in ours.items() if not value]
 
 
 def _assumed(path: str) -> BlockState:
@@ -196,7 +224,11 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except grubenv.GrubEnvError as error:
-        kind = _ERRORS.get(error.exit_code, errors.DeviceError)
-        # After a failed flush, what the disk holds now matters more than that it failed.
-        now = f"; the block is now {error.now}" if isinstance(error, grubenv.StorageError) and error.now else ""
-        raise kind(f"{error}{now}", hint=error.hint or None) from error
+        raise _translate(error) from error
+
+
+def _translate(error: grubenv.GrubEnvError) -> errors.ManagebootError:
+    kind = _ERRORS.get(error.exit_code, errors.DeviceError)
+    # After a failed flush, what the disk holds now matters more than that it failed.
+    now = f"; the block is now {error.now}" if isinstance(error, grubenv.StorageError) and error.now else ""
+    return kind(f"{error}{now}", hint=error.hint or None)

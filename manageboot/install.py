@@ -29,10 +29,11 @@ from manageboot.imagewriter import HEAD_BYTES, ImageWriter
 from manageboot.node import observe
 from manageboot.progress import Style, phase
 from manageboot.progressfile import shown
-from manageboot.protocol import Content, Slot, Verb, decide
+from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb, decide
 from manageboot.record import SlotRecord, now
 from manageboot.slots import writable_devices
 from manageboot.transfer import Transfer
+from manageboot.verbs import armed
 from manageboot.wipe import wipe
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def install(
     Raises:
         RefusedError: not in this state, or a device of the slot is in use.
         InputError: the image, the block or a device is not there.
+        CreateError: the block has no room for a commit.
         DataError: the image is bad, too large, or has another digest; or the block is damaged.
         DeviceError: a device failed, or does not hold what was written.
 
@@ -74,6 +76,8 @@ def install(
             events.announce_fallback(config, node, fell_back)
         decide(node.state, Verb.INSTALL, node.passive_content)
         slot = node.booted.other
+        # A slot that could not be committed then would be void for nothing.
+        environment.rehearse(config.boot.grubenv, BlockState(slot, Cycle.FIRST_BOOT), armed(config, node))
         devices = writable_devices(config, slot)
         names = {role: member_name(role) for role in config.roles.written}
         update = stack.enter_context(open_image(images, list(names.values())))

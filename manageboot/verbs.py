@@ -37,7 +37,9 @@ def commit(config: Config, *, reboot: bool) -> str:
     with lock.held(config.state.lock, Verb.COMMIT, wait_s=config.state.lock_timeout_s):
         node, decision = _prepare(config, Verb.COMMIT)
         passive = node.booted.other
-        traces = _armed(config, node) if decision.block is not None else node.environment.traces
+        if decision.block is not None:
+            _warn_of_tries(config, node)
+        traces = armed(config, node) if decision.block is not None else node.environment.traces
         _write(config, decision, traces)
         if node.passive_content is Content.INSTALLED:
             entry = node.records[passive]._replace(
@@ -160,7 +162,8 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
             given_up = node.environment.traces._replace(tries="", trial=because.value)
             _write(config, decision._replace(block=decision.block or node.state.block), given_up)
         else:
-            _write(config, decision, _armed(config, node))
+            _warn_of_tries(config, node)
+            _write(config, decision, armed(config, node))
         _announce(config, Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
         _reboot(config, decision, reboot, other)
         return f"slot {other} boots next" + (", the node reboots" if reboot else "")
@@ -169,6 +172,14 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
 def new_nonce() -> str:
     """Make a word that no commit had before."""
     return os.urandom(4).hex()
+
+
+def armed(config: Config, node: Node) -> Traces:
+    """Make the traces of a new commit. Only the shipped grub.cfg is known to understand them."""
+    if node.trace is None:
+        return Traces()
+    tries = str(config.boot.tries) if config.boot.tries > 1 else ""
+    return Traces(nonce=new_nonce(), ack=node.environment.traces.ack, tries=tries)
 
 
 def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
@@ -192,17 +203,12 @@ def _write(config: Config, decision: Decision, traces: Traces) -> None:
         environment.write(config.boot.grubenv, decision.block, traces)
 
 
-def _armed(config: Config, node: Node) -> Traces:
-    """Make the traces of a new commit. Only the shipped grub.cfg is known to understand them."""
-    if node.trace is None:
-        if config.boot.tries > 1:
-            logger.warning(
-                "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
-                config.boot.tries,
-            )
-        return Traces()
-    tries = str(config.boot.tries) if config.boot.tries > 1 else ""
-    return Traces(nonce=new_nonce(), ack=node.environment.traces.ack, tries=tries)
+def _warn_of_tries(config: Config, node: Node) -> None:
+    if node.trace is None and config.boot.tries > 1:
+        logger.warning(
+            "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
+            config.boot.tries,
+        )
 
 
 def _kept(node: Node) -> Traces:

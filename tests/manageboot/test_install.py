@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import grubenv
 from support.images import MIB, make_image, make_update
 from support.loop import loop_device, run
 from support.node import SIZES, LoopNode
@@ -354,3 +356,41 @@ def test_memory_is_bounded_and_nothing_is_unpacked(
                 assert written.read(5 * MIB) == root.read(5 * MIB)
     assert list(temporary.iterdir()) == []
     assert 20 < peak_kib / 1024 < limit_mib
+
+
+def fill(node: LoopNode, left: int) -> None:
+    """Make a block of one sector in which so many bytes are free."""
+    node.grubenv.write_bytes(b"# GRUB Environment Block\nboot_alternative=A\nboot_cycle=stable\n".ljust(512, b"#"))
+    used = grubenv.update(node.grubenv, {"foreign": ""}).used
+    grubenv.update(node.grubenv, {"foreign": "x" * (512 - used - left)})
+
+
+def fill_but_for_the_commit(node: LoopNode) -> None:
+    """What GRUB writes when it starts the trial does not fit any more."""
+    fill(node, len("failsafe_check") - len("stable") - 1)
+
+
+def crowd_the_first_sector(node: LoopNode) -> None:
+    """Put our names behind a variable of somebody's that fills the first sector; nothing can be moved either."""
+    lines = f"foreign={'x' * 470}\nboot_alternative=A\nboot_cycle=stable\nother={'y' * 455}\n"
+    node.grubenv.write_bytes(f"# GRUB Environment Block\n{lines}".encode().ljust(1024, b"#"))
+
+
+@pytest.mark.parametrize("crowd", [fill_but_for_the_commit, crowd_the_first_sector])
+def test_a_block_without_room_for_a_commit_is_told_before_anything_is_void(
+    node: LoopNode, update: Path, crowd: Callable[[LoopNode], None]
+):
+    crowd(node)
+    before = [node.device_bytes("B", part) for part in SIZES], node.grubenv.read_bytes()
+    said = node.fails("upgrade-install", update, status=73, code="CANNOT_CREATE")
+    assert f"cannot commit with {node.grubenv}, so nothing is installed: " in said
+    assert ([node.device_bytes("B", part) for part in SIZES], node.grubenv.read_bytes()) == before
+    assert node.record("B") is None
+
+
+def test_a_block_with_just_enough_room_takes_an_installation_a_commit_and_a_trial(node: LoopNode, update: Path):
+    fill(node, len("failsafe_check") - len("stable"))
+    node.ok("upgrade-install", update)
+    node.ok("upgrade-commit", "--no-reboot")
+    assert node.boot() == "B"
+    assert len(node.grubenv.read_bytes()) == 512
