@@ -8,7 +8,7 @@ SOURCES := manageboot grubenv qemu-harness tests
 # Why each is needed stands in CONTRIBUTING.md.
 PACKAGES := \
 	python3-venv python3-dev gcc pkg-config libsystemd-dev \
-	grub-common grub2-common grub-emu grub-efi-amd64-bin \
+	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
 	zstd xz-utils bzip2 strace libfuse2 fuse lvm2 systemd util-linux bsdutils
 

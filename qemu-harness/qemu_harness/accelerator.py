@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qemu_harness.cache import Cache
-from qemu_harness.firmware import firmware_arguments
+from qemu_harness.firmware import Firmware, firmware_arguments
 from qemu_harness.monitor import Monitor
 from qemu_harness.process import HarnessError, environment
 
@@ -54,7 +54,7 @@ def kvm_works() -> bool:
         serial, socket = Path(scratch, "serial"), Path(scratch, "monitor")
         argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults", "-no-user-config"]
         argv += ["-display", "none", "-machine", "q35", "-cpu", KVM.cpu, "-m", "256", "-accel", KVM.name]
-        argv += firmware_arguments(Path(scratch))
+        argv += firmware_arguments(Firmware.UEFI, Path(scratch))
         argv += ["-serial", f"file:{serial}", "-qmp", f"unix:{socket},server=on,wait=off"]
         with subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()

@@ -18,15 +18,16 @@ MODULES = (
     *("part_gpt", "fat", "ext2", "lvm"),
     *("normal", "configfile", "test", "regexp", "true", "echo", "sleep", "probe", "search"),
     *("loadenv", "linux", "boot", "reboot", "halt"),
-    *("all_video", "serial", "terminal", "cat", "ls", "minicmd"),
+    *("serial", "terminal", "cat", "ls", "minicmd"),
 )
+UEFI_MODULES = (*MODULES, "all_video")
 
 
 def make_esp(image: Path) -> None:
     """Make the EFI system partition, with GRUB as the loader that firmware starts when it knows no other."""
     with tempfile.TemporaryDirectory() as scratch:
         loader = Path(scratch, "BOOTX64.EFI")
-        run(["grub-mkimage", "-O", "x86_64-efi", "-p", PREFIX, "-o", loader, *MODULES])
+        run(["grub-mkimage", "-O", "x86_64-efi", "-p", PREFIX, "-o", loader, *UEFI_MODULES])
         make_fat(
             image,
             layout.partition("esp").size,
@@ -37,11 +38,12 @@ def make_esp(image: Path) -> None:
         )
 
 
-def make_grub_partition(image: Path, variables: Mapping[str, str]) -> None:
+def make_grub_partition(image: Path, variables: Mapping[str, str], modules: Path) -> None:
     """Make the GRUB partition, with manageboot's grub.cfg, an environment block and GRUB's modules.
 
     Args:
         variables: what the block holds; a node that has never booted has none.
+        modules: the directory of the modules, for one platform.
     """
     with tempfile.TemporaryDirectory() as scratch:
         block = Path(scratch, "grubenv")
@@ -54,5 +56,5 @@ def make_grub_partition(image: Path, variables: Mapping[str, str]) -> None:
             label="GRUB",
             serial="4d420002",
             directories=(),
-            files={"grub.cfg": GRUB_CFG, "grubenv": block, MODULE_DIRECTORY.name: MODULE_DIRECTORY},
+            files={"grub.cfg": GRUB_CFG, "grubenv": block, modules.name: modules},
         )

@@ -1,5 +1,6 @@
 """A node in QEMU: started from firmware, driven through its guest agent, reset and switched off."""
 
+import errno
 import logging
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Self
 from qemu_harness.accelerator import accelerator
 from qemu_harness.agent import Agent, AgentSilent, Completed
 from qemu_harness.cache import Cache
-from qemu_harness.firmware import firmware_arguments
+from qemu_harness.firmware import Firmware, firmware_arguments
 from qemu_harness.monitor import Monitor
 from qemu_harness.process import HarnessError, environment, run
 from qemu_harness.serial_log import SerialLog
@@ -37,17 +38,29 @@ class VirtualMachine:
     """A node and its QEMU; a context manager that leaves nothing behind but the logs."""
 
     def __init__(
-        self, cache: Cache, disk: Path, *, media: Path | None = None, extra_arguments: Sequence[str] = ()
+        self,
+        cache: Cache,
+        disk: Path,
+        *,
+        media: Path | None = None,
+        firmware: Firmware = Firmware.UEFI,
+        refused_sectors: Sequence[int] = (),
+        extra_arguments: Sequence[str] = (),
     ) -> None:
         """Describe a machine; entering the context starts it.
 
         Args:
             disk: a raw image, which stays as it is: what the node writes goes to a layer over it.
             media: a raw image that the node gets as a second, read-only disk.
+            firmware: what starts GRUB; the disk has to be made for it.
+            refused_sectors: sectors of 512 bytes that the disk refuses to write until it is told to flush for the first
+                time. GRUB never does that, the kernel does early: so they are read-only for GRUB alone.
             extra_arguments: further arguments for QEMU.
         """
         self._base = disk
         self._media = media
+        self._firmware = firmware
+        self._refused_sectors = tuple(refused_sectors)
         self._extra_arguments = tuple(extra_arguments)
         self.accelerator = accelerator(cache)
         self.log_directory = _new_log_directory(cache.directory / "logs")
@@ -66,7 +79,7 @@ class VirtualMachine:
         self._disk = self._directory / "disk.qcow2"
         try:
             run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self._base, self._disk])
-            self._firmware = firmware_arguments(self._directory)
+            self._firmware_arguments = firmware_arguments(self._firmware, self._directory)
             self.start()
         except BaseException:
             self._close()
@@ -96,7 +109,7 @@ class VirtualMachine:
         machine = ["-machine", "q35", "-smp", "2", "-m", str(MEMORY_MIB)]
         machine += ["-accel", self.accelerator.name, "-cpu", self.accelerator.cpu]
         # The disk comes first, so that it is /dev/vda as on a real node.
-        drives = [f"if=none,id=disk,format=qcow2,file={self._disk}"]
+        drives = [self._drive()]
         devices = ["virtio-blk-pci,drive=disk,bootindex=1"]
         if self._media:
             drives.append(f"if=none,id=media,format=raw,readonly=on,file={self._media}")
@@ -109,7 +122,7 @@ class VirtualMachine:
         return [
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none"),
             *machine,
-            *self._firmware,
+            *self._firmware_arguments,
             *(word for drive in drives for word in ("-drive", drive)),
             *("-chardev", f"file,id=serial,append=on,path={self.serial.path}", "-serial", "chardev:serial"),
             *("-chardev", f"socket,id=agent,server=on,wait=off,path={self._directory / 'agent'}"),
@@ -117,6 +130,22 @@ class VirtualMachine:
             *("-qmp", f"unix:{self._directory / 'monitor'},server=on,wait=off"),
             *self._extra_arguments,
         ]
+
+    def _drive(self) -> str:
+        """Describe the disk; with refused sectors, QEMU's blkdebug lies between it and the node."""
+        if not self._refused_sectors:
+            return f"if=none,id=disk,format=qcow2,file={self._disk}"
+        words = ["if=none,id=disk,werror=report,driver=raw,file.driver=blkdebug,file.image.driver=qcow2"]
+        words.append(f"file.image.file.filename={self._disk}")
+        rules = [
+            {"event": "none", "iotype": "write", "sector": sector, "errno": errno.EROFS}
+            for sector in self._refused_sectors
+        ]
+        # Rules of one event last until another brings its own: so a flush ends all others, with one that nothing meets.
+        rules.append({"event": "flush_to_os", "iotype": "discard", "sector": 0, "errno": errno.EROFS})
+        for number, rule in enumerate(rules):
+            words += [f"file.inject-error.{number}.{key}={value}" for key, value in rule.items()]
+        return ",".join(words)
 
     def start(self) -> None:
         """Start QEMU, with the disk as the node left it."""

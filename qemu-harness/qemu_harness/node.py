@@ -6,6 +6,7 @@ from pathlib import Path
 from qemu_harness.base import CLOUD_KERNEL
 from qemu_harness.cache import Cache
 from qemu_harness.disk import build_disk
+from qemu_harness.firmware import Firmware
 from qemu_harness.slot import build_slot_images, build_system
 from qemu_harness.update import build_media, build_update
 
@@ -22,14 +23,15 @@ class NodeImages:
     media: Path
 
 
-def build_node(cache: Cache, kernel: str = CLOUD_KERNEL) -> NodeImages:
+def build_node(cache: Cache, kernel: str = CLOUD_KERNEL, firmware: Firmware = Firmware.UEFI) -> NodeImages:
     """Give a node that has never booted, with manageboot as the repository has it now, and its updates.
 
     Args:
         kernel: the Debian package of the kernel.
+        firmware: what starts GRUB.
     """
     system = build_system(cache, kernel)
-    disk = build_disk(cache, build_slot_images(cache, system, FACTORY_VERSION))
+    disk = build_disk(cache, build_slot_images(cache, system, FACTORY_VERSION), firmware=firmware)
     updates = {
         name: build_update(cache, build_slot_images(cache, system, version)) for name, version in UPDATES.items()
     }

@@ -1,5 +1,6 @@
 """Looking into the disk of a node that is off, with the eyes of GRUB."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def read_environment(disk: Path) -> dict[str, str]:
     with tempfile.NamedTemporaryFile() as block:
         Path(block.name).write_bytes(read_file(disk, "grub", "/grubenv"))
         return parse_environment(run(["grub-editenv", block.name, "list"]).decode())
+
+
+def environment_sectors(disk: Path) -> list[int]:
+    """Tell in which sectors of a raw disk image GRUB finds the environment block, counted from the disk's beginning."""
+    listed = run(["grub-fstest", disk, "blocklist", "(loop0,gpt2)/grubenv"]).decode()
+    runs = re.findall(r"(\d+)\+(\d+)", listed)
+    start = layout.offset("grub") // layout.SECTOR_SIZE
+    return [start + int(first) + number for first, length in runs for number in range(int(length))]
 
 
 def parse_environment(listing: str) -> dict[str, str]:

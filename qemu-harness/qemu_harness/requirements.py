@@ -3,8 +3,8 @@
 import os
 import shutil
 
+from qemu_harness import biosloader, loader
 from qemu_harness.firmware import CODE
-from qemu_harness.loader import MODULE_DIRECTORY
 from qemu_harness.process import PACKAGES, environment
 
 
@@ -15,8 +15,12 @@ def unmet() -> list[str]:
     missing = [f"Debian package {package} is not installed" for package in sorted(packages)]
     if not CODE.exists():
         missing.append("Debian package ovmf is not installed")
-    if not MODULE_DIRECTORY.exists():
-        missing.append("Debian package grub-efi-amd64-bin is not installed")
+    for directory, package in (
+        (loader.MODULE_DIRECTORY, "grub-efi-amd64-bin"),
+        (biosloader.MODULE_DIRECTORY, "grub-pc-bin"),
+    ):
+        if not directory.exists():
+            missing.append(f"Debian package {package} is not installed")
     if os.geteuid():
         missing.append("a node is built with chroot, and the owners of its files are kept: both need root")
     return missing

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# The firmware's last words before it starts a loader; everything of one boot lies between two of them.
-LOADER_STARTS = re.compile(r"BdsDxe: starting Boot\w+")
+# The last words of either firmware before it starts a loader; everything of one boot lies between two of them.
+LOADER_STARTS = re.compile(r"BdsDxe: starting Boot\w+|Booting from Hard Disk")
 GRUB_BANNER = "Welcome to GRUB!"
 CONTROL_SEQUENCE = re.compile(r"\x1b(\[[0-9;=?]*[A-Za-z]|[()][A-B0-2]|[=>c])|[\r\x00]")
 GAP = re.compile(r"[\s\ufffd]+")

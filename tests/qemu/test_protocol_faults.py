@@ -6,13 +6,19 @@ from typing import Any
 import pytest
 
 from qemu_harness.cache import Cache
+from qemu_harness.disk import build_disk
+from qemu_harness.firmware import Firmware
 from qemu_harness.machine import VirtualMachine
-from qemu_harness.node import NodeImages
+from qemu_harness.node import FACTORY_VERSION, NodeImages
 from qemu_harness.observation import observe
+from qemu_harness.offline import environment_sectors
+from qemu_harness.slot import build_slot_images, build_system
 
-pytestmark = [pytest.mark.qemu, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
 
 BLOCK = "/boot/grub/grubenv"
+# As a commit leaves it, with two tries.
+ARMED = {"boot_alternative": "B", "boot_cycle": "first_boot", "mb_nonce": "5eed", "mb_tries": "2"}
 BOOT_DEADLINE_S = 400.0
 INSTALL_DEADLINE_S = 600.0
 
@@ -42,6 +48,51 @@ def found(machine: VirtualMachine) -> set[str]:
     return {finding["code"] for finding in report["findings"]}
 
 
+def next_boot(machine: VirtualMachine) -> dict[str, str]:
+    """Push the reset button, and wait; return what GRUB's script said of the boot."""
+    machine.reset()
+    return this_boot(machine)
+
+
+def this_boot(machine: VirtualMachine) -> dict[str, str]:
+    """Wait until the node is up; return what GRUB's script said of the boot."""
+    machine.wait_until_up(timeout_s=BOOT_DEADLINE_S)
+    words = machine.check("cat /proc/cmdline").stdout.split()
+    pairs = (word.removeprefix("manageboot.").split("=", 1) for word in words if word.startswith("manageboot."))
+    return dict(pairs)
+
+
+@pytest.mark.parametrize(
+    "firmware", [Firmware.BIOS, pytest.param(Firmware.UEFI, marks=pytest.mark.long)], ids=lambda firmware: firmware.name
+)
+def test_a_trial_waits_for_a_disk_that_grub_can_write_and_is_confirmed_at_its_second_try(
+    cache: Cache, firmware: Firmware
+) -> None:
+    system = build_system(cache)
+    old, new = (build_slot_images(cache, system, version) for version in (FACTORY_VERSION, "0.1.0-v2"))
+    disk = build_disk(cache, old, ARMED, passive=new, firmware=firmware)
+    with VirtualMachine(cache, disk, firmware=firmware, refused_sectors=environment_sectors(disk)) as machine:
+        # The block is read-only for GRUB: no trial, since none could be written down.
+        assert this_boot(machine) == {"slot": "A", "cycle": "first_boot", "fault": "unwritable"}
+        assert fallback(machine) == ("A", {"slot": "B", "cause": "never-started"})
+        assert observe(machine).variables == ARMED
+        assert found(machine) >= {"GRUB_CANNOT_WRITE", "FELL_BACK"}
+
+        # From the kernel's first flush on the disk takes these writes again, so the next boot is the first try.
+        trial = {"slot": "B", "nonce": ARMED["mb_nonce"]}
+        assert next_boot(machine) == {**trial, "cycle": "first_boot", "try": "1"}
+        assert next_boot(machine) == {**trial, "cycle": "failsafe_check", "try": "2"}
+        seen = observe(machine)
+        assert (seen.version, seen.status["state"], seen.status["next"]) == (new.version, "trial", "A")
+        machine.check("manageboot confirm")
+        assert observe(machine).variables == {
+            "boot_alternative": "B", "boot_cycle": "stable", "mb_ack": ARMED["mb_nonce"],
+        }  # fmt: skip
+        assert found(machine) == set()
+        machine.power_off()
+
+
+@pytest.mark.long
 def test_each_fault_ends_in_a_trusted_slot(cache: Cache, node_images: NodeImages) -> None:
     with VirtualMachine(cache, node_images.disk, media=node_images.media) as machine:
         machine.wait_until_up()
