@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.node import LoopNode
+
+# How long a draw takes is a matter of what else the machine does.
+settings.register_profile("manageboot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("manageboot")
 
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
