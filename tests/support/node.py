@@ -46,11 +46,7 @@ class LoopNode:
         self.grubenv.write_bytes(BLOCK_LINES.encode().ljust(1024, b"#"))
         self.set_booted("A")
         with self._stack as stack:
-            for slot, devices in self.devices.items():
-                for part, size in SIZES.items():
-                    file = self.directory / f"{slot}_{part}"
-                    file.write_bytes(random.Random(f"{slot}{part}").randbytes(size))
-                    devices[part] = stack.enter_context(loop_device(file, sector_size=self.sector_size))
+            self.attach(stack)
             self._stack = stack.pop_all()
         self.write_config()
         return self
@@ -59,6 +55,14 @@ class LoopNode:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def attach(self, stack: ExitStack) -> None:
+        """Make the devices of both slots, which go away with the stack."""
+        for slot, devices in self.devices.items():
+            for part, size in SIZES.items():
+                file = self.directory / f"{slot}_{part}"
+                file.write_bytes(random.Random(f"{slot}{part}").randbytes(size))
+                devices[part] = stack.enter_context(loop_device(file, sector_size=self.sector_size))
 
     def write_config(self, **extra: str) -> None:
         """Write the configuration; `extra` has more lines for a section."""

@@ -1,0 +1,111 @@
+"""Upgrades of a guestOS, driven as its orchestrator does, on its own disk layout, and judged by real GRUB."""
+
+import hashlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+from icos.orchestrator import Orchestrator
+from support.guestdisk import GuestNode, release
+from support.loop import run
+
+pytestmark = [pytest.mark.devices, pytest.mark.grub]
+
+FRESH = {
+    "install": b"# GRUB Environment Block\nboot_alternative=A\nboot_cycle=install\n".ljust(1024, b"#"),
+    "no values": b"# GRUB Environment Block\n".ljust(1024, b"#"),
+    "no block": None,
+}
+
+
+class KeyExchange:
+    """Another virtual machine boots the slot from the same disk: it writes to boot, and makes var an encrypted one."""
+
+    def __init__(self, node: GuestNode, slot: str) -> None:
+        self._var = node.devices[slot]["var"]
+        self._boot = node.devices[slot]["boot"]
+        self.key = node.directory / f"key-{slot}"
+        self.key.write_bytes(b"k" * 32)
+
+    def __call__(self) -> None:
+        assert not self.is_there(), "an installation leaves nothing of the old var"
+        run("cryptsetup", "luksFormat", "--batch-mode", "--type=luks2", "--pbkdf=pbkdf2",
+            "--pbkdf-force-iterations=1000", self._var, self.key)  # fmt: skip
+        run("debugfs", "-w", "-R", f"write {self.key} exchanged", self._boot)
+
+    def is_there(self) -> bool:
+        """Say whether the key still opens var."""
+        try:
+            run("cryptsetup", "open", "--test-passphrase", f"--key-file={self.key}", self._var)
+        except AssertionError:
+            return False
+        return "exchanged" in run("debugfs", "-R", "ls /", self._boot)
+
+
+def orchestrator(node: GuestNode, exchange: KeyExchange) -> Orchestrator:
+    return Orchestrator(node.directory / "manageboot.sh", node.directory, key_exchange=exchange)
+
+
+@pytest.mark.parametrize(
+    ("layout", "script", "fresh"),
+    [
+        ("guestos", "stock", "install"),
+        ("guestos", "shipped", "no block"),
+        ("boundary-guestos", "stock", "no values"),
+        ("boundary-guestos", "shipped", "install"),
+    ],
+)
+def test_from_a_fresh_node_through_two_upgrades_and_a_fallback(tmp_path: Path, layout: str, script: str, fresh: str):
+    with GuestNode(tmp_path, layout=layout, script=script) as node:
+        if (block := FRESH[fresh]) is None:
+            node.grubenv.unlink()
+        else:
+            node.grubenv.write_bytes(block)
+        exchanges = {slot: KeyExchange(node, slot) for slot in "AB"}
+        # As the first boot leaves it: the booted var is encrypted. GRUB's word counts, and B is empty.
+        assert node.boot() == "A"
+        exchanges["A"]()
+
+        for number, (old, new) in enumerate([("A", "B"), ("B", "A")]):
+            orchestrator(node, exchanges[new]).start()
+            image = release(tmp_path / f"v{number}", f"v{number}")
+            sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
+            assert orchestrator(node, exchanges[new]).upgrade(image, sha256)
+            assert node.reboots.read_text() == "r" * (number + 1)
+            assert node.boot() == new
+            orchestrator(node, exchanges[old]).start()
+            assert [node.boot(), node.boot()] == [new, new]
+            assert exchanges[new].is_there()
+
+        # The third one never confirms.
+        image = release(tmp_path / "bad", "bad")
+        assert orchestrator(node, exchanges["B"]).upgrade(image, hashlib.sha256(image.read_bytes()).hexdigest())
+        assert [node.boot(), node.boot(), node.boot()] == ["B", "A", "A"]
+        assert node.status()["state"] == "idle"
+
+
+def test_a_bad_release_costs_nothing_but_the_try(tmp_path: Path):
+    with GuestNode(tmp_path, script="stock") as node:
+        exchange = KeyExchange(node, "B")
+        image = release(tmp_path / "v1", "v1")
+        good = image.read_bytes()
+        for bad in (good[:-100], b"", bytes(len(good)), good[:50_000] + b"\xff" + good[50_001:]):
+            image.write_bytes(bad)
+            assert not orchestrator(node, exchange).upgrade(image, hashlib.sha256(bad).hexdigest())
+            assert node.boot() == "A"
+        image.write_bytes(good)
+        assert orchestrator(node, exchange).upgrade(image, hashlib.sha256(good).hexdigest())
+        assert node.boot() == "B"
+
+
+def test_the_partitions_are_those_of_the_profile():
+    """What the loop devices stand for here, a guest finds by its PARTUUID."""
+    from manageboot.config import load
+    from manageboot.protocol import Slot
+    from support.guestdisk import LAYOUTS
+
+    slots = load("/dev/null", profile="guestos").slots
+    for layout, slot in itertools.product(LAYOUTS.values(), Slot):
+        for part in ("boot", "root", "var"):
+            assert f"PARTUUID={layout[f'{slot}_{part}'].partuuid}" in str(slots[slot])
