@@ -156,9 +156,9 @@ def render(history: dict[str, Any]) -> str:
     lines = []
     for entry in history["entries"]:
         cause = f" ({entry['cause']})" if entry["cause"] else ""
-        lines.append(
-            f"{entry['sequence']:5}  {entry['time']}  {entry['slot']}  {entry['event']:16}  {entry['message']}{cause}"
-        )
+        # What a check printed may have several lines.
+        message = " / ".join(entry["message"].splitlines())
+        lines.append(f"{entry['sequence']:5}  {entry['time']}  {entry['slot']}  {entry['event']:16}  {message}{cause}")
     if history["damaged"]:
         lines.append(f"{history['damaged']} more can't be read")
     return "\n".join(lines or [f"nothing has happened yet, as far as {history['path']} tells"])

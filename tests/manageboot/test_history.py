@@ -147,6 +147,12 @@ def test_a_bad_record_is_skipped_and_counted(settings: Config):
     assert history.render(shown).endswith("1 more can't be read")
 
 
+def test_an_event_is_one_line(settings: Config):
+    history.append(settings, entry(1, "check dns failed: no answer\nfrom 10.0.0.1\nevent"))
+    [line] = history.render(history.to_json(settings)).splitlines()
+    assert line.endswith("check dns failed: no answer / from 10.0.0.1 / event 1")
+
+
 def sealed(body: str) -> bytes:
     text = f"{body:{RECORD_BYTES - 10}}\n".encode()
     return b"%08x " % zlib.crc32(text) + text
