@@ -21,6 +21,9 @@ __all__ = ["Event", "announce", "announce_fallback", "image_written", "refresh",
 
 logger = logging.getLogger(__name__)
 
+_MAY_REPEAT = {Event.DEVICE_LOST, Event.HEALTH_WARNING, Event.BLOCK_DAMAGED, Event.REBOOT_MISSING}
+"""A device that comes and goes all day must not push out of the history what led to it."""
+
 _LOCK_WAIT_S = 2.0
 """Whoever holds the lock of the history writes a sector and some small files."""
 
@@ -38,6 +41,8 @@ def announce(
     written_bytes: int | None = None,
 ) -> None:
     """Tell journal, history and metrics of an event. Raises nothing: what can't be told is logged.
+
+    What may repeat, such as a device that is lost, is in the history once a boot, and in the journal each time.
 
     Args:
         config: the settings.
@@ -60,7 +65,12 @@ def announce(
         written_bytes=written_bytes,
     )
     _tell_journal(event, entry)
-    _with_lock(config, lambda: _record(config, entry))
+
+    def record() -> None:
+        if event not in _MAY_REPEAT or not _is_known(entry, _recall(config)):
+            _record(config, entry)
+
+    _with_lock(config, record)
 
 
 def announce_fallback(config: Config, node: Node, fell_back: Fallback) -> None:
@@ -119,6 +129,12 @@ def image_written(config: Config, role: str, path: str) -> None:
     """Write the metric that IC-OS has for an image that went to its device. Raises nothing."""
     if metrics.wanted(config):
         _with_lock(config, lambda: metrics.write_image(config, role, path))
+
+
+def _is_known(entry: Entry, happened: list[Entry]) -> bool:
+    """Say whether the history has the same of this boot."""
+    cut = history.as_stored(entry)
+    return any((cut.boot, cut.event, cut.slot, cut.message) == (e.boot, e.event, e.slot, e.message) for e in happened)
 
 
 def _entry(event: Event, message: str, slot: Slot) -> Entry:

@@ -140,6 +140,12 @@ def encode(entry: Entry) -> bytes:
     return b"%08x " % zlib.crc32(text) + text
 
 
+def as_stored(entry: Entry) -> Entry:
+    """Return an event as it will be read, its texts cut."""
+    [stored] = parse(encode(entry)).entries
+    return stored
+
+
 def to_json(config: Config) -> dict[str, Any]:
     """Gather what `history --json` prints.
 

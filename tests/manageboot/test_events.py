@@ -224,3 +224,18 @@ def test_without_a_daemon_the_next_verb_tells_of_a_fallback(node: LoopNode, tmp_
     node.run(verb, *([update] if verb == "upgrade-install" else []))
     node.run(verb, *([update] if verb == "upgrade-install" else []))
     assert fallbacks(config.load(str(node.config))) == [("B", "unknown")]
+
+
+def test_what_repeats_does_not_push_out_what_led_to_it(settings: Config, told: list[tuple[Event, str]]):
+    events.announce(settings, Event.FALLBACK, "Slot B did not stay", slot=Slot.B)
+    long = "slots.A.root: it is gone " * 40
+    for message in ("slots.B.root: it is gone", long) * 3:
+        events.announce(settings, Event.DEVICE_LOST, message, slot=Slot.B)
+    assert len(told) == 7
+    assert [entry.event for entry in history.read(settings).entries] == ["fallback", "device_lost", "device_lost"]
+
+
+def test_an_installation_that_fails_twice_is_told_of_twice(settings: Config, told: list[tuple[Event, str]]):
+    for _ in range(2):
+        events.announce(settings, Event.INSTALL_FAILED, "Slot B is void: no space", slot=Slot.B)
+    assert len(history.read(settings).entries) == 2

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import config, events, fallback, history, measures
+from manageboot import config, errands, events, fallback, history, measures
 from manageboot.config import Config
+from manageboot.health import CheckResult, Result
 from manageboot.history import Entry
 from manageboot.journal import Event
 from manageboot.node import observe
+from manageboot.traces import Trial
 from support.images import make_update
 from support.node import LoopNode
 
@@ -95,3 +97,27 @@ def test_a_node_says_what_is_documented(node: LoopNode, tmp_path: Path):
     }
     for entry in happened:
         assert plain(entry.message).startswith(tuple(documented(entry.event))), entry
+
+
+@pytest.mark.devices
+def test_a_daemon_says_what_is_documented(node: LoopNode):
+    loaded: Config = config.load(str(node.config))
+    node.set_block(boot_alternative="B", boot_cycle="first_boot")
+    node.set_booted("B")
+    errands.arrive(loaded)
+    errands.give_up(Trial.DEADLINE, "not confirmed 900 s after the boot")(loaded)
+    errands.give_up(Trial.UNHEALTHY, "required/dns failed: no answer")(loaded)
+    errands.tell_overdue(loaded)
+    errands.tell_devices({"slots.A.root": "it is gone"}, {"slots.A.root": "it is gone"})(loaded)
+    errands.tell_health([CheckResult("wanted/dns", required=False, result=Result.HUNG, text="no answer")])(loaded)
+    node.grubenv.write_bytes(b"garbage".ljust(1024))
+    errands.tell_damaged(loaded)
+    happened = history.read(loaded).entries
+    assert {entry.event for entry in happened} == {
+        *("trial_started", "not_acknowledged", "deadline", "health_failed", "rolled_back", "reboot_missing"),
+        *("device_lost", "health_warning", "block_damaged"),
+    }
+    # These two begin with what they are about.
+    documented_ones = [entry for entry in happened if entry.event not in {"device_lost", "health_warning"}]
+    for entry in documented_ones:
+        assert any(plain(entry.message).startswith(text.split("/")[0]) for text in documented(entry.event)), entry
