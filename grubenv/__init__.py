@@ -38,6 +38,7 @@ from grubenv.errors import (
     StorageError,
 )
 from grubenv.file import DEFAULT_PATH, query, read, read_bytes
+from grubenv.place import Inside
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE, SIGNATURE
 
 TYPE_CHECKING = False
@@ -63,6 +64,7 @@ __all__ = [
     "EnvBlock",
     "FlushError",
     "GrubEnvError",
+    "Inside",
     "LockedError",
     "NoRoomError",
     "NotAtomicError",

@@ -16,6 +16,7 @@ from grubenv.errors import Damage, from_os_error, reason
 from grubenv.extents import Extent, extent_damages, extents, has_hole
 from grubenv.file import read_bytes, require_regular, resolve
 from grubenv.filesystem import device_damage, device_path, file_system_damage, mount_of
+from grubenv.place import Inside
 
 if TYPE_CHECKING:
     from grubenv.file import Path
@@ -65,7 +66,7 @@ class Report(NamedTuple):
         )
 
 
-def check(path: Path, boot_names: Iterable[str] | None = None) -> Report:
+def check(path: Path | Inside, boot_names: Iterable[str] | None = None) -> Report:
     """Look for every damage of the block in the file. Takes no lock and changes nothing.
 
     To see what the disk itself holds takes the right to read the device; where that or something else is
@@ -82,8 +83,11 @@ def check(path: Path, boot_names: Iterable[str] | None = None) -> Report:
     >>> file.flush(); [damage.word for damage in check(file.name).damages][0]
     'no-newline'
     """
-    name = os.fspath(path)
     names = None if boot_names is None else frozenset(boot_names)
+    if isinstance(path, Inside):
+        # It was found in the place where GRUB looks for it, and read from there.
+        return Report(str(path), tuple(diagnose(read_bytes(path), names)), ())
+    name = os.fspath(path)
     for _ in range(_TRIES):
         data = read_bytes(path)
         damages = diagnose(data, names)

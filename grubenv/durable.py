@@ -14,9 +14,11 @@ from grubenv.errors import (
     GrubEnvError,
     NotAtomicError,
 )
-from grubenv.file import read_bytes, require_regular, resolve
+from grubenv.file import place_name, read_bytes, require_regular, resolve
 from grubenv.inplace import carry_out
+from grubenv.inside import InsideStorage
 from grubenv.lock import locked_directory
+from grubenv.place import Inside
 from grubenv.plan import plan
 from grubenv.replace import replace_file
 from grubenv.storage import Storage
@@ -46,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 def update(
-    path: Path,
+    path: Path | Inside,
     set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
     unset: Iterable[str] = (),
     *,
@@ -62,7 +64,8 @@ def update(
     Args:
         set: names and their new values, surrogate escapes standing for bytes that are not UTF-8.
         unset: names to remove; those that are not there are no error.
-        create_missing: make a block of 1024 bytes where there is no file or one of 0 bytes.
+        create_missing: make a block of 1024 bytes where there is no file or one of 0 bytes. Inside a file system that
+            is not mounted that can't be done.
         required_in_first_sector: names that have to end within the first 512 bytes afterwards, if they are set.
             They are moved there if they are not, in steps that are each as safe as the change itself.
         timeout_s: seconds to wait for another writer.
@@ -78,28 +81,25 @@ def update(
     """
     removed = tuple(unset)
     required = tuple(required_in_first_sector)
-    name = os.fspath(path)
-    directory, file_name = resolve(path)
+    name = place_name(path)
     try:
+        if isinstance(path, Inside):
+            with InsideStorage(path, timeout_s) as storage:
+                return _change(storage, set, removed, required)
+        directory, file_name = resolve(path)
         with locked_directory(directory, timeout_s, name) as directory_fd:
             if create_missing and _is_empty(directory_fd, file_name, name):
                 block = EnvBlock.create().update(set, removed)
                 replace_file(directory_fd, file_name, block.build(), name)
                 return _outcome({}, block, "replaced")
             with Storage(directory_fd, file_name, name) as storage:
-                storage.flush()
-                old = storage.read()
-                block = EnvBlock.parse(old)
-                new = block.update(set, removed)
-                steps = plan(old, new, required)
-                how = carry_out(storage, steps, old)
-                return _outcome(dict(block), EnvBlock.parse(steps[-1].image) if steps else block, how)
+                return _change(storage, set, removed, required)
     except GrubEnvError as error:
         raise error.at("update", name)  # noqa: B904 the same error, with its place
 
 
 def rehearse(
-    path: Path,
+    path: Path | Inside,
     set: Mapping[str, str] | None = None,  # noqa: A002 the word of grub-editenv
     unset: Iterable[str] = (),
     *,
@@ -114,7 +114,7 @@ def rehearse(
         BadNameError, BadValueError, NoRoomError, NotAtomicError, DamagedError: `update` would say the same.
         NotPermittedError, NotRegularError, StorageError: the file can't be read.
     """
-    name = os.fspath(path)
+    name = place_name(path)
     try:
         try:
             old = read_bytes(path)
@@ -164,6 +164,18 @@ def create(path: Path, *, size: int = DEFAULT_SIZE, timeout_s: float = DEFAULT_T
         raise CannotCreateError(error.cause, verb="create", path=name) from error
     except GrubEnvError as error:
         raise error.at("create", name)  # noqa: B904 the same error, with its place
+
+
+def _change(
+    storage: Storage, changed: Mapping[str, str] | None, removed: tuple[str, ...], required: tuple[str, ...]
+) -> Outcome:
+    storage.flush()
+    old = storage.read()
+    block = EnvBlock.parse(old)
+    new = block.update(changed, removed)
+    steps = plan(old, new, required)
+    how = carry_out(storage, steps, old)
+    return _outcome(dict(block), EnvBlock.parse(steps[-1].image) if steps else block, how)
 
 
 def _is_empty(directory_fd: int, file_name: str, path: str) -> bool:

@@ -7,6 +7,7 @@ import stat
 
 from grubenv import view
 from grubenv.errors import AbsentError, DamagedError, NotRegularError, StorageError, from_os_error
+from grubenv.place import Inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MAX_SIZE = 1024 * 1024
 _STABLE_READ_TRIES = 100
 
 
-def query(path: Path) -> dict[str, str]:
+def query(path: Path | Inside) -> dict[str, str]:
     """Return the variables that GRUB's `load_env` finds in the file, quickly and as leniently as GRUB does.
 
     Raises:
@@ -36,10 +37,10 @@ def query(path: Path) -> dict[str, str]:
     try:
         return view.variables(read_bytes(path))
     except DamagedError as error:
-        raise error.at("read", os.fspath(path)) from None
+        raise error.at("read", place_name(path)) from None
 
 
-def read(path: Path) -> EnvBlock:
+def read(path: Path | Inside) -> EnvBlock:
     """Return the block in the file, read strictly: see `EnvBlock.parse`.
 
     Raises:
@@ -51,15 +52,24 @@ def read(path: Path) -> EnvBlock:
     try:
         return EnvBlock.parse(read_bytes(path))
     except DamagedError as error:
-        raise error.at("read", os.fspath(path)) from None
+        raise error.at("read", place_name(path)) from None
 
 
-def read_bytes(path: Path) -> bytes:
+def place_name(path: Path | Inside) -> str:
+    """Return what messages call the place of a block."""
+    return str(path) if isinstance(path, Inside) else os.fspath(path)
+
+
+def read_bytes(path: Path | Inside) -> bytes:
     """Return the file's bytes as they are at one instant, also while `update` writes. Symbolic links are followed.
 
     Raises:
         AbsentError, NotRegularError, NotPermittedError, StorageError: the file cannot be read.
     """
+    if isinstance(path, Inside):
+        from grubenv.inside import read_inside  # seldom needed, and a query would wait for it
+
+        return read_inside(path)
     name = os.fspath(path)
     try:
         require_regular(os.stat(name), "read", name)

@@ -55,6 +55,11 @@ def locked_directory(directory: str, timeout_s: float, path: str) -> Iterator[in
         os.close(descriptor)
 
 
+def acquire(descriptor: int, timeout_s: float, path: str) -> None:
+    """Put a flock on an open disk; see `locked_directory`."""
+    _acquire(descriptor, time.monotonic() + timeout_s, timeout_s, path)
+
+
 def _is_roots_alone(directory_fd: int, path: str) -> bool:
     """Tell whether this process is root's, and only such a one can write the block: then all agree on the lock."""
     if os.geteuid() != 0:

@@ -1,0 +1,199 @@
+"""A block inside a vfat file system that is not mounted: GRUB and mtools say what is there, before and after."""
+
+import fcntl
+import os
+import random
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import grubenv
+from grubenv import Inside, fatraw
+
+FIRST = 1 << 20
+MIB = 1 << 20
+
+SHAPES = {
+    "fat12": (["-F", "12", "-s", "4"], 4 * MIB),
+    "fat16": (["-F", "16", "-s", "4"], 32 * MIB),
+    "fat16, small clusters": (["-F", "16", "-s", "1"], 16 * MIB),
+    "fat32": (["-F", "32", "-s", "1"], 40 * MIB),
+    "sectors of 4096": (["-F", "16", "-S", "4096", "-s", "1"], 32 * MIB),
+}
+
+
+class Disk:
+    """An image whose file system begins somewhere, with files of all kinds around the block."""
+
+    def __init__(self, directory: Path, options: list[str], size: int) -> None:
+        self.directory = directory
+        self.path = directory / "disk.img"
+        with self.path.open("wb") as file:
+            file.truncate(FIRST + size)
+        self.tool(
+            "mkfs.vfat",
+            *options,
+            "--offset",
+            str(FIRST // (4096 if "4096" in options else 512)),
+            str(self.path),
+            str(size >> 10),
+        )
+        self.place = Inside(str(self.path), FIRST, "grubenv")
+
+    def tool(self, *command: str, data: bytes = b"") -> bytes:
+        done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def put(self, name: str, data: bytes) -> None:
+        source = self.directory / "source"
+        source.write_bytes(data)
+        self.tool("mcopy", "-o", "-i", f"{self.path}@@{FIRST}", str(source), f"::{name}")
+
+    def get(self, name: str) -> bytes:
+        return self.tool("mtype", "-i", f"{self.path}@@{FIRST}", f"::{name}")
+
+    def remove(self, name: str) -> None:
+        self.tool("mdel", "-i", f"{self.path}@@{FIRST}", f"::{name}")
+
+    def fill(self) -> None:
+        """Leave holes, long names, a directory and a volume label."""
+        for number in range(40):
+            self.put(f"a long name of a file, number {number}.mod", bytes([number]) * 700)
+        for number in range(0, 40, 2):
+            self.remove(f"a long name of a file, number {number}.mod")
+        self.tool("mmd", "-i", f"{self.path}@@{FIRST}", "::grubenv.d")
+        self.tool("mlabel", "-i", f"{self.path}@@{FIRST}", "::GRUBENV")
+
+
+@pytest.fixture(params=SHAPES)
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
+    made = Disk(tmp_path, *SHAPES[request.param])
+    made.fill()
+    return made
+
+
+def block(**values: str) -> bytes:
+    return grubenv.EnvBlock.create().update(values).build()
+
+
+def test_it_is_read_as_mtools_read_it(disk: Disk):
+    for name, size in (("grubenv", 1024), ("manageboot.env", 1024), ("A name with spaces.ENV", 3000), ("SHORT.TXT", 1)):
+        data = random.Random(name).randbytes(size)
+        disk.put(name, data)
+        assert grubenv.read_bytes(disk.place.beside(name)) == data
+        assert grubenv.read_bytes(disk.place.beside(name.upper())) == data
+    disk.put("empty", b"")
+    assert grubenv.read_bytes(disk.place.beside("empty")) == b""
+    for name in ("nothing", "grubenv.d", "a long name of a file, number 2.mod"):
+        with pytest.raises(grubenv.AbsentError, match=f"cannot read {disk.path}@@{FIRST}::{name}: there is no {name}"):
+            grubenv.read_bytes(disk.place.beside(name))
+
+
+def test_an_update_changes_one_sector(disk: Disk):
+    disk.put("grubenv", block(boot_alternative="A", boot_cycle="stable", other="kept"))
+    before = disk.path.read_bytes()
+    outcome = grubenv.update(disk.place, {"boot_alternative": "B", "boot_cycle": "first_boot"})
+    assert outcome.how in {"direct", "buffered"}
+    assert disk.get("grubenv") == block(boot_alternative="B", boot_cycle="first_boot", other="kept")
+    assert grubenv.query(disk.place)["boot_cycle"] == "first_boot"
+    after = disk.path.read_bytes()
+    changed = [at for at in range(0, len(after), 512) if before[at : at + 512] != after[at : at + 512]]
+    assert len(changed) == 1
+    assert not grubenv.update(disk.place, {"boot_cycle": "first_boot"}).changed
+
+
+def test_grub_finds_the_same(tmp_path: Path):
+    made = Disk(tmp_path, *SHAPES["fat16"])
+    made.fill()
+    made.put("grubenv", block(boot_cycle="stable"))
+    grubenv.update(made.place, {"boot_cycle": "failsafe_check"})
+    whole = tmp_path / "part.img"
+    whole.write_bytes(made.path.read_bytes()[FIRST:])
+    assert made.tool("grub-fstest", str(whole), "cat", "(loop0)/grubenv") == block(boot_cycle="failsafe_check")
+
+
+def test_a_block_in_two_pieces(tmp_path: Path):
+    made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
+    made.put("grubenv", block(boot_cycle="stable"))
+    _move_cluster(made, 3, 9)
+    assert made.tool("mshowfat", "-i", f"{made.path}@@{FIRST}", "::grubenv") == b"::/grubenv <2> <9>\n"
+    grubenv.update(made.place, {"boot_cycle": "failsafe_check"})
+    for number in range(12):
+        grubenv.update(made.place, {f"name{number}": "x" * 40})
+    assert made.get("grubenv") == grubenv.read(made.place).build()
+    assert len(grubenv.query(made.place)) == 13
+
+
+def _move_cluster(disk: Disk, old: int, new: int) -> None:
+    """Give the last cluster of a file another place, in every FAT."""
+    with disk.path.open("r+b") as file:
+        descriptor = file.fileno()
+        reserved, fats, entries, per_fat = struct.unpack("<HBH3xH", os.pread(descriptor, 10, FIRST + 14))
+        for fat in range(fats):
+            at = FIRST + (reserved + fat * per_fat) * 512
+            for cluster, value in ((old - 1, new), (old, 0), (new, 0xFFFF)):
+                os.pwrite(descriptor, struct.pack("<H", value), at + 2 * cluster)
+        data = FIRST + (reserved + fats * per_fat) * 512 + entries * 32 - 2 * 512
+        os.pwrite(descriptor, os.pread(descriptor, 512, data + old * 512), data + new * 512)
+
+
+def test_it_is_checked(disk: Disk):
+    disk.put("grubenv", block(a="1"))
+    assert grubenv.check(disk.place).sound
+    disk.put("grubenv", block(a="1")[:-1] + b"x")
+    assert [damage.word for damage in grubenv.check(disk.place).damages] == ["stray-bytes"]
+
+
+def test_nothing_is_made(disk: Disk):
+    with pytest.raises(grubenv.AbsentError):
+        grubenv.update(disk.place, {"a": "1"}, create_missing=True)
+
+
+def test_another_writer_is_waited_for(tmp_path: Path):
+    made = Disk(tmp_path, *SHAPES["fat12"])
+    made.put("grubenv", block())
+    with made.path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(grubenv.LockedError):
+            grubenv.update(made.place, {"a": "1"}, timeout_s=0)
+    assert grubenv.update(made.place, {"a": "1"}, timeout_s=0).changed
+
+
+@pytest.mark.parametrize("damage", ["no signature", "a circle", "a chain that leads out", "a chain that is too short"])
+def test_a_damaged_file_system_is_an_error(tmp_path: Path, damage: str):
+    made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
+    made.put("grubenv", block())
+    with made.path.open("r+b") as file:
+        descriptor = file.fileno()
+        reserved = struct.unpack("<H", os.pread(descriptor, 2, FIRST + 14))[0]
+        fat = FIRST + reserved * 512
+        entries = {"a circle": 2, "a chain that leads out": 0x7FFF, "a chain that is too short": 0xFFFF}
+        if damage in entries:
+            os.pwrite(descriptor, struct.pack("<H", entries[damage]), fat + 2 * 2)
+        else:
+            os.pwrite(descriptor, bytes(2), FIRST + 510)
+    with pytest.raises(grubenv.StorageError):
+        grubenv.read_bytes(made.place)
+
+
+def test_any_bytes_are_read_or_refused(tmp_path: Path):
+    made = Disk(tmp_path, *SHAPES["fat12"])
+    made.put("grubenv", block())
+    image = made.path.read_bytes()[FIRST : FIRST + 64 * 1024]
+    dice = random.Random(1)
+    for _ in range(300):
+        bad = bytearray(image)
+        for _ in range(dice.choice((1, 3, 20))):
+            bad[dice.randrange(dice.choice((64, len(bad))))] = dice.randrange(256)
+
+        def read(offset: int, length: int, data: bytearray = bad) -> bytes:
+            return bytes(data[offset : offset + length])
+
+        try:
+            found = fatraw.find(read, "grubenv")
+        except fatraw.UnknownLayoutError:
+            continue
+        assert found is None or sum(length for _, length in found.runs) == found.size
