@@ -24,6 +24,8 @@ class BootTrace(NamedTuple):
 
 def read(boot: BootConfig) -> BootTrace | None:
     """Return what GRUB said, or None where it was not the shipped grub.cfg that booted the node."""
+    if boot.cmdline is None:
+        return None
     try:
         with open(boot.cmdline, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()

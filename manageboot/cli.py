@@ -44,6 +44,9 @@ def perform(arguments: Sequence[str]) -> None:
         ManagebootError: it can't be done.
     """
     options = _parse(list(arguments))
+    if options.disk is not None:
+        _run_outside(options)
+        return
     if options.handler is _inspect and not config.exists(options.config, profile=options.system):
         # An image is looked at where it is built as well.
         _inspect(options, None)
@@ -78,6 +81,29 @@ def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] = per
     except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
         return _report(_bug(error))
     return 0
+
+
+def _run_outside(options: argparse.Namespace) -> None:
+    from manageboot import outside
+
+    if options.handler not in _OUTSIDE:
+        raise errors.UsageError(
+            "cannot run: with --disk there are only the verbs that need no running system",
+            hint="they stand in docs/recovery.md",
+        )
+    if options.grubenv is not None:
+        raise errors.UsageError(
+            "cannot run: -f has no meaning with --disk", hint="boot.grub_partition says where it is"
+        )
+    settings = config.load(
+        options.config,
+        profile=options.system,
+        lock_timeout_s=getattr(options, "lock_timeout", None),
+        foreign=True,
+    )
+    write, devices = _OUTSIDE[options.handler]
+    with outside.opened(options.disk, settings, write=write, devices=devices) as settings_there:
+        options.handler(options, settings_there)
 
 
 def _open_standard_files() -> None:
@@ -120,7 +146,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     system = _take_system_type(arguments)
     parser = _Parser(
         prog="manageboot",
-        usage="manageboot [-c CONFIG] [-f GRUBENV] [guestos|hostos] VERB [ARGS]",
+        usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [guestos|hostos] VERB [ARGS]",
         description="A/B boot and upgrade agent for nodes that boot with GRUB.",
         epilog=_EPILOG,
         formatter_class=_Formatter,
@@ -128,6 +154,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
+    parser.add_argument(
+        "--disk", metavar="DISK", help="disk or image of a system that is stopped, to work on from outside"
+    )
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
 
@@ -191,7 +220,7 @@ def _take_system_type(arguments: list[str]) -> str | None:
     """Take guestos or hostos out of the words before the verb; argparse has no optional word before a subcommand."""
     position = 0
     while position < len(arguments) and arguments[position].startswith("-"):
-        position += 2 if arguments[position] in {"-c", "--config", "-f", "--grubenv"} else 1
+        position += 2 if arguments[position] in {"-c", "--config", "-f", "--grubenv", "--disk"} else 1
     if position < len(arguments) and arguments[position] in SYSTEM_TYPES:
         return arguments.pop(position)
     return None
@@ -219,7 +248,11 @@ def _commit(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import verbs
 
     _show_warnings()
-    _say(verbs.commit(settings, reboot=not options.no_reboot))
+    if options.disk is not None:
+        from manageboot import outside
+
+        outside.verify(settings)
+    _say(verbs.commit(settings, reboot=not options.no_reboot and options.disk is None))
 
 
 def _rollback(options: argparse.Namespace, settings: config.Config) -> None:
@@ -227,7 +260,9 @@ def _rollback(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.traces import Trial
 
     _show_warnings()
-    _say(verbs.rollback(settings, reboot=not options.no_reboot, because=Trial(options.because)))
+    _say(
+        verbs.rollback(settings, reboot=not options.no_reboot and options.disk is None, because=Trial(options.because))
+    )
 
 
 def _cancel(_options: argparse.Namespace, settings: config.Config) -> None:
@@ -331,6 +366,22 @@ def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
             output.answer("\n".join(differences))
             raise errors.BootloaderError(f"cannot vouch for {path}: it is not the shipped one")
         _say(f"{path} is the shipped one")
+
+
+_OUTSIDE: dict[_Handler, tuple[bool, bool]] = {
+    _install: (True, True),
+    _commit: (True, True),
+    _cancel: (True, False),
+    _rollback: (True, False),
+    _inspect: (False, True),
+    _doctor: (False, True),
+    _status: (False, False),
+    _history: (False, False),
+    _current: (False, False),
+    _target: (False, False),
+    _next: (False, False),
+}
+"""What works on the disk of a stopped system: whether it writes there, and whether it needs the slots' devices."""
 
 
 def _show_warnings() -> None:

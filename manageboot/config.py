@@ -7,10 +7,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from manageboot import errors
 from manageboot.protocol import MAX_TRIES, Slot
+
+if TYPE_CHECKING:
+    from grubenv import Inside
 
 CONFIG_PATHS = (
     "/etc/manageboot/manageboot.toml",
@@ -30,12 +33,21 @@ _T = TypeVar("_T")
 class BootConfig(NamedTuple):
     """Where the two witnesses are, and how to reboot."""
 
-    grubenv: str
-    cmdline: str
+    grubenv: "str | Inside"
+    cmdline: str | None
+    """None: the system is stopped, and its disk is worked on from outside."""
     cmdline_key: str
     reboot_command: tuple[str, ...]
     tries: int
     reboot_again: bool
+    grub_partition: str | None = None
+    """The partition of the block, for whoever works on the disk from outside."""
+
+    @property
+    def directory(self) -> str:
+        """The directory of the block, links followed: there lies what GRUB reads and no upgrade touches."""
+        assert isinstance(self.grubenv, str), "nobody asks for this from outside"
+        return os.path.dirname(os.path.realpath(self.grubenv))
 
 
 SlotConfig = dict[str, str]
@@ -114,6 +126,7 @@ def load(
     profile: str | None = None,
     grubenv: str | None = None,
     lock_timeout_s: int | None = None,
+    foreign: bool = False,
 ) -> Config:
     """Read the configuration.
 
@@ -122,14 +135,16 @@ def load(
         profile: overrides the profile of the file.
         grubenv: overrides the path of the environment block.
         lock_timeout_s: overrides how long a run waits for another one, in seconds.
+        foreign: whether it is for the disk of another system; then only `path` counts, not what this one has, and
+            without a word about the profile it is guestos.
 
     Raises:
         ConfigError: a file is unreadable or no TOML, a key is unknown or missing, or a value makes no sense.
     """
-    if path is None:
+    if path is None and not foreign:
         path = next((candidate for candidate in CONFIG_PATHS if os.path.exists(candidate)), None)
     own = _read_toml(path) if path is not None else {}
-    name = profile or own.get("profile") or _os_type() or "custom"
+    name = profile or own.get("profile") or ("guestos" if foreign else _os_type()) or "custom"
     if name not in PROFILES:
         raise errors.ConfigError(
             f"cannot use profile {name!r}: there is no such profile", hint=f"one of {', '.join(PROFILES)}"
@@ -268,6 +283,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             reboot_command=boot.strings("reboot_command"),
             tries=boot.number("tries", 1, MAX_TRIES),
             reboot_again=boot.take("reboot_again", bool, "true or false"),
+            grub_partition=_spec(boot, "grub_partition") if boot.has("grub_partition") else None,
         ),
         roles=roles,
         slots={slot: _slot(table, roles) for slot, table in by_slot.items()},
@@ -327,13 +343,15 @@ def _roles(table: _Table) -> RolesConfig:
 
 
 def _slot(table: _Table, roles: RolesConfig) -> SlotConfig:
-    def spec(key: str) -> str:
-        meaning = "a device path, PARTUUID=..., PARTLABEL=... or LV=group/name"
-        value = table.take(key, str, meaning)
-        if not _SPEC.fullmatch(value):
-            raise errors.ConfigError(
-                f"cannot use {table.source}: {table.name}.{key} has to be {meaning}, and it is {value!r}"
-            )
-        return value
+    there = [role for role in roles.written + roles.wiped if role in roles.written or table.has(role)]
+    return {role: _spec(table, role) for role in there}
 
-    return {role: spec(role) for role in roles.written + roles.wiped if role in roles.written or table.has(role)}
+
+def _spec(table: _Table, key: str) -> str:
+    meaning = "a device path, PARTUUID=..., PARTLABEL=... or LV=group/name"
+    value = table.take(key, str, meaning)
+    if not _SPEC.fullmatch(value):
+        raise errors.ConfigError(
+            f"cannot use {table.source}: {table.name}.{key} has to be {meaning}, and it is {value!r}"
+        )
+    return value

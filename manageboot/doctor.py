@@ -10,7 +10,7 @@ from manageboot.bootloader import grubcfg
 from manageboot.config import Config
 from manageboot.environment import Condition
 from manageboot.node import Node, observe
-from manageboot.protocol import Cycle, Phase, explain
+from manageboot.protocol import Cycle, Phase, Slot, explain
 from manageboot.slots import slot_devices
 
 SCHEMA = 1
@@ -62,6 +62,8 @@ def examine(config: Config) -> dict[str, Any]:
         node = observe(config)
     except errors.BootedSlotUnknownError as error:
         findings.append(Finding("NO_BOOTED_SLOT", str(error)))
+    except errors.BlockDamagedError as error:  # of a system that is stopped, the block alone tells
+        findings.append(Finding("BLOCK_DAMAGED", str(error)))
     else:
         findings += [*_block(node, unknown), *_protocol(node), *_grub(config, node), *_devices(config, node, unknown)]
     return {
@@ -147,7 +149,7 @@ def _grub(config: Config, node: Node) -> Iterator[Finding]:
 
 def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Ask whether the slots' devices are there, and whether the mounted root is the booted slot's."""
-    roots = {}
+    roots: dict[Slot, int] = {}
     for slot, specs in config.slots.items():
         for part, spec in specs.items():
             try:
@@ -166,6 +168,11 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
             yield Finding("DEVICES_SCATTERED", f"slot {slot}: {error}")
         except errors.ManagebootError:
             pass  # named above
+    if not node.stopped:
+        yield from _mounted_root(node, roots, unknown)
+
+
+def _mounted_root(node: Node, roots: dict[Slot, int], unknown: list[str]) -> Iterator[Finding]:
     below = devices.layers(os.stat("/").st_dev)
     if roots.get(node.booted.other) in below:
         yield Finding("ROOT_OF_OTHER_SLOT", f"slot {node.booted} is booted, and / is the root of {node.booted.other}")

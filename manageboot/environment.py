@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import grubenv
-from manageboot import errors, traces, trust
+from grubenv import Inside
+from manageboot import errors, traces, trust, vfat
 from manageboot.protocol import FACTORY, BlockState, Cycle, Slot
 from manageboot.traces import Traces
 
@@ -33,7 +34,7 @@ class Condition(StrEnum):
 class Environment(NamedTuple):
     """One reading of the environment block."""
 
-    path: str
+    path: "str | Inside"
     condition: Condition
     state: BlockState | None
     """What it tells GRUB; None where it is damaged."""
@@ -45,7 +46,7 @@ class Environment(NamedTuple):
     """Whether the shipped grub.cfg booted the node, so that GRUB knows the second witness."""
 
 
-def read(path: str) -> Environment:
+def read(path: str | Inside) -> Environment:
     """Read what the block tells GRUB. Writes nothing.
 
     An empty or absent block means what it means to GRUB: the slot of the second witness, or else A, stable.
@@ -54,8 +55,7 @@ def read(path: str) -> Environment:
         InputError, DeviceError, NotPermittedError: the file is there and can't be read.
     """
     try:
-        status = os.stat(path)
-        if status.st_size == 0 and stat.S_ISREG(status.st_mode):
+        if _is_empty(path):
             return Environment(path, Condition.EMPTY, _assumed(path), None)
         with _translated():
             variables = grubenv.query(path)
@@ -67,6 +67,17 @@ def read(path: str) -> Environment:
         raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
     except errors.BlockDamagedError as error:
         return Environment(path, Condition.DAMAGED, None, error)
+
+
+def stated(environment: Environment) -> BlockState:
+    """Return what the block tells GRUB.
+
+    Raises:
+        BlockDamagedError: it tells nothing.
+    """
+    if environment.state is None:
+        raise environment.problem or errors.BlockDamagedError(f"cannot read {environment.path}")
+    return environment.state
 
 
 def settle(environment: Environment) -> None:
@@ -89,7 +100,8 @@ def settle(environment: Environment) -> None:
         with _translated():
             grubenv.read(environment.path)
         try:
-            with open(environment.path, "rb") as file:
+            path = environment.path
+            with open(path.device if isinstance(path, Inside) else path, "rb") as file:
                 os.fsync(file.fileno())
         except OSError as error:
             raise errors.from_os_error(error, f"flush {environment.path}") from error
@@ -105,7 +117,17 @@ def check_present(environment: Environment) -> None:
     """
     if environment.problem is not None:
         raise environment.problem
-    if environment.condition is Condition.ABSENT:
+    if environment.condition is not Condition.ABSENT:
+        return
+    if isinstance(environment.path, Inside):
+        with _translated():
+            script = vfat.size(environment.path.beside("grub.cfg"))
+        if script is None:
+            raise errors.BlockMissingError(
+                f"cannot use {environment.path}: it does not exist, and neither does a grub.cfg beside it",
+                hint="boot.grub_partition has to name the partition that GRUB reads",
+            )
+    else:
         # A link may lead to another file system, and that is the one that has to be there.
         directory = os.path.dirname(os.path.realpath(environment.path))
         if not os.path.exists(os.path.join(directory, "grub.cfg")):
@@ -115,7 +137,7 @@ def check_present(environment: Environment) -> None:
             )
 
 
-def write(path: str, state: BlockState, left_behind: Traces) -> None:
+def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
     """Tell GRUB what to do at the next boot; all variables and comments that are not ours stay.
 
     Args:
@@ -129,10 +151,12 @@ def write(path: str, state: BlockState, left_behind: Traces) -> None:
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
     with _translated():
+        if isinstance(path, Inside) and not vfat.size(path):
+            vfat.put(path, grubenv.EnvBlock.create().update(_ours(state, left_behind)[0]).build())
         grubenv.update(path, *_ours(state, left_behind), create_missing=True, required_in_first_sector=_REQUIRED)
 
 
-def rehearse(path: str, state: BlockState, left_behind: Traces) -> None:
+def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
     """Refuse what `write` would refuse for want of room, or GRUB when it starts the trial. Writes nothing.
 
     Args:
@@ -159,7 +183,7 @@ def rehearse(path: str, state: BlockState, left_behind: Traces) -> None:
         raise _translate(error) from error
 
 
-def write_trust(path: str, slot: Slot) -> None:
+def write_trust(path: str | Inside, slot: Slot) -> None:
     """Tell GRUB which slot to take when the block says nothing.
 
     Raises:
@@ -194,11 +218,27 @@ def _ours(state: BlockState, left_behind: Traces) -> tuple[dict[str, str], list[
     return both | {name: value for name, value in ours.items() if value}, [n for n, value in ours.items() if not value]
 
 
-def _assumed(path: str) -> BlockState:
+def _is_empty(path: str | Inside) -> bool:
+    """Return whether there is a file of 0 bytes.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if isinstance(path, Inside):
+        with _translated():
+            size = vfat.size(path)
+        if size is None:
+            raise FileNotFoundError
+        return size == 0
+    status = os.stat(path)
+    return status.st_size == 0 and stat.S_ISREG(status.st_mode)
+
+
+def _assumed(path: str | Inside) -> BlockState:
     return FACTORY._replace(alternative=trust.read(path) or FACTORY.alternative)
 
 
-def _interpret(path: str, variables: dict[str, str], left_behind: Traces) -> BlockState:
+def _interpret(path: str | Inside, variables: dict[str, str], left_behind: Traces) -> BlockState:
     alternative = variables.get(ALTERNATIVE) or FACTORY.alternative.value
     cycle = variables.get(CYCLE) or FACTORY.cycle.value
     for name, value, known in ((ALTERNATIVE, alternative, tuple(Slot)), (CYCLE, cycle, tuple(Cycle))):

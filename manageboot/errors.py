@@ -89,6 +89,12 @@ class RecordDamagedError(DataError):
     code = "RECORD_DAMAGED"
 
 
+class PartitionTableError(DataError):
+    """The disk has no partition table that can be read, or none that can be right."""
+
+    code = "PARTITION_TABLE"
+
+
 class InputError(ManagebootError):
     """An input can't be opened."""
 

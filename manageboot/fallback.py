@@ -66,6 +66,10 @@ def explain(node: Node) -> Fallback | None:
     if node.environment.state is None:
         return None
     state, traces = node.state, node.environment.traces
+    if node.stopped:
+        # What became of a commit since, only the block tells: the records of outside know no more.
+        over = node.environment.state.cycle is Cycle.FAILSAFE_CHECK and state.phase is Phase.IDLE
+        return Fallback(state.passive, _cause(node)) if over else None
     entry = node.records.get(state.passive)
     unwritable = node.trace is not None and node.trace.fault == "unwritable"
     if state.phase is Phase.PENDING:

@@ -71,7 +71,7 @@ def path_of(config: Config) -> str:
     """Return where the history is: as configured, or else beside the environment block."""
     if config.state.history is not None:
         return os.path.realpath(config.state.history)
-    return os.path.join(os.path.dirname(os.path.realpath(config.boot.grubenv)), FILE_NAME)
+    return os.path.join(config.boot.directory, FILE_NAME)
 
 
 def read(config: Config) -> History:
@@ -226,7 +226,7 @@ def _check_place(config: Config, path: str) -> None:
     if config.state.history is not None:
         return
     directory = os.path.dirname(path)
-    if not any(os.path.exists(other) for other in (config.boot.grubenv, os.path.join(directory, "grub.cfg"))):
+    if not any(os.path.exists(other) for other in (str(config.boot.grubenv), os.path.join(directory, "grub.cfg"))):
         raise errors.CreateError(
             f"cannot make {path}: neither an environment block nor a grub.cfg lies beside it",
             hint=f"mount what GRUB reads at {directory}",

@@ -6,7 +6,7 @@ from manageboot import boottrace, environment, errors, record
 from manageboot.boottrace import BootTrace
 from manageboot.config import Config
 from manageboot.environment import Environment
-from manageboot.protocol import BootState, Content, Slot
+from manageboot.protocol import BootState, Content, Slot, state_of_stopped
 from manageboot.record import SlotRecord
 from manageboot.slots import booted_slot
 
@@ -26,17 +26,18 @@ class Node(NamedTuple):
     """What the shipped grub.cfg said of this boot; None: another one booted the node."""
     boot_id: str | None
     """The kernel's name for this boot."""
+    stopped: bool = False
+    """Whether it is off, and looked at from outside."""
 
     @property
     def state(self) -> BootState:
-        """What both witnesses say.
+        """What both witnesses say; of a system that is stopped, what the block alone does.
 
         Raises:
             BlockDamagedError: the block says nothing.
         """
-        if self.environment.state is None:
-            raise self.environment.problem or errors.BlockDamagedError(f"cannot read {self.environment.path}")
-        return BootState(self.booted, self.environment.state)
+        block = environment.stated(self.environment)
+        return state_of_stopped(block) if self.stopped else BootState(self.booted, block)
 
     @property
     def passive_content(self) -> Content:
@@ -49,6 +50,7 @@ def observe(config: Config) -> Node:
 
     Raises:
         BootedSlotUnknownError: the kernel command line does not name a slot.
+        BlockDamagedError: the block does not tell it either, of a system that is stopped.
         InputError, DeviceError, NotPermittedError: the block can't be read.
     """
     booted = booted_slot(config.boot)
@@ -58,7 +60,8 @@ def observe(config: Config) -> Node:
         records, problem = record.load(config.state.directory), None
     except errors.ManagebootError as error:
         records, problem = {}, error
-    return Node(booted, block, records, problem, trace, boottrace.boot_id())
+    off = config.boot.cmdline is None
+    return Node(booted, block, records, problem, trace, None if off else boottrace.boot_id(), stopped=off)
 
 
 def running_version() -> str | None:

@@ -114,6 +114,22 @@ class BootState(NamedTuple):
         return self.phase is Phase.TRIAL and self.block.cycle is Cycle.FIRST_BOOT
 
 
+def state_of_stopped(block: BlockState) -> BootState:
+    """Say what the block means of a system that is stopped, so that no kernel command line tells the booted slot.
+
+    As booted counts the slot that must not be overwritten: the one that is trusted, or whose trial goes on. A trial
+    that has no try left is over; GRUB makes the other slot the trusted one at the next boot, and so it is taken.
+    """
+    match block.cycle:
+        case Cycle.INSTALL | Cycle.STABLE:
+            return BootState(block.alternative, block)
+        case Cycle.FIRST_BOOT:
+            return BootState(block.alternative.other, block)
+        case Cycle.FAILSAFE_CHECK:
+            trusted = BlockState(block.next, Cycle.STABLE)
+            return BootState(block.next, block if block.left else trusted)
+
+
 class Write(Enum):
     """What a verb does to the block."""
 

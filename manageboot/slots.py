@@ -4,18 +4,24 @@ import re
 
 from manageboot import devices, errors
 from manageboot.config import BootConfig, Config, SlotConfig
-from manageboot.protocol import Slot
+from manageboot.protocol import Slot, state_of_stopped
 
 SlotDevices = dict[str, str]
 """The device nodes of one slot, by role."""
 
 
 def booted_slot(boot: BootConfig) -> Slot:
-    """Read the booted slot from the kernel command line.
+    """Read the booted slot from the kernel command line; of a system that is stopped, from the block.
 
     Raises:
         BootedSlotUnknownError: the command line can't be read, does not name a slot, or names both.
+        BlockDamagedError: the block of a system that is stopped says nothing.
+        InputError, DeviceError, NotPermittedError: that block can't be read.
     """
+    if boot.cmdline is None:
+        from manageboot import environment  # the running system's queries do without
+
+        return state_of_stopped(environment.stated(environment.read(boot.grubenv))).booted
     try:
         with open(boot.cmdline, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()

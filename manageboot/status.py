@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from grubenv import Inside
 from manageboot import daemonfile, errors, fallback, hold, lock, progressfile, record
 from manageboot.config import Config
 from manageboot.fallback import Fallback
@@ -20,23 +21,25 @@ def collect(config: Config) -> dict[str, Any]:
     """
     node = observe(config)
     block = node.environment.state
+    path = node.environment.path
     running = lock.holder(config.state.lock)
-    state = None if block is None else BootState(node.booted, block)
+    state = None if block is None else node.state
     fell_back = fallback.explain(node)
     daemon = {**daemonfile.to_json(config.state.lock), "held": hold.held(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,
+        "disk": path.device if isinstance(path, Inside) else None,
         "state": "unreadable" if state is None else state.phase.value,
         "explanation": str(node.environment.problem) if state is None else explain(state),
         "booted": node.booted.value,
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
-        "version": running_version(),
+        "version": None if node.stopped else running_version(),
         "running": running,
         "progress": progressfile.read(config.state.lock, running),
         "block": {
-            "path": node.environment.path,
+            "path": str(path),
             "condition": node.environment.condition.value,
             "boot_alternative": None if block is None else block.alternative.value,
             "boot_cycle": None if block is None else block.cycle.value,
@@ -54,7 +57,8 @@ def render(status: dict[str, Any]) -> str:
     """Write what `collect` gathered for a person."""
     block = status["block"]
     variables = f"boot_alternative={block['boot_alternative']} boot_cycle={block['boot_cycle']}"
-    lines = [
+    lines = [f"disk    {status['disk']}, whose system is stopped"] if status["disk"] else []
+    lines += [
         f"state   {status['state']}: {status['explanation']}",
         f"booted  {status['booted']}  {status['version'] or 'version unknown'}",
         f"next    {status['next'] or 'unknown'}",

@@ -7,18 +7,21 @@ after the block, never with it, once a slot is trusted; cut in between, it names
 import os
 
 import grubenv
+from grubenv import Inside
 from manageboot.protocol import Slot
 
 FILE_NAME = "manageboot.env"
 VARIABLE = "mb_trusted"
 
 
-def path_of(block: str) -> str:
+def path_of(block: str | Inside) -> str | Inside:
     """Return the path of the second block, from that of the first."""
+    if isinstance(block, Inside):
+        return block.beside(FILE_NAME)
     return os.path.join(os.path.dirname(os.path.realpath(block)), FILE_NAME)
 
 
-def read(block: str) -> Slot | None:
+def read(block: str | Inside) -> Slot | None:
     """Return the slot that GRUB takes when the block at this path says nothing; None: there is no word of it."""
     try:
         value = grubenv.query(path_of(block)).get(VARIABLE, "")
@@ -28,7 +31,7 @@ def read(block: str) -> Slot | None:
     return Slot(value) if value in tuple(Slot) else None
 
 
-def write(block: str, slot: Slot) -> None:
+def write(block: str | Inside, slot: Slot) -> None:
     """Say that a slot is trusted.
 
     Raises:
@@ -40,5 +43,7 @@ def write(block: str, slot: Slot) -> None:
     try:
         grubenv.update(path, {VARIABLE: slot.value}, create_missing=True)
     except grubenv.DamagedError:
+        if isinstance(path, Inside):
+            raise
         grubenv.create(path)
         grubenv.update(path, {VARIABLE: slot.value})

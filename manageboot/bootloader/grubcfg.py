@@ -34,7 +34,7 @@ def shipped() -> str:
 
 def path_of(config: Config) -> str:
     """Return where the node's script is: GRUB has its prefix where the block is."""
-    return os.path.join(os.path.dirname(os.path.realpath(config.boot.grubenv)), FILE_NAME)
+    return os.path.join(config.boot.directory, FILE_NAME)
 
 
 def compare(config: Config) -> Comparison:

@@ -1,0 +1,130 @@
+"""The partitions of a disk that is not this node's own, or of an image: as its GPT has them, not as the kernel does."""
+
+import os
+import struct
+import uuid
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from manageboot import errors
+
+_SECTOR_SIZES = (512, 4096)
+_HEADER = struct.Struct("<8s4xLL4xQ24x16sQLLL")
+"""Signature, size of the header, its checksum, its sector, GUID, sector of the entries, their number, their size
+and their checksum."""
+_SIGNATURE = b"EFI PART"
+_CHECKSUM = slice(16, 20)
+_ENTRY = struct.Struct("<16s16sQQ8x72s")
+"""Type, GUID, first sector, last sector, name."""
+_UNUSED = bytes(16)
+_MOST_ENTRY_BYTES = 1 << 20
+
+
+class Partition(NamedTuple):
+    """One partition; offset and size in bytes."""
+
+    uuid: str
+    label: str
+    offset: int
+    size: int
+
+
+class PartitionTable(NamedTuple):
+    """What the GPT says."""
+
+    disk: str
+    """The path of the disk or image."""
+    guid: str
+    """The disk's own identifier, in lower case."""
+    sector_size: int
+    """In bytes."""
+    partitions: tuple[Partition, ...]
+
+    def find(self, spec: str) -> Partition:
+        """Find the partition of a specification PARTUUID=... or PARTLABEL=...
+
+        Raises:
+            ConfigError: it is of another kind, which only means something in the running system.
+            DeviceMissingError: there is none.
+            DeviceAmbiguousError: there are several.
+        """
+        kind, _, value = spec.partition("=")
+        if kind == "PARTUUID":
+            found = [one for one in self.partitions if one.uuid == value.lower()]
+        elif kind == "PARTLABEL":
+            found = [one for one in self.partitions if one.label == value]
+        else:
+            raise errors.ConfigError(
+                f"cannot find {spec} on {self.disk}: only PARTUUID=... and PARTLABEL=... say where on a disk it is",
+                hint="name the slots so in a configuration of its own, and give that with -c",
+            )
+        if not found:
+            raise errors.DeviceMissingError(f"cannot find {spec} on {self.disk}: no partition bears it")
+        if len(found) > 1:
+            raise errors.DeviceAmbiguousError(f"cannot find {spec} on {self.disk}: {len(found)} partitions bear it")
+        return found[0]
+
+
+def read(disk: str, descriptor: int) -> PartitionTable:
+    """Read the GPT of an open disk or image; where the one at its begin is damaged, the one at its end.
+
+    Raises:
+        PartitionTableError: there is none, or its partitions overlap or lie beyond the end.
+        DeviceError: it can't be read.
+
+    Source: UEFI Specification, version 2.10, section 5.3.
+    """
+    try:
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        for sector_size in _SECTOR_SIZES:
+            for sector in (1, size // sector_size - 1):
+                table = _read_at(disk, descriptor, sector, sector_size)
+                if table is not None:
+                    _check(table, size)
+                    return table
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {disk}") from error
+    raise errors.PartitionTableError(f"cannot read the partitions of {disk}: it has no GPT, or a damaged one")
+
+
+def _read_at(disk: str, descriptor: int, sector: int, sector_size: int) -> PartitionTable | None:
+    header = os.pread(descriptor, sector_size, sector * sector_size) if sector > 0 else b""
+    if len(header) < _HEADER.size:
+        return None
+    signature, length, checksum, own, guid, first, count, entry_size, entries_checksum = _HEADER.unpack_from(header)
+    sound = signature == _SIGNATURE and own == sector and _HEADER.size <= length <= sector_size
+    if not sound or zlib.crc32(_without_checksum(header[:length])) != checksum:
+        return None
+    if entry_size < _ENTRY.size or count * entry_size > _MOST_ENTRY_BYTES:
+        return None
+    entries = os.pread(descriptor, count * entry_size, first * sector_size)
+    if zlib.crc32(entries) != entries_checksum:
+        return None
+    found = tuple(_partitions(entries, entry_size, sector_size))
+    return PartitionTable(disk, str(uuid.UUID(bytes_le=guid)), sector_size, found)
+
+
+def _without_checksum(header: bytes) -> bytes:
+    return header[: _CHECKSUM.start] + bytes(4) + header[_CHECKSUM.stop :]
+
+
+def _partitions(entries: bytes, entry_size: int, sector_size: int) -> Iterator[Partition]:
+    for start in range(0, len(entries), entry_size):
+        kind, identifier, first, last, name = _ENTRY.unpack_from(entries, start)
+        if kind != _UNUSED:
+            label = name.decode("utf-16-le", "replace").partition("\0")[0]
+            size = (last - first + 1) * sector_size
+            yield Partition(str(uuid.UUID(bytes_le=identifier)), label, first * sector_size, size)
+
+
+def _check(table: PartitionTable, disk_size: int) -> None:
+    """Refuse a table by which a write to one slot would land in another."""
+    doing = f"use the partitions of {table.disk}"
+    end = 0
+    for one in sorted(table.partitions, key=lambda partition: partition.offset):
+        if one.size <= 0 or one.offset < end:
+            raise errors.PartitionTableError(f"cannot {doing}: {one.label or one.uuid} overlaps with another one")
+        end = one.offset + one.size
+    if end > disk_size:
+        raise errors.PartitionTableError(f"cannot {doing}: they end at byte {end}, and the disk at {disk_size}")

@@ -1,0 +1,300 @@
+"""The disk of a stopped guest, worked on from outside: the verbs, the slot that counts as booted, who is kept out."""
+
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from manageboot import bootloader
+from qemu_harness import layout
+from support.images import MIB
+from support.loop import loop_device, run
+from support.stoppedguest import BOOT_BYTES, StoppedGuest
+
+pytestmark = [pytest.mark.devices, pytest.mark.grub]
+
+SHIPPED = Path(bootloader.__file__).with_name("grub.cfg")
+STOCK = Path(__file__).parents[1] / "protocol" / "stock.cfg"
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> StoppedGuest:
+    return StoppedGuest(tmp_path, SHIPPED)
+
+
+def attached(disk: Path) -> str:
+    return run("losetup", "--associated", disk)
+
+
+@pytest.mark.parametrize("script", [SHIPPED, STOCK], ids=["shipped", "stock"])
+def test_a_guest_that_is_broken_in_both_slots_is_repaired(tmp_path: Path, script: Path):
+    guest = StoppedGuest(tmp_path, script)
+    guest.set_block(boot_alternative="A", boot_cycle="stable", other="kept")
+    before = {name: guest.part(name, 4 * MIB) for name in ("A_boot", "A_root", "A_var", "config")}
+    assert guest.boot() == ""
+    update = guest.update("2")
+    assert guest.ok("upgrade-install", update) == ""
+    assert not attached(guest.disk)
+    for part in ("boot", "root"):
+        image = (update.parent / f"{part}.img").read_bytes()
+        assert guest.part(f"B_{part}", len(image)) == image
+    done = guest.run("upgrade-commit")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "slot B is committed" in done.stderr
+    assert guest.block() == {"boot_alternative": "B", "boot_cycle": "first_boot", "other": "kept"}
+    assert guest.boot() == "B"
+    assert guest.block()["boot_cycle"] == "failsafe_check"
+    # Nothing else of the disk has changed.
+    assert {name: guest.part(name, 4 * MIB) for name in before} == before
+
+
+def test_var_is_wiped(guest: StoppedGuest):
+    for slot in "AB":
+        guest.overwrite(f"{slot}_var", b"LUKS" * 1024)
+    guest.ok("upgrade-install", guest.update("2"))
+    assert not any(guest.part("B_var", 4096))
+    assert guest.part("A_var", 4096) == b"LUKS" * 1024
+
+
+@pytest.mark.parametrize(
+    ("block", "current", "following", "state"),
+    [
+        ({}, "A", "A", "idle"),
+        ({"boot_alternative": "B", "boot_cycle": "install"}, "B", "B", "idle"),
+        ({"boot_alternative": "B", "boot_cycle": "stable"}, "B", "B", "idle"),
+        ({"boot_alternative": "B", "boot_cycle": "first_boot"}, "A", "B", "pending"),
+        ({"boot_alternative": "B", "boot_cycle": "failsafe_check"}, "A", "A", "idle"),
+        (
+            {"boot_alternative": "B", "boot_cycle": "failsafe_check", "mb_nonce": "x", "mb_ack": "x"}
+            | {"mb_tries": "3", "mb_tried": "1"},
+            "B",
+            "B",
+            "trial",
+        ),
+    ],
+)
+def test_the_slot_that_counts_as_booted(
+    guest: StoppedGuest, block: dict[str, str], current: str, following: str, state: str
+):
+    guest.set_block(**{"other": "kept", **block})
+    before = guest.get("grubenv")
+    assert [guest.ok(verb) for verb in ("current", "next")] == [f"{current}\n", f"{following}\n"]
+    assert guest.ok("target") == ("B\n" if current == "A" else "A\n")
+    status = guest.status()
+    assert (status["state"], status["booted"], status["disk"]) == (state, current, str(guest.disk))
+    assert status["block"]["boot_cycle"] == block.get("boot_cycle", "stable")
+    assert status["version"] is None
+    refusals = {"idle": None, "pending": "COMMIT_PENDING", "trial": "ON_TRIAL"}
+    refusal = refusals[state]
+    assert guest.get("grubenv") == before
+    update = guest.update("2")
+    if refusal is None:
+        guest.ok("upgrade-install", update)
+        guest.ok("upgrade-commit")
+        assert guest.block()["boot_alternative"] != current
+        assert guest.boot() not in {"", current}
+    else:
+        guest.fails("upgrade-install", update, status=69, code=refusal)
+        assert guest.get("grubenv") == before
+
+
+def test_a_pending_commit_is_taken_back(guest: StoppedGuest):
+    guest.set_block(boot_alternative="B", boot_cycle="first_boot")
+    guest.ok("upgrade-cancel")
+    assert guest.block() == {"boot_alternative": "A", "boot_cycle": "stable"}
+
+
+def test_a_trial_that_has_tries_left_is_given_up(guest: StoppedGuest):
+    tries = {"mb_nonce": "x", "mb_ack": "x", "mb_tries": "3", "mb_tried": "1"}
+    guest.set_block(boot_alternative="B", boot_cycle="failsafe_check", **tries)
+    guest.ok("rollback")
+    assert guest.ok("next") == "A\n"
+    guest.ok("upgrade-install", guest.update("2"))
+    guest.ok("upgrade-commit")
+    assert guest.boot() == "B"
+
+
+def test_a_commit_needs_what_was_installed(guest: StoppedGuest):
+    guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+    guest.ok("upgrade-install", guest.update("2"))
+    # The guest ran, and began an upgrade of its own.
+    guest.overwrite("B_root", b"something else")
+    line = guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+    assert "slot B: its root is not what was installed any more" in line
+    assert guest.block().get("boot_cycle") is None
+
+
+def test_a_commit_that_stays_or_not(guest: StoppedGuest):
+    guest.overwrite("A_boot", (guest.update("1").parent / "boot.img").read_bytes())
+    guest.ok("upgrade-install", guest.update("2"))
+    guest.ok("upgrade-commit")
+    assert guest.boot() == "B"
+    assert guest.status()["fallback"] == {"slot": "B", "cause": "unknown"}
+    assert guest.boot() == "A"
+    guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty"])
+def test_a_block_is_made_where_there_is_none(guest: StoppedGuest, kind: str):
+    if kind == "absent":
+        guest.remove("grubenv")
+    else:
+        guest.put("grubenv", b"")
+    assert guest.status()["block"]["condition"] == kind
+    guest.ok("upgrade-install", guest.update("2"))
+    guest.ok("upgrade-commit")
+    assert len(guest.get("grubenv")) == 1024
+    assert guest.boot() == "B"
+    assert guest.block()["boot_cycle"] == "failsafe_check"
+
+
+def test_no_block_is_made_where_grub_would_not_look(guest: StoppedGuest):
+    guest.remove("grubenv")
+    guest.remove("grub.cfg")
+    guest.fails("upgrade-install", guest.update("2"), status=66, code="NO_BLOCK")
+
+
+def test_the_second_witness_is_brought_up_to_date(guest: StoppedGuest):
+    guest.set_block(mb_trusted="B")
+    guest.put("manageboot.env", guest.get("grubenv"))
+    guest.set_block(boot_alternative="A", boot_cycle="stable")
+    guest.ok("upgrade-install", guest.update("2"))
+    assert b"\nmb_trusted=A\n" in guest.get("manageboot.env")
+
+
+def test_a_damaged_block_is_named(guest: StoppedGuest):
+    guest.put("grubenv", bytes(1024))
+    line = guest.fails("status", status=65, code="BLOCK_DAMAGED")
+    assert f"{guest.disk}@@{layout.offset('grub')}::grubenv" in line
+    done = guest.run("doctor", "--json")
+    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["BLOCK_DAMAGED"]
+    guest.fails("upgrade-install", guest.update("2"), status=65, code="BLOCK_DAMAGED")
+
+
+def test_doctor_and_inspect(guest: StoppedGuest):
+    assert guest.ok("doctor") == "nothing is wrong with the boot chain of this node\n"
+    inspected = json.loads(guest.ok("inspect", "--json", guest.update("2")))
+    assert inspected["images"]["boot.img"]["capacity"] == layout.BOOT_SIZE
+    assert inspected["fits"] is True
+    guest.put("grubenv", guest.get("grubenv")[:-1] + b"x")
+    done = guest.run("doctor", "--json")
+    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["BLOCK_UNSOUND"]
+
+
+@pytest.mark.parametrize("verb", ["confirm", "arrived", "current_partition"])
+def test_what_only_the_running_system_can_say(guest: StoppedGuest, verb: str):
+    guest.fails(verb, status=2, code="USAGE")
+    guest.fails("-f", "/boot/grub/grubenv", "status", status=2, code="USAGE")
+
+
+@contextmanager
+def mounted(guest: StoppedGuest) -> Iterator[None]:
+    guest.overwrite("A_boot", (guest.update("1").parent / "boot.img").read_bytes())
+    point = guest.directory / "point"
+    point.mkdir()
+    with loop_device(guest.disk, offset=layout.offset("A_boot"), size=BOOT_BYTES) as device:
+        run("mount", "-o", "ro", device, point)
+        try:
+            yield
+        finally:
+            run("umount", point)
+
+
+@contextmanager
+def locked_as_by_qemu(guest: StoppedGuest) -> Iterator[None]:
+    """QEMU locks single bytes, shared, for each thing that it does or does not allow."""
+    with guest.disk.open("rb") as file:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 201, 1, 0))
+        yield
+
+
+@contextmanager
+def open_for_writing(guest: StoppedGuest) -> Iterator[None]:
+    code = f"import sys; file = open({str(guest.disk)!r}, 'r+b'); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdin is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (mounted, "is attached to it"),
+        (locked_as_by_qemu, "such as QEMU, holds a lock on it"),
+        (open_for_writing, "has it open for writing"),
+    ],
+)
+def test_a_disk_in_use_is_refused(guest: StoppedGuest, use: object, said: str):
+    before = guest.get("grubenv")
+    update = guest.update("2")
+    with use(guest):  # type: ignore[operator]
+        for arguments in (("status",), ("upgrade-install", update), ("upgrade-cancel",)):
+            assert said in guest.fails(*arguments, status=69, code="DEVICE_BUSY")
+    assert guest.get("grubenv") == before
+    assert not any(guest.part("B_boot", 4096))
+    guest.ok("status")
+
+
+def test_a_whole_device(guest: StoppedGuest, tmp_path: Path):
+    with loop_device(guest.disk) as device:
+        here, guest.disk = guest.disk, Path(device)
+        guest.ok("upgrade-install", guest.update("2"))
+        guest.ok("upgrade-commit")
+        assert not attached(here).count("\n")  # the device itself, and no other
+        # Something else has it: O_EXCL is how the kernel knows.
+        descriptor = os.open(device, os.O_RDONLY | os.O_EXCL)
+        try:
+            assert "it is mounted, or a device lies on it" in guest.fails("status", status=69, code="DEVICE_BUSY")
+        finally:
+            os.close(descriptor)
+        guest.disk = here
+    assert guest.boot() == "B"
+
+
+def test_the_record_is_of_one_disk(guest: StoppedGuest, tmp_path: Path):
+    guest.ok("upgrade-install", guest.update("2"))
+    assert guest.record("B") == "installed"
+    copy = tmp_path / "copy.img"
+    run("cp", "--sparse=always", guest.disk, copy)
+    guest.disk = copy
+    assert guest.record("B") is None
+    guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+
+
+def test_a_run_that_dies_leaves_nothing_attached(guest: StoppedGuest):
+    update = guest.update("2", name="update-img.tar")
+    reader, writer = os.pipe()
+    command = [*guest.command("upgrade-install", "-")]
+    with subprocess.Popen(command, stdin=reader, stderr=subprocess.PIPE) as process:
+        os.close(reader)
+        content = update.read_bytes()
+        os.write(writer, content[:-1024])
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and "installing" not in "".join(
+            path.read_text() for path in guest.state.rglob("record.json")
+        ):
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert attached(guest.disk)
+        line = guest.fails("upgrade-install", update, status=75, code="LOCKED")
+        assert f"({process.pid} upgrade-install)" in line
+        process.kill()
+        process.wait()
+    os.close(writer)
+    assert not attached(guest.disk)
+    guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+    guest.ok("upgrade-install", update)
+    guest.ok("upgrade-commit")
+    assert guest.boot() == "B"

@@ -1,0 +1,105 @@
+"""GPTs that sgdisk made, and what may have become of them."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+
+from manageboot import errors, partitions
+from support.loop import run
+
+UUID = "d5214e4f-f7b0-b945-9a9b-52b9188df4c5"
+SIZE = 64 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+    run("sgdisk", "--new=2:2048:4095", "--change-name=2:A böot", "--new=7:8192:+8M", f"--partition-guid=7:{UUID}", path)
+    return path
+
+
+def read(path: Path) -> partitions.PartitionTable:
+    with path.open("rb") as file:
+        return partitions.read(str(path), file.fileno())
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), data, offset)
+
+
+def test_what_sgdisk_made(disk: Path):
+    table = read(disk)
+    assert table.guid.upper() in run("sgdisk", "--print", disk)
+    assert table.sector_size == 512
+    assert [(one.label, one.offset, one.size) for one in table.partitions] == [
+        ("A böot", 2048 * 512, 2048 * 512),
+        ("", 8192 * 512, 8 << 20),
+    ]
+    assert table.find("PARTLABEL=A böot") == table.partitions[0]
+    assert table.find(f"PARTUUID={UUID.upper()}") == table.partitions[1]
+
+
+def test_what_is_not_there(disk: Path):
+    table = read(disk)
+    with pytest.raises(errors.DeviceMissingError, match=r"cannot find PARTLABEL=a on .*: no partition bears it"):
+        table.find("PARTLABEL=a")
+    for spec in ("/dev/vda4", "LV=hostlvm/A_boot"):
+        with pytest.raises(errors.ConfigError, match=f"cannot find {spec} on .*: only PARTUUID"):
+            table.find(spec)
+    with pytest.raises(errors.DeviceAmbiguousError, match="2 partitions bear it"):
+        table._replace(partitions=table.partitions * 2).find(f"PARTUUID={UUID}")
+
+
+@pytest.mark.parametrize("at", [512, 512 + 60, 1024 + 40])
+def test_a_damaged_table_is_read_at_the_end(disk: Path, at: int):
+    before = read(disk)
+    overwrite(disk, at, b"damage")
+    assert read(disk) == before
+    overwrite(disk, SIZE - 512 + at % 512, b"damage")
+    if at < 1024:
+        with pytest.raises(errors.PartitionTableError, match="it has no GPT, or a damaged one"):
+            read(disk)
+
+
+def test_sectors_of_4096(tmp_path: Path, disk: Path):
+    """The same table as a disk with such sectors has it."""
+    other = tmp_path / "large.img"
+    with disk.open("rb") as file:
+        header, entries = bytearray(os.pread(file.fileno(), 92, 512)), os.pread(file.fileno(), 128 * 128, 1024)
+    header[16:20] = bytes(4)
+    header[16:20] = struct.pack("<L", zlib.crc32(bytes(header)))
+    other.write_bytes(bytes(header).rjust(4096 + 92, b"\0").ljust(8192, b"\0") + entries)
+    with other.open("r+b") as file:
+        file.truncate(SIZE * 8)
+    table = read(other)
+    assert (table.sector_size, table.partitions[0].offset) == (4096, 2048 * 4096)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [(3000, 9000, "overlaps with another one"), (9000, 8000, "overlaps"), (40000, 1 << 30, "and the disk at 67108864")],
+)
+def test_a_table_that_cannot_be_right(disk: Path, first: int, last: int, said: str):
+    with disk.open("rb") as file:
+        header, entries = (bytearray(os.pread(file.fileno(), size, at)) for size, at in ((92, 512), (128 * 128, 1024)))
+    struct.pack_into("<QQ", entries, 6 * 128 + 32, first, last)
+    struct.pack_into("<L", header, 88, zlib.crc32(bytes(entries)))
+    struct.pack_into("<L", header, 16, 0)
+    struct.pack_into("<L", header, 16, zlib.crc32(bytes(header)))
+    overwrite(disk, 512, bytes(header) + bytes(420) + bytes(entries))
+    with pytest.raises(errors.PartitionTableError, match=said):
+        read(disk)
+
+
+def test_no_table(tmp_path: Path):
+    for content in (b"", b"x", bytes(1 << 20)):
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        with pytest.raises(errors.PartitionTableError):
+            read(path)
