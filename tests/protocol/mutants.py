@@ -21,7 +21,7 @@ class Mutant(NamedTuple):
     depth: int = 6
 
 
-_P, _G, _V, _E = "protocol.py", "bootloader/grub.cfg", "verbs.py", "environment.py"
+_P, _G, _V, _E, _I = "protocol.py", "bootloader/grub.cfg", "verbs.py", "environment.py", "install.py"
 
 MUTANTS = (
     Mutant("confirm trusts the other slot", _P,
@@ -68,6 +68,18 @@ MUTANTS = (
            "trust.write(path, slot)", "trust.write(path, slot.other)"),
     Mutant("the second witness is never brought up to date", _E,
            "    _settle_trust(environment)\n", "", depth=9),
+    Mutant("an installation does not ask the table", _I,
+           "        decide(node.state, Verb.INSTALL, node.passive_content)\n", ""),
+    Mutant("an installation leaves the old record", _I,
+           "record.store(config.state.directory, {**records, slot: entry})\n        transfer", "transfer"),
+    Mutant("an installation leaves the old head of boot", _I,
+           "            wipe(opened[withheld], HEAD_BYTES)\n", ""),
+    Mutant("an installation writes the head of boot with the rest", _I,
+           "withhold_head=role == withheld", "withhold_head=False"),
+    Mutant("an installation never writes the head of boot", _I,
+           "writers[names[withheld]].publish_head()", "pass"),
+    Mutant("an installation records its end before it begins", _I,
+           "Content.INSTALLING, transaction", "Content.INSTALLED, transaction"),
     Mutant("save_env is not checked", _G,
            'if [ "$boot_cycle" = failsafe_check -a "$mb_tried" = "$tried" ]', "if true"),
     Mutant("the start of a trial is not written down", _G,

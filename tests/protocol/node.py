@@ -1,10 +1,11 @@
 """A node as a value: all that a power cut leaves, and what the running system knows. And the agent as a function of it.
 
-The agent is the real one: its verbs run in this process, on files that are written from the value before and read back
-after each durable step.
+The agent is the real one: its verbs, installation included, run in this process, on files that are written from the
+value before and read back after each durable step.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from manageboot import arrival, boottrace, environment, errors, events, record, verbs
+from manageboot import arrival, boottrace, environment, errors, events, install, record, verbs
 from manageboot import config as configuration
-from manageboot.node import observe
-from manageboot.protocol import Content, Slot, Verb, decide
+from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
+from protocol import installation
 
-VOID, NEW, GOOD = "void", "new", "good"
-"""What really is in a slot: nothing that boots, an image that was never confirmed, a system that was."""
+VOID, NEW, TORN, GOOD = installation.VOID, installation.NEW, installation.TORN, "good"
+"""What really is in a slot: nothing that boots, an image that was never confirmed, a part of one, a system that was."""
 
 NOW = "2026-01-01T00:00:00+00:00"
 
@@ -66,7 +67,8 @@ class Agent:
         self._directory = directory
         self._known: dict[tuple[object, ...], tuple[list[tuple[object, ...]], str | None]] = {}
         self.runs = 0
-        slots = "".join(f'[slots.{slot}]\nboot = "/dev/{slot}b"\nroot = "/dev/{slot}r"\n' for slot in "AB")
+        devices = "\n".join(f'{role} = "/dev/SLOT{role}"' for role in ("boot", "root", "var"))
+        slots = "".join(f"[slots.{slot}]\n{devices.replace('SLOT', slot)}\n" for slot in "AB")
         for slot in "AB":
             (directory / slot).mkdir()
             text = (
@@ -75,6 +77,8 @@ class Agent:
             )
             (directory / f"{slot}.toml").write_text(text)
         (directory / "grub.cfg").write_text("# GRUB's configuration lies here\n")
+        self._update = directory / "update-img.tar"
+        installation.make_update(self._update)
         self._configs = {slot: configuration.load(str(directory / f"{slot}.toml")) for slot in "AB"}
 
     def next(self, state: State) -> str | None:
@@ -108,11 +112,11 @@ class Agent:
         config = self._configs[state.booted]
         steps: list[tuple[object, ...]] = []
         flushed = False
-        content = ""
+        contents = (installation.SAME, installation.SAME)
 
         def snapshot() -> None:
-            steps.append((self._read("grubenv"), self._read("manageboot.env"), self._record(state.booted), flushed,
-                          content))  # fmt: skip
+            files = self._read("grubenv"), self._read("manageboot.env"), self._record(state.booted)
+            steps.extend((*files, flushed, content) for content in dict.fromkeys(contents))
 
         def durable(function: Callable[..., object]) -> Callable[..., object]:
             def wrapped(*arguments: object, **options: object) -> object:
@@ -124,23 +128,14 @@ class Agent:
 
             return wrapped
 
-        def install() -> None:
-            nonlocal content
-            # The steps of manageboot.install, in its order; the images are not there.
-            node = observe(config)
-            environment.settle(node.environment)
-            decide(node.state, Verb.INSTALL, node.passive_content)
-            passive, records = node.booted.other, dict(node.records)
-            entry = SlotRecord(Content.INSTALLING)
-            record.store(config.state.directory, {**records, passive: entry})
-            content = VOID
-            snapshot()
-            content = NEW
-            snapshot()
-            record.store(config.state.directory, {**records, passive: entry._replace(content=Content.INSTALLED)})
+        def see(after_a_kill: str, after_a_power_cut: str) -> None:
+            nonlocal contents
+            if (after_a_power_cut, after_a_kill) != contents:
+                contents = (after_a_power_cut, after_a_kill)
+                snapshot()
 
         actions: dict[str, Callable[[], object]] = {
-            "upgrade-install": install,
+            "upgrade-install": lambda: installation.run(config, self._update, see),
             "upgrade-commit": lambda: verbs.commit(config, reboot=False),
             "upgrade-cancel": lambda: verbs.cancel(config),
             "confirm": lambda: verbs.confirm(config),
@@ -155,6 +150,8 @@ class Agent:
             mock.patch.object(environment, "settle", durable(environment.settle)),
             mock.patch.object(record, "store", durable(record_store)),
             mock.patch.object(verbs, "now", lambda: NOW),
+            mock.patch.object(install, "now", lambda: NOW),
+            mock.patch.object(os, "urandom", bytes),
             mock.patch.object(verbs, "new_nonce", lambda: fresh("n", known)),
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(boottrace, "boot_id", lambda: state.boot_id),
@@ -194,7 +191,9 @@ class Agent:
 
 @contextmanager
 def agent(*, tries: int) -> Iterator[Agent]:
-    with tempfile.TemporaryDirectory(prefix="manageboot-walk-") as directory:
+    # What is durable is told by the steps of the agent, not by this directory: in memory they cost no real flushes.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="manageboot-walk-", dir=memory) as directory:
         yield Agent(Path(directory), tries=tries)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from protocol.blocks import GARBAGE, PHASES, phase_of, variables
 from protocol.grubemu import Answer, Grub, Question
-from protocol.node import GOOD, NEW, VOID, Agent, State, other
+from protocol.node import GOOD, NEW, TORN, VOID, Agent, State, other
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -80,7 +80,7 @@ class Rules:
 
     def check_verb(self, state: State, verb: str, states: list[State], refusal: str | None) -> None:
         after = states[-1]
-        booted, passive = str(state.booted), other(str(state.booted))
+        passive = other(str(state.booted))
         phase = phase_of(state.booted, state.block, state.witness)
         if phase is None:
             if verb != "arrived" and refusal != "BLOCK_DAMAGED":
@@ -97,15 +97,22 @@ class Rules:
             if changed or after.contents != state.contents or after.records != state.records:
                 self.violate("a refusal changes nothing", f"{verb} in {phase}: {refusal}", state)
             return
-        touched = any(one.content(passive) != state.content(passive) for one in states)
-        if touched and state.content(booted) != GOOD:
-            self.violate("the way back is not overwritten", f"{verb}: slot {booted} was never confirmed", state)
+        self.check_contents(state, verb, states)
         self.check_block(state, verb, phase, after)
         self.check_witness(state, verb, phase, states)
         if (verb, phase) == ("rollback", "trial"):
             answer = self.grub.ask(ask_for(after))
             if answer.slot != passive and passive in after.loadable:
                 self.violate("a trial that was given up ends", f"slot {answer.slot} boots again", state)
+
+    def check_contents(self, state: State, verb: str, states: list[State]) -> None:
+        """What a verb did to the passive slot, at every instant."""
+        booted, passive = str(state.booted), other(str(state.booted))
+        if any(TORN in one.contents for one in states):
+            self.violate("whatever can be loaded is whole", f"{verb}: slot {passive} holds a part of an image", state)
+        touched = any(one.content(passive) != state.content(passive) for one in states)
+        if touched and state.content(booted) != GOOD:
+            self.violate("the way back is not overwritten", f"{verb}: slot {booted} was never confirmed", state)
 
     def check_block(self, state: State, verb: str, phase: str, after: State) -> None:
         """What a verb wrote, and whether the slot that it armed may be armed."""
