@@ -8,16 +8,26 @@ import pytest
 from manageboot import history
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import STEPS, run_cycle
+from qemu_harness.firmware import Firmware
 from qemu_harness.machine import VirtualMachine
-from qemu_harness.node import NodeImages
+from qemu_harness.node import NodeImages, build_node
 from qemu_harness.offline import read_environment, read_file
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
 
 
 def test_two_upgrades(cache: Cache, node_images: NodeImages, tmp_path: Path) -> None:
+    check_two_upgrades(cache, node_images, Firmware.UEFI, tmp_path)
+
+
+@pytest.mark.long
+def test_two_upgrades_through_a_bios(cache: Cache, tmp_path: Path) -> None:
+    check_two_upgrades(cache, build_node(cache, firmware=Firmware.BIOS), Firmware.BIOS, tmp_path)
+
+
+def check_two_upgrades(cache: Cache, images: NodeImages, firmware: Firmware, tmp_path: Path) -> None:
     announced: list[str] = []
-    with VirtualMachine(cache, node_images.disk, media=node_images.media) as machine:
+    with VirtualMachine(cache, images.disk, media=images.media, firmware=firmware) as machine:
         # Every step checks the node before it is yielded; a step that does not hold raises.
         results = list(run_cycle(machine, lambda step: announced.append(step.name)))
         assert machine.check("systemctl is-system-running").stdout == "running\n"

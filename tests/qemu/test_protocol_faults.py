@@ -127,3 +127,43 @@ def test_each_fault_ends_in_a_trusted_slot(cache: Cache, node_images: NodeImages
         assert fallback(machine) == ("A", {"slot": "B", "cause": "died-before-userspace"})
         assert observe(machine).variables["mb_tried"] == "3"
         machine.power_off()
+
+
+# On vfat no file is sparse. On ext4 with blocks of 1 KiB this one has a hole behind its first half.
+SPARSE = f"""
+set -e
+mount -o remount,rw / && sed -i '/PARTLABEL=grub/s/vfat/ext4/' /etc/fstab && mount -o remount,ro /
+cp -r /boot/grub /run/grub && umount /boot/grub
+mkfs.ext4 -q -F -b 1024 -O ^metadata_csum_seed,^orphan_file /dev/disk/by-partlabel/grub
+mount -t ext4 /dev/disk/by-partlabel/grub /boot/grub
+cp -r /run/grub/. /boot/grub/ && sync && truncate --size=2048 {BLOCK} && sync
+"""
+DAMAGED_INITRD = """
+mount /dev/disk/by-partlabel/B_boot /mnt
+dd if=/dev/urandom of=/mnt/initrd.img bs=1M count=1 conv=notrunc,fsync && umount /mnt
+"""
+
+
+@pytest.mark.long
+def test_two_tries_are_used_up_and_a_sparse_block_starts_none(cache: Cache, node_images: NodeImages) -> None:
+    with VirtualMachine(cache, node_images.disk, media=node_images.media) as machine:
+        machine.wait_until_up()
+        machine.check("manageboot confirm")
+        machine.check("mkdir -p /run/manageboot; printf '[boot]\\ntries = 2\\n' > /run/manageboot/manageboot.toml")
+
+        # GRUB loads an initrd whatever is in it: the kernel finds no root and panics, as often as there are tries.
+        install(machine)
+        assert commit_with(machine, DAMAGED_INITRD) == 3
+        assert ["Kernel panic" in boot for boot in machine.serial.boots()[-3:]] == [True, True, False]
+        assert fallback(machine) == ("A", {"slot": "B", "cause": "died-before-userspace"})
+        assert observe(machine).variables["mb_tried"] == "2"
+
+        # GRUB can't write a file with a hole in it, so there is no trial; mended, it can.
+        install(machine)
+        assert commit_with(machine, SPARSE) == 1
+        assert fallback(machine) == ("A", {"slot": "B", "cause": "never-started"})
+        assert found(machine) >= {"GRUB_CANNOT_WRITE", "FELL_BACK", "BLOCK_UNSOUND"}
+        machine.check(f"grubenv {BLOCK} repair; manageboot upgrade-cancel")
+        assert next_boot(machine) == {"slot": "A", "cycle": "stable"}
+        assert not found(machine) & {"GRUB_CANNOT_WRITE", "BLOCK_UNSOUND"}
+        machine.power_off()
