@@ -121,6 +121,7 @@ install-icos:
 	@chmod 755 $(DESTDIR)/usr/bin/manageboot $(DESTDIR)/usr/bin/grubenv $(DESTDIR)/opt/ic/bin/manageboot.sh
 	@install -D -m 644 systemd-units/manageboot.catalog $(DESTDIR)/usr/lib/systemd/catalog/manageboot.catalog
 	@install -D -m 644 systemd-units/manageboot.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/manageboot.conf
+	@install -D -m 644 systemd-units/manageboot.preset $(DESTDIR)/usr/lib/systemd/system-preset/90-manageboot.preset
 	@install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd-units/*.service
 
 .PHONY: format

@@ -32,9 +32,13 @@ def test_it_is_one_command_and_runs_from_there(installed: Path):
     assert call(installed / "opt/ic/bin/manageboot.sh", "help").stdout.startswith("usage: manageboot.sh ")
     assert call(installed / "usr/bin/manageboot", "--version").stdout.startswith("manageboot ")
     assert call(installed / "usr/bin/grubenv", "--version").stdout.startswith("grubenv ")
-    for name in ("usr/lib/systemd/system/manageboot-arrived.service", "usr/lib/tmpfiles.d/manageboot.conf",
-                 "usr/lib/systemd/catalog/manageboot.catalog"):  # fmt: skip
-        assert (installed / name).is_file()
+    for name in (
+        "system/manageboot.service",
+        "system-preset/90-manageboot.preset",
+        "catalog/manageboot.catalog",
+        "../tmpfiles.d/manageboot.conf",
+    ):
+        assert (installed / "usr/lib/systemd" / name).is_file(), name
 
 
 def test_it_runs_what_was_installed_and_nothing_from_beside_it(installed: Path, tmp_path: Path):

@@ -57,31 +57,41 @@ class GuestNode(LoopNode):
 
     def __init__(self, directory: Path, *, layout: str = "guestos", script: str = "shipped") -> None:
         super().__init__(directory)
+        self.layout_name = layout
         self.layout = LAYOUTS[layout]
         self.disk = directory / "disk.img"
         self.script = SCRIPTS[script]
         self._grub = Grub(directory / "grub", self.script)
 
     def attach(self, stack: ExitStack) -> None:
-        with self.disk.open("wb") as file:
+        run("cp", "--sparse=always", self._factory_disk(), self.disk)
+        run("mcopy", "-i", self._grub_partition, self.script, "::grub.cfg")
+        (self.grubenv.parent / "grub.cfg").write_bytes(self.script.read_bytes())
+        for slot, devices in self.devices.items():
+            for part in ("boot", "root", "var"):
+                devices[part] = stack.enter_context(self._part(self.disk, f"{slot}_{part}"))
+        self.program("manageboot", "manageboot")
+        self.program("manageboot.sh", "manageboot.icos")
+
+    def _factory_disk(self) -> Path:
+        """Make the disk as all nodes of this layout have it, once, beside the directories of the nodes."""
+        disk = self.directory.parent / f"{self.layout_name}.img"
+        if disk.exists():
+            return disk
+        new = disk.with_suffix(".new")
+        with new.open("wb") as file:
             file.truncate((self.layout["B_var"].start + self.layout["B_var"].sectors + 4096) * SECTOR)
         # In one go: sgdisk flushes at each.
         table = []
         for name, (number, start, sectors, partuuid) in self.layout.items():
             table += [f"--new={number}:{start}:+{sectors - 1}", f"--partition-guid={number}:{partuuid}"]
             table += [f"--change-name={number}:{name}"]
-        run("sgdisk", *table, self.disk)
-        with self._part("grub") as device:
+        run("sgdisk", *table, new)
+        with self._part(new, "grub") as device:
             run("mkfs.vfat", device)
-        run("mcopy", "-i", self._grub_partition, self.script, "::grub.cfg")
-        (self.grubenv.parent / "grub.cfg").write_bytes(self.script.read_bytes())
-        for slot, devices in self.devices.items():
-            for part in ("boot", "root", "var"):
-                devices[part] = stack.enter_context(self._part(f"{slot}_{part}"))
-        system = boot_image(self.directory / "factory", "factory")
-        run("dd", "status=none", "conv=notrunc", f"if={system}", f"of={self.devices['A']['boot']}")
-        self.program("manageboot", "manageboot")
-        self.program("manageboot.sh", "manageboot.icos")
+        with self._part(new, "A_boot") as device:
+            run("dd", "status=none", f"if={boot_image(self.directory / 'factory', 'factory')}", f"of={device}")
+        return new.rename(disk)
 
     def program(self, name: str, module: str) -> None:
         """Write a program that finds the configuration of this node where a node has it."""
@@ -109,9 +119,14 @@ class GuestNode(LoopNode):
         self.cmdline.write_text(" ".join(kernel_line(output)[1:]) + "\n")
         return {str(self.layout[f"{slot}_boot"].number): slot for slot in "AB"}[booted]
 
-    def _part(self, name: str) -> AbstractContextManager[str]:
+    def _part(self, disk: Path, name: str) -> AbstractContextManager[str]:
         part = self.layout[name]
-        return loop_device(self.disk, offset=part.start * SECTOR, size=part.sectors * SECTOR)
+        return loop_device(disk, offset=part.start * SECTOR, size=part.sectors * SECTOR)
+
+    def device_head(self, slot: str) -> bytes:
+        """Where the file system of boot begins, through the device."""
+        with open(self.devices[slot]["boot"], "rb") as file:
+            return file.read(MIB)
 
     @property
     def _grub_partition(self) -> str:
