@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -245,11 +247,25 @@ def test_no_space_is_an_error_before_and_none_after(settings: Config):
         run("umount", directory)
 
 
-def test_the_query_needs_no_root_no_lock_and_no_file(settings: Config, tmp_path: Path):
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory for all to look into; another run of pytest may close those above tmp_path at any time."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_the_query_needs_no_root_no_lock_and_no_file(open_to_all: Path):
+    (open_to_all / "grub.cfg").touch()
+    settings = config.load(profile="guestos", grubenv=str(open_to_all / "grubenv"))
     command = [sys.executable, "-m", "manageboot", "-f", settings.boot.grubenv, "guestos", "history"]
+    options = {"user": "nobody", "env": {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, "timeout": 60}
+
+    def run_query(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *more], check=False, capture_output=True, text=True, **options)
 
     def query(*more: str) -> str:
-        done = subprocess.run([*command, *more], check=False, capture_output=True, text=True, timeout=60)
+        done = run_query(*more)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -265,4 +281,8 @@ def test_the_query_needs_no_root_no_lock_and_no_file(settings: Config, tmp_path:
         "damaged": 0,
         "entries": [{**one._asdict()} for one in history.read(settings).entries],
     }
-    assert not list(tmp_path.glob("**/*.history"))
+    assert sorted(path.name for path in open_to_all.iterdir()) == ["grub.cfg", "manageboot.log"]
+    file_of(settings).chmod(0o600)
+    done = run_query()
+    assert (done.returncode, done.stdout) == (77, "")
+    assert f"manageboot: error: cannot read {file_of(settings)}: Permission denied [NOT_PERMITTED]" in done.stderr
