@@ -10,7 +10,7 @@ from grubenv.writeback import write_back_journal
 
 TEMPORARY_SUFFIX = ".new"
 """What the temporary file's name has behind the block's; there is only one, as the lock is held."""
-HOLD_SUFFIX = ".old"
+HOLD_SUFFIX = ".held"
 """What the name that holds the old file for a moment has behind the block's."""
 NEW_FILE_MODE = 0o644
 

@@ -57,7 +57,7 @@ def read(path: str | Inside) -> Environment:
     try:
         if _is_empty(path):
             return Environment(path, Condition.EMPTY, _assumed(path), None)
-        with _translated():
+        with translated():
             variables = grubenv.query(path)
         left_behind = traces.from_variables(variables)
         return Environment(path, Condition.OK, _interpret(path, variables, left_behind), None, left_behind)
@@ -97,7 +97,7 @@ def settle(environment: Environment) -> None:
     """
     check_present(environment)
     if environment.condition is Condition.OK:
-        with _translated():
+        with translated():
             grubenv.read(environment.path)
         try:
             path = environment.path
@@ -120,7 +120,7 @@ def check_present(environment: Environment) -> None:
     if environment.condition is not Condition.ABSENT:
         return
     if isinstance(environment.path, Inside):
-        with _translated():
+        with translated():
             script = vfat.size(environment.path.beside("grub.cfg"))
         if script is None:
             raise errors.BlockMissingError(
@@ -150,7 +150,7 @@ def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
 
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
-    with _translated():
+    with translated():
         if isinstance(path, Inside) and not vfat.size(path):
             vfat.put(path, grubenv.EnvBlock.create().update(_ours(state, left_behind)[0]).build())
         grubenv.update(path, *_ours(state, left_behind), create_missing=True, required_in_first_sector=_REQUIRED)
@@ -191,7 +191,7 @@ def write_trust(path: str | Inside, slot: Slot) -> None:
 
     Durability: once it returns, it is on the disk and was read back.
     """
-    with _translated():
+    with translated():
         trust.write(path, slot)
 
 
@@ -225,7 +225,7 @@ def _is_empty(path: str | Inside) -> bool:
         FileNotFoundError: there is none.
     """
     if isinstance(path, Inside):
-        with _translated():
+        with translated():
             size = vfat.size(path)
         if size is None:
             raise FileNotFoundError
@@ -260,7 +260,8 @@ _ERRORS: dict[int, type[errors.ManagebootError]] = {
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise the errors of the library as this program's."""
     try:
         yield
     except grubenv.GrubEnvError as error:

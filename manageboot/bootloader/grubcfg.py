@@ -5,17 +5,20 @@ import os
 import shutil
 from typing import NamedTuple
 
-from manageboot import errors, lock, process
+from grubenv.lock import locked_directory
+from grubenv.replace import replace_file
+from manageboot import environment, errors, lock, process
 from manageboot.config import Config
 from manageboot.node import observe
 from manageboot.protocol import Phase, explain
 
 FILE_NAME = "grub.cfg"
 OLD_SUFFIX = ".old"
-NEW_SUFFIX = ".new"
 
 _SHIPPED_PATH = os.path.join(os.path.dirname(__file__), FILE_NAME)
 _CHECKER = "grub-script-check"
+_WAIT_S = 10.0
+"""For a writer of the block, which is done in milliseconds."""
 
 
 class Comparison(NamedTuple):
@@ -68,8 +71,9 @@ def install(config: Config) -> str:
         BlockDamagedError, InputError: the block, or the node's script, can't be read.
         CreateError, DeviceError, LockedError, NotPermittedError.
 
-    Durability: once it returns, the new script is on the disk. Cut before, GRUB finds the old one or the new one; on
-    vfat, which has no atomic rename, a cut at that very instant can leave only grub.cfg.old and grub.cfg.new.
+    Durability: once it returns, the new script is where GRUB finds it, which replays no journal. Cut before, GRUB finds
+    the old one or the new one; on vfat, which has no atomic rename, a cut at that very instant can leave only
+    grub.cfg.old and grub.cfg.new.
     """
     with lock.held(config.state.lock, "bootloader install", wait_s=config.state.lock_timeout_s):
         node = observe(config)
@@ -81,30 +85,20 @@ def install(config: Config) -> str:
         if not comparison.differences:
             return f"{comparison.path} is the shipped one already"
         path = comparison.path
+        _check_syntax(path)
         try:
-            shutil.copyfile(path, path + OLD_SUFFIX)
-            _flush(path + OLD_SUFFIX)
-            with open(path + NEW_SUFFIX, "w", encoding="utf-8") as file:
-                file.write(shipped())
-            _flush(path + NEW_SUFFIX)
-            _check_syntax(path + NEW_SUFFIX)
-            _flush(os.path.dirname(path))
-            os.rename(path + NEW_SUFFIX, path)
-            _flush(os.path.dirname(path))
+            with open(path, "rb") as file:
+                old = file.read()
         except OSError as error:
-            raise errors.from_os_error(error, f"install {path}", errors.CreateError) from error
+            raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+        with environment.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
+            # Here the way of a new block is gone twice, since it is the one that was proved against GRUB.
+            replace_file(directory, FILE_NAME + OLD_SUFFIX, old, path + OLD_SUFFIX)
+            replace_file(directory, FILE_NAME, shipped().encode(), path)
         return f"{path} is the shipped one, from the next boot on; the old one is {path}{OLD_SUFFIX}"
 
 
 def _check_syntax(path: str) -> None:
-    """Ask GRUB's own checker, where the node has it; the shipped script passed it before it was shipped."""
+    """Ask the node's GRUB, where it has a checker; the shipped script passed ours before it was shipped."""
     if shutil.which(_CHECKER) is not None:
-        process.run([_CHECKER, path], failure=errors.BootloaderError, doing=f"install {path}")
-
-
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        process.run([_CHECKER, _SHIPPED_PATH], failure=errors.BootloaderError, doing=f"install {path}")

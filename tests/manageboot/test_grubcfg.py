@@ -1,10 +1,13 @@
 """`manageboot bootloader`: shows, compares and replaces the script, and never by itself."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from manageboot.bootloader import grubcfg
+from support.images import MIB
+from support.loop import loop_device, run
 from support.node import LoopNode
 
 pytestmark = pytest.mark.devices
@@ -45,6 +48,28 @@ def test_install_keeps_the_old_one(node: LoopNode, script: Path):
     # Again, it does nothing; the old one stays the old one.
     assert "already" in node.run("bootloader", "install").stderr
     assert script.with_name("grub.cfg.old").read_text() == OLD
+
+
+def test_once_installed_grub_finds_both_on_a_disk_whose_journal_it_does_not_replay(node: LoopNode, tmp_path: Path):
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(32 * MIB)
+    run("mkfs.ext4", "-q", "-O", "^metadata_csum_seed", disk)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    with loop_device(disk) as device:
+        run("mount", device, mounted)
+        try:
+            shutil.copy(node.grubenv, mounted)
+            (mounted / "grub.cfg").write_text(OLD)
+            run("sync", "--file-system", mounted)
+            node.ok("-f", mounted / "grubenv", "bootloader", "install")
+            # Nothing is unmounted or synced here: this is what a power cut leaves.
+            left = shutil.copy(disk, tmp_path / "left.img")
+        finally:
+            run("umount", mounted)
+    found = [run("grub-fstest", left, "cat", f"(loop0)/{name}") for name in ("grub.cfg", "grub.cfg.old")]
+    assert found == [grubcfg.shipped().strip(), OLD.strip()]
 
 
 def test_a_script_that_grub_does_not_take_is_not_installed(node: LoopNode, script: Path, tmp_path: Path):
