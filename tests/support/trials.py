@@ -1,0 +1,127 @@
+"""Trials in a virtual node: what is laid into a slot before it boots, and how to see how its trial ended.
+
+A trial begins with `upgrade-commit` after an installation, or with `rollback`, which lets the slot that was confirmed
+before boot on trial: the same block, the same GRUB, and no installation each time.
+"""
+
+import json
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from qemu_harness.machine import VirtualMachine
+from qemu_harness.observation import observe
+
+BOOT_DEADLINE_S = 400.0
+INSTALL_DEADLINE_S = 600.0
+METRICS = "/run/node_exporter/collector_textfile/manageboot.prom"
+FALLBACK_MESSAGE_ID = "61cda6566c8c4494a6d046bf656ae036"
+
+# The fault waits until the daemon has left its trace, so that what the trial died of is always the same.
+AFTER_ARRIVAL = "until grep -aq mb_trial=userspace /boot/grub/grubenv; do sleep 0.5; done"
+
+
+def configuration(*, policy: str = "automatic", deadline: str = "10min", health: str = "") -> str:
+    """A configuration for a node of IC-OS that confirms by itself, and has a deadline."""
+    return (
+        f'profile = "guestos"\n[confirm]\npolicy = "{policy}"\ndeadline = "{deadline}"\n'
+        f'[health]\ntimeout = "5s"\n{health}\n'
+    )
+
+
+def unit(command: str, *, after: str = "manageboot.service") -> str:
+    """A service that runs a command of the shell at boot, beside all others."""
+    return (
+        f"[Unit]\nAfter={after}\n[Service]\nType=exec\nExecStart=/bin/sh -c {shlex.quote(command)}\n"
+        f"[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def lay_into(machine: VirtualMachine, slot: str, files: Mapping[str, str]) -> None:
+    """Write files below /etc of the passive slot, in place of those of the last trial. Units are enabled."""
+    lines = [
+        f"set -e; mount /dev/disk/by-partlabel/{slot}_root /mnt; cd /mnt/etc",
+        "rm -rf manageboot systemd/system/fault*.service* systemd/system/*.wants/fault*",
+    ]
+    for name, text in files.items():
+        lines.append(f"mkdir -p $(dirname {name}); printf %s {shlex.quote(text)} > {name}")
+        if text.startswith("#!"):
+            lines.append(f"chmod +x {name}")
+        if name.endswith(".service"):
+            lines.append(f"systemctl --root=/mnt enable {name.rpartition('/')[2]}")
+    machine.check("\n".join([*lines, "cd /; umount /mnt"]))
+
+
+def reboot_into(machine: VirtualMachine, verb: str, *, boots: int = 1) -> None:
+    """Run `upgrade-commit` or `rollback`, and wait until the node is up in the last of so many boots."""
+    target = len(machine.serial.boots()) + boots
+    machine.check(f"manageboot {verb} --no-reboot")
+    # The answer would be lost with the node, so it goes down after it.
+    machine.check("systemd-run --on-active=1 systemctl reboot")
+    wait_for_boot(machine, target)
+
+
+def wait_for_boot(machine: VirtualMachine, target: int) -> None:
+    """Wait until the node has gone through firmware so many times, and is up."""
+    given_up = time.monotonic() + BOOT_DEADLINE_S * 2
+    while len(machine.serial.boots()) < target:
+        assert time.monotonic() < given_up, f"boot {target} did not come:\n{machine.serial.tail()}"
+        time.sleep(0.5)
+    machine.wait_until_up(timeout_s=BOOT_DEADLINE_S)
+    assert len(machine.serial.boots()) == target
+
+
+def wait_for(machine: VirtualMachine, condition: str) -> None:
+    """Wait until a line of the shell succeeds on the node."""
+    machine.check(f"timeout 100 sh -c {shlex.quote(f'until {condition}; do sleep 1; done')}")
+
+
+def status(machine: VirtualMachine) -> dict[str, Any]:
+    """What `status --json` says."""
+    return json.loads(machine.check("manageboot status --json").stdout)
+
+
+def events(machine: VirtualMachine) -> list[str]:
+    """The events since the slot was told to boot."""
+    entries = json.loads(machine.check("manageboot history --json").stdout)["entries"]
+    names = [entry["event"] for entry in entries]
+    return names[
+        max(i for i, name in enumerate(names) if name in {"committed", "rolled_back"} and not later(names, i)) :
+    ]
+
+
+def later(names: list[str], position: int) -> bool:
+    """Say whether a rolled_back belongs to a trial that was given up: a trial had started, and ended with it."""
+    return names[position] == "rolled_back" and position > 0 and names[position - 1] in {"deadline", "health_failed"}
+
+
+def assert_fell_back(machine: VirtualMachine, cause: str, *, told: list[str], to: str = "B") -> None:
+    """Compare what every witness says of a trial that did not stay."""
+    wait_for(machine, "manageboot history | tail -n1 | grep -q fallback")
+    seen = observe(machine)
+    assert (seen.slot, seen.status["state"], seen.status["booted"]) == (to, "idle", to)
+    assert seen.status["fallback"] == {"slot": {"A": "B", "B": "A"}[to], "cause": cause}
+    assert seen.variables["boot_cycle"] == "stable"
+    assert events(machine) == [*told, "fallback"]
+    entries = json.loads(machine.check("manageboot history --json").stdout)["entries"]
+    assert entries[-1]["cause"] == cause
+    lines = machine.check(f"journalctl -b -o json MESSAGE_ID={FALLBACK_MESSAGE_ID}").stdout.splitlines()
+    assert [json.loads(line)["MANAGEBOOT_CAUSE"] for line in lines] == [cause]
+    total = sum(entry["cause"] == cause for entry in entries if entry["event"] == "fallback")
+    assert f'manageboot_fallbacks{{cause="{cause}"}} {total:.1f}' in machine.check(f"cat {METRICS}").stdout.splitlines()
+
+
+def assert_confirmed(machine: VirtualMachine, slot: str, *, told: list[str]) -> None:
+    """Compare what every witness says of a trial that was confirmed."""
+    wait_for(
+        machine, 'manageboot history | grep -q confirmed && manageboot status --json | grep -q \'"state": "idle"\''
+    )
+    seen = observe(machine)
+    assert (seen.slot, seen.status["state"], seen.status["next"]) == (slot, "idle", slot)
+    assert seen.status["fallback"] is None
+    assert (seen.variables["boot_alternative"], seen.variables["boot_cycle"]) == (slot, "stable")
+    assert sorted(events(machine)) == sorted(told)
+    metrics = machine.check(f"cat {METRICS}").stdout.splitlines()
+    assert 'manageboot_state{state="idle"} 1.0' in metrics
+    assert f'manageboot_booted_slot{{slot="{slot}"}} 1.0' in metrics
