@@ -3,8 +3,6 @@
 The block itself, its bytes and its durability, is the work of the library `grubenv`.
 """
 
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,7 +10,7 @@ from typing import NamedTuple
 
 import grubenv
 from grubenv import Inside
-from manageboot import errors, traces, trust, vfat
+from manageboot import blockfile, errors, traces, trust
 from manageboot.protocol import FACTORY, BlockState, Cycle, Slot
 from manageboot.traces import Traces
 
@@ -55,9 +53,9 @@ def read(path: str | Inside) -> Environment:
         InputError, DeviceError, NotPermittedError: the file is there and can't be read.
     """
     try:
-        if _is_empty(path):
-            return Environment(path, Condition.EMPTY, _assumed(path), None)
         with translated():
+            if blockfile.is_empty(path):
+                return Environment(path, Condition.EMPTY, _assumed(path), None)
             variables = grubenv.query(path)
         left_behind = traces.from_variables(variables)
         return Environment(path, Condition.OK, _interpret(path, variables, left_behind), None, left_behind)
@@ -99,12 +97,7 @@ def settle(environment: Environment) -> None:
     if environment.condition is Condition.OK:
         with translated():
             grubenv.read(environment.path)
-        try:
-            path = environment.path
-            with open(path.device if isinstance(path, Inside) else path, "rb") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise errors.from_os_error(error, f"flush {environment.path}") from error
+        blockfile.flush(environment.path)
     _settle_trust(environment)
 
 
@@ -117,24 +110,9 @@ def check_present(environment: Environment) -> None:
     """
     if environment.problem is not None:
         raise environment.problem
-    if environment.condition is not Condition.ABSENT:
-        return
-    if isinstance(environment.path, Inside):
+    if environment.condition is Condition.ABSENT:
         with translated():
-            script = vfat.size(environment.path.beside("grub.cfg"))
-        if script is None:
-            raise errors.BlockMissingError(
-                f"cannot use {environment.path}: it does not exist, and neither does a grub.cfg beside it",
-                hint="boot.grub_partition has to name the partition that GRUB reads",
-            )
-    else:
-        # A link may lead to another file system, and that is the one that has to be there.
-        directory = os.path.dirname(os.path.realpath(environment.path))
-        if not os.path.exists(os.path.join(directory, "grub.cfg")):
-            raise errors.BlockMissingError(
-                f"cannot use {environment.path}: it does not exist, and neither does a grub.cfg beside it",
-                hint=f"mount what GRUB reads at {directory}, or make a block with `grubenv {environment.path} create`",
-            )
+            blockfile.require_script(environment.path)
 
 
 def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
@@ -151,8 +129,8 @@ def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
     with translated():
-        if isinstance(path, Inside) and not vfat.size(path):
-            vfat.put(path, grubenv.EnvBlock.create().update(_ours(state, left_behind)[0]).build())
+        if isinstance(path, Inside):
+            blockfile.make_inside(path, grubenv.EnvBlock.create().update(_ours(state, left_behind)[0]).build())
         grubenv.update(path, *_ours(state, left_behind), create_missing=True, required_in_first_sector=_REQUIRED)
 
 
@@ -216,22 +194,6 @@ def _ours(state: BlockState, left_behind: Traces) -> tuple[dict[str, str], list[
     ours = dict(zip(traces.NAMES, left_behind, strict=True))
     both = {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}
     return both | {name: value for name, value in ours.items() if value}, [n for n, value in ours.items() if not value]
-
-
-def _is_empty(path: str | Inside) -> bool:
-    """Return whether there is a file of 0 bytes.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    if isinstance(path, Inside):
-        with translated():
-            size = vfat.size(path)
-        if size is None:
-            raise FileNotFoundError
-        return size == 0
-    status = os.stat(path)
-    return status.st_size == 0 and stat.S_ISREG(status.st_mode)
 
 
 def _assumed(path: str | Inside) -> BlockState:

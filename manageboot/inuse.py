@@ -76,16 +76,16 @@ def _loop_devices(status: os.stat_result) -> Iterator[str]:
 def _locks(descriptor: int, *, write: bool) -> Iterator[str]:
     """Ask for locks of others, such as QEMU puts on every image; with write, put one there."""
     request = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, request)
-    if _LOCK.unpack(answer)[0] != fcntl.F_UNLCK:
-        yield "a program, such as QEMU, holds a lock on it"
-    if write:
-        try:
+    try:
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, request)
+        if _LOCK.unpack(answer)[0] != fcntl.F_UNLCK:
+            yield "a program, such as QEMU, holds a lock on it"
+        if write:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
-        except OSError as error:
-            if error.errno in {errno.EAGAIN, errno.EACCES}:
-                yield "a program, such as QEMU, has just locked it"
-            # A file system without locks has none of QEMU's either.
+    except OSError as error:
+        if error.errno in {errno.EAGAIN, errno.EACCES}:
+            yield "a program, such as QEMU, has just locked it"
+        # A file system without locks has none of QEMU's either.
 
 
 def _writers(status: os.stat_result) -> Iterator[str]:

@@ -45,7 +45,7 @@ def opened(disk: str, config: Config, *, write: bool, devices: bool) -> Iterator
         table = partitions.read(disk, descriptor)
         config = _lead(config, table)
         if write:
-            os.makedirs(config.state.directory, mode=0o755, exist_ok=True)
+            _make_directory(config.state.directory)
         if devices:
             # All of them are found before any is made.
             places = {
@@ -66,6 +66,13 @@ def opened(disk: str, config: Config, *, write: bool, devices: bool) -> Iterator
                     slots[slot][role] = stack.enter_context(device)
             config = config._replace(slots=slots)
         yield config
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
 
 
 def verify(config: Config) -> None:

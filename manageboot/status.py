@@ -31,7 +31,7 @@ def collect(config: Config) -> dict[str, Any]:
         "profile": config.profile,
         "disk": path.device if isinstance(path, Inside) else None,
         "state": "unreadable" if state is None else state.phase.value,
-        "explanation": str(node.environment.problem) if state is None else explain(state),
+        "explanation": str(node.environment.problem) if state is None else _explain(node, state),
         "booted": node.booted.value,
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
@@ -51,6 +51,12 @@ def collect(config: Config) -> dict[str, Any]:
         "daemon": daemon,
         "problems": _problems(node, state, fell_back) + _found_by(daemon),
     }
+
+
+def _explain(node: Node, state: BootState) -> str:
+    if node.stopped and state.phase is Phase.IDLE:
+        return f"slot {state.booted} is trusted, and counts as booted"
+    return explain(state)
 
 
 def render(status: dict[str, Any]) -> str:
