@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from grubenv import Inside
 from manageboot import boottrace, errors, history, journal, lock, metrics
 from manageboot.config import Config
 from manageboot.fallback import Fallback
@@ -57,7 +58,7 @@ def announce(
 
     Durability: once it returns without a warning, the entry in the history survives a power cut.
     """
-    entry = _entry(event, message, slot)._replace(
+    entry = _entry(config, event, message, slot)._replace(
         version=version,
         transaction=transaction or _transaction(config, slot, version),
         cause=cause,
@@ -82,7 +83,9 @@ def announce_fallback(config: Config, node: Node, fell_back: Fallback) -> None:
         fell_back: what it found.
     """
     known = node.records.get(fell_back.slot, SlotRecord(Content.VOID))
-    entry = _entry(Event.FALLBACK, f"Slot {fell_back.slot} did not stay: {fell_back.text}", fell_back.slot)._replace(
+    entry = _entry(
+        config, Event.FALLBACK, f"Slot {fell_back.slot} did not stay: {fell_back.text}", fell_back.slot
+    )._replace(
         version=known.version, transaction=known.transaction, cause=fell_back.cause.value, commit=fell_back.commit
     )
 
@@ -137,7 +140,10 @@ def _is_known(entry: Entry, happened: list[Entry]) -> bool:
     return any((cut.boot, cut.event, cut.slot, cut.message) == (e.boot, e.event, e.slot, e.message) for e in happened)
 
 
-def _entry(event: Event, message: str, slot: Slot) -> Entry:
+def _entry(config: Config, event: Event, message: str, slot: Slot) -> Entry:
+    if isinstance(config.boot.grubenv, Inside):
+        # This system's journal is about another one here.
+        message = f"{message}, on {config.boot.grubenv.device}"
     return Entry(now(), event.name.lower(), slot.value, message, boottrace.boot_id())
 
 

@@ -49,6 +49,7 @@ def test_a_guest_that_is_broken_in_both_slots_is_repaired(tmp_path: Path, script
     done = guest.run("upgrade-commit")
     assert (done.returncode, done.stdout) == (0, "")
     assert "slot B is committed" in done.stderr
+    assert f"Slot B is committed, on {guest.disk}" in guest.ok("history")
     assert guest.block() == {"boot_alternative": "B", "boot_cycle": "first_boot", "other": "kept"}
     assert guest.boot() == "B"
     assert guest.block()["boot_cycle"] == "failsafe_check"
