@@ -5,10 +5,14 @@ import fcntl
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 from manageboot import errors
+
+_LOOP_WAIT_S = 5.0
+_POLL_INTERVAL_S = 0.05
 
 _LOCK = struct.Struct("hhqqi4x")
 """struct flock: type, whence, start, length, pid. Length 0 means up to the end, and further."""
@@ -41,7 +45,7 @@ def open_unused(path: str, *, write: bool) -> int:
             error, doing, errors.DeviceMissingError if missing else errors.DeviceError
         ) from error
     try:
-        for user in (*_loop_devices(status), *_locks(descriptor, write=write), *_writers(status)):
+        for user in (*_loop_device(status), *_locks(descriptor, write=write), *_writers(status)):
             raise _busy(path, user)
     except BaseException:
         os.close(descriptor)
@@ -61,8 +65,28 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
+def _loop_device(status: os.stat_result) -> Iterator[str]:
+    """Name a loop device over a disk, if there is one; what is mounted through it does not show at the disk itself.
+
+    One that goes away with its last user is given a moment: udev looks at each, and may still do when we are through.
+    """
+    deadline = time.monotonic() + _LOOP_WAIT_S
+    while (name := next(_loop_devices(status), None)) is not None:
+        if not _goes_by_itself(name) or time.monotonic() > deadline:
+            yield f"/dev/{name} is attached to it"
+            return
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _goes_by_itself(name: str) -> bool:
+    try:
+        with open(f"/sys/class/block/{name}/loop/autoclear", encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return True  # it has just gone
+
+
 def _loop_devices(status: os.stat_result) -> Iterator[str]:
-    """Name the loop devices over a disk; what is mounted through one does not show at the disk itself."""
     for name in sorted(os.listdir("/sys/class/block")):
         if not name.startswith("loop"):
             continue
@@ -70,7 +94,7 @@ def _loop_devices(status: os.stat_result) -> Iterator[str]:
             with open(f"/sys/class/block/{name}/loop/backing_file", encoding="utf-8") as file:
                 below = os.stat(file.read().rstrip("\n"))
             if _same(status, below):
-                yield f"/dev/{name} is attached to it"
+                yield name
 
 
 def _locks(descriptor: int, *, write: bool) -> Iterator[str]:
