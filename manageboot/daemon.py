@@ -156,7 +156,9 @@ class Daemon:
         if awaits_reboot(known):
             self._memory = memory._replace(waits_since_s=memory.waits_since_s or now_s)
         elif phase is not None:
-            self._memory = memory._replace(waits_since_s=None, asked_s=None, overdue_told=False)
+            # A trial that was given up may not show it, where that could not be written.
+            asked_s = memory.asked_s if phase is Phase.TRIAL else None
+            self._memory = memory._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)
         self._say(seen.state, known)
         return known._replace(waits_since_s=self._memory.waits_since_s, asked_s=self._memory.asked_s)
 

@@ -125,6 +125,9 @@ def decide(rules: Rules, known: Known, now_s: float) -> Decision:
 def _trial(rules: Rules, known: Known, now_s: float) -> Decision:
     if known.held:
         return Decision(None)
+    if known.asked_s is not None and known.failed_s is None and now_s < known.asked_s + AGAIN_S:
+        # It was given up, and that could not be written down; GRUB goes back all the same.
+        return Decision(None, known.asked_s + AGAIN_S)
     if known.verdict is Verdict.BAD:
         return Decision(Task.REBOOT if known.hung else Task.GIVE_UP_UNHEALTHY)
     if rules.deadline_s and now_s >= rules.deadline_s:
@@ -147,7 +150,8 @@ def _blind(rules: Rules, known: Known, now_s: float) -> Decision:
 
 def _awaited(rules: Rules, known: Known, now_s: float) -> Decision:
     if known.asked_s is not None:
-        due_s = known.asked_s + AGAIN_S
+        # What failed has waited already.
+        due_s = now_s if known.failed_s is not None else known.asked_s + AGAIN_S
     else:
         due_s = (now_s if known.waits_since_s is None else known.waits_since_s) + PATIENCE_S
     if now_s < due_s:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import config, daemonfile, errands, verbs
+from manageboot import config, daemonfile, errands, errors, verbs
 from manageboot.daemon import Daemon
 from manageboot.daemonfile import Memory, Shown
 from manageboot.supervision import AGAIN_S, PATIENCE_S
@@ -294,6 +294,10 @@ def test_a_check_that_runs_ends_with_the_daemon(trial: DaemonNode):
     assert not stat.exists() or stat.read_text().split()[2] == "Z"
 
 
+def fail_to_write(*_arguments: object) -> None:
+    raise errors.DeviceError("cannot write the block: Input/output error")
+
+
 class TestARebootThatDoesNotCome:
     """Driven turn by turn, with a clock of its own."""
 
@@ -369,6 +373,19 @@ class TestARebootThatDoesNotCome:
         assert (pending.reboot_count(), pending.block()["mb_trial"]) == (1, "deadline")
         self.turn(self.start(pending), 900.0 + AGAIN_S)
         assert (pending.reboot_count(), pending.events()[-1]) == (2, "reboot_missing")
+
+    def test_a_block_that_can_not_be_written_is_no_way_out(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+        pending.configure(policy="external", deadline="900")
+        pending.start_trial()
+        monkeypatch.setattr("manageboot.environment.write", fail_to_write)
+        daemon = self.start(pending)
+        for now_s in (900.0, 910.0, 900.0 + AGAIN_S - 1):
+            self.turn(daemon, now_s)
+        assert pending.reboot_count() == 1
+        assert pending.events().count("deadline") == 1
+        assert pending.manageboot("next") == "A"
+        self.turn(daemon, 900.0 + AGAIN_S)
+        assert pending.reboot_count() == 2
 
     def test_a_trial_that_is_confirmed_in_the_last_moment_stays(self, pending: DaemonNode):
         pending.start_trial()

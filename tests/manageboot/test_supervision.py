@@ -86,6 +86,17 @@ def test_a_disk_that_hangs_does_not_keep_a_trial_alive(known: Known, now_s: floa
     assert decide(AUTOMATIC, known._replace(hung=True), now_s) == Decision(Task.REBOOT)
 
 
+@pytest.mark.parametrize("known", [BAD, CHECKED, BAD._replace(hung=True)])
+def test_giving_up_is_done_once_even_if_it_could_not_be_written_down(known: Known):
+    asked = known._replace(asked_s=950.0)
+    assert decide(AUTOMATIC, asked, 951.0) == Decision(None, 950.0 + AGAIN_S)
+    assert decide(AUTOMATIC, asked, 950.0 + AGAIN_S).task is not None
+    # One that failed, because another run held the lock, does not wait as long.
+    failed = asked._replace(failed_s=952.0)
+    assert decide(AUTOMATIC, failed, 953.0) == Decision(None, 952.0 + RETRY_S)
+    assert decide(AUTOMATIC, failed, 952.0 + RETRY_S).task is not None
+
+
 class TestARebootThatDoesNotCome:
     def test_a_commit_gets_its_time(self):
         assert decide(AUTOMATIC, PENDING, 101.0) == Decision(None, 100.0 + PATIENCE_S)
@@ -119,6 +130,12 @@ class TestARebootThatDoesNotCome:
         assert decide(IC_OS, given_up, 901.0) == Decision(None, 900.0 + AGAIN_S)
         assert decide(IC_OS, given_up, 900.0 + AGAIN_S) == Decision(Task.TELL_OVERDUE)
         assert decide(IC_OS, given_up._replace(overdue_told=True), 900.0 + AGAIN_S) == Decision(Task.REBOOT)
+
+    def test_one_that_could_not_be_asked_for_is_asked_for_soon(self):
+        given_up = TRIAL._replace(trial=Trial.DEADLINE, asked_s=900.0, waits_since_s=900.0, failed_s=901.0)
+        assert decide(IC_OS, given_up, 901.0) == Decision(None, 901.0 + RETRY_S)
+        told = given_up._replace(overdue_told=True)
+        assert decide(IC_OS, told, 901.0 + RETRY_S) == Decision(Task.REBOOT)
 
     @pytest.mark.parametrize("cause", [Trial.BY_HAND, Trial.DEADLINE, Trial.UNHEALTHY])
     def test_what_somebody_else_gave_up_is_left_to_them(self, cause: Trial):
