@@ -125,6 +125,8 @@ class Pipeline:
         outbox = self._queues[position + 1]
         try:
             for item in stage(self._items(self._queues[position])):
+                if self._stopped:
+                    return
                 if not last:
                     outbox.put(item)
         except _Stopped:

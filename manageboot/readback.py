@@ -1,6 +1,7 @@
 """Read back what was written: flushed, and past the page cache, while the rest of the image is still on its way."""
 
 from collections.abc import Iterator
+from time import monotonic
 
 from manageboot import errors
 from manageboot.blockdev import BlockDevice
@@ -9,8 +10,12 @@ from manageboot.digest import WINDOW_BYTES, window_digest
 from manageboot.imagewriter import ImageWriter, Window
 
 BATCH_WINDOWS = 32
-"""How many windows of data are written before they are flushed and read back. A flush can't be interrupted: on a slow
-disk this much takes about a second, and on a fast one more at a time made nothing faster."""
+"""How many windows of data are written, at most, before they are flushed and read back; more at a time made nothing
+faster."""
+
+_FLUSH_S = 0.5
+"""How long a flush may take before there is less in the next one: nobody can interrupt it."""
+_LEAST_WINDOWS = 4
 
 _SAMPLE_BYTES = 4096
 """What is read back at the begin of each WINDOW_BYTES of zeros, and at their end."""
@@ -28,6 +33,7 @@ class ReadBack:
         """Start with nothing read; without compare, windows are flushed and no more."""
         self.bytes_read = 0
         self._compare = compare
+        self._batch_windows = BATCH_WINDOWS
         self._buffer = memoryview(aligned_buffer(WINDOW_BYTES))
 
     def stage(self, windows: Iterator[Window]) -> Iterator[Window]:
@@ -44,19 +50,28 @@ class ReadBack:
         for window in windows:
             batch.append(window)
             count += window.digest is not None
-            if count == BATCH_WINDOWS:
+            if count >= self._batch_windows:
                 yield from self._checked(batch)
                 batch, count = [], 0
         yield from self._checked(batch)
 
     def _checked(self, batch: list[Window]) -> Iterator[Window]:
-        devices: set[BlockDevice] = {window.image.device for window in batch}
-        for device in devices:
-            device.flush()
+        self._flush({window.image.device for window in batch})
         for window in batch:
             if self._compare:
                 self.check(window)
             yield window
+
+    def _flush(self, devices: set[BlockDevice]) -> None:
+        """Flush devices, and let the next batch be as large as suits them."""
+        started = monotonic()
+        for device in devices:
+            device.flush()
+        took_s = monotonic() - started
+        if took_s > _FLUSH_S:
+            self._batch_windows = max(self._batch_windows // 2, _LEAST_WINDOWS)
+        elif took_s < _FLUSH_S / 4:
+            self._batch_windows = min(self._batch_windows * 2, BATCH_WINDOWS)
 
     def check(self, window: Window) -> None:
         """Compare one window with what the device holds.

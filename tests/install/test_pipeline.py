@@ -91,6 +91,24 @@ def test_a_failure_anywhere_ends_all_stages_and_is_raised(failing: int):
         run({"read": read, "first": stage(1), "second": stage(2)}, buffers=buffers)
 
 
+def test_a_failure_ends_a_stage_in_the_middle_of_what_it_was_given():
+    begun = threading.Event()
+
+    def fail_then(_: Iterator[Any]) -> Iterator[int]:
+        yield 1
+        begun.wait()
+        raise BoomError
+
+    def go_on(items: Iterator[int]) -> Iterator[int]:
+        for _ in items:
+            while True:
+                begun.set()
+                yield 0
+
+    with pytest.raises(BoomError):
+        run({"fail": fail_then, "go on": go_on})
+
+
 def test_a_failure_ends_a_stage_that_waits_for_a_buffer():
     buffers = Buffers(1, SIZE)
 

@@ -103,6 +103,32 @@ def test_a_changed_byte_is_found_and_named(device: str, image: Path, offset: int
     assert caught.value.exit_code == 74
 
 
+class SlowDevice:
+    """Takes its time for a flush, on a clock that the test moves."""
+
+    def __init__(self, flush_s: float) -> None:
+        self.flush_s = flush_s
+        self.now_s = 0.0
+        self.flushes = 0
+
+    def flush(self) -> None:
+        self.now_s += self.flush_s
+        self.flushes += 1
+
+
+def test_less_is_flushed_at_a_time_where_that_takes_long(monkeypatch: pytest.MonkeyPatch):
+    device = SlowDevice(2.0)
+    monkeypatch.setattr("manageboot.readback.monotonic", lambda: device.now_s)
+    writer = ImageWriter(device, withhold_head=False)  # type: ignore[arg-type]  # it is only flushed
+    windows = [Window(writer, number * MIB, MIB, None, digest=b"data") for number in range(32 + 16 + 8 + 4 + 4)]
+    read_back = ReadBack(compare=False)
+    assert list(read_back.stage(iter(windows))) == windows
+    assert device.flushes == 5 + 1  # the last one is of what is left, which is nothing
+    device.flush_s, device.flushes = 0.01, 0
+    assert list(read_back.stage(iter(windows))) == windows
+    assert device.flushes == 4 + 1  # 4, 8, 16, 32 and 4 windows
+
+
 def test_a_withheld_head_comes_last(device: str, image: Path):
     with BlockDevice(device) as opened:
         opened.zero(0, HEAD_BYTES)
