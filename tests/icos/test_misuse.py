@@ -271,8 +271,11 @@ def test_the_image_is_replaced_by_a_second_download(caller: Caller, large: Path,
 def full_file_system(path: Path) -> Iterator[None]:
     """Make a directory a file system without room; what lay there lies on it."""
     path.mkdir(exist_ok=True)
+    files = {file.name: file.read_bytes() for file in path.iterdir()}
     run("mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", path)
     try:
+        for name, data in files.items():
+            (path / name).write_bytes(data)
         with (path / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
             while True:
                 filler.write(bytes(4096))
@@ -290,9 +293,7 @@ def test_a_full_var(caller: Caller, image: Path):
         assert caller.run("upgrade-install", image) == (73, "CANNOT_CREATE")
     assert caller.node.device_head("B") == before
     with full_file_system(caller.node.state):
-        # The record is out of sight now, but not the rule: nothing is committed that no record vouches for.
-        assert caller.run("upgrade-commit") == (69, "NOTHING_INSTALLED")
-    assert caller.run("upgrade-commit") == (0, "")
+        assert caller.run("upgrade-commit") == (0, "")
     assert caller.node.boot() == "B"
     with full_file_system(caller.node.state):
         assert caller.run("confirm") == (0, "")
