@@ -13,6 +13,8 @@ CLOUD_KERNEL = "linux-image-cloud-amd64"
 PACKAGES = (
     # the system
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "util-linux", "e2fsprogs", "initramfs-tools"),
+    # the volumes of a host, and of a guest's store
+    "lvm2",
     # what manageboot runs on; pip only installs it
     *("python3", "python3-pip", "grub-common"),
     *("python3-construct", "python3-pyudev", "python3-sh", "python3-systemd", "python3-tqdm"),

@@ -8,13 +8,13 @@ import struct
 import tempfile
 from pathlib import Path
 
-from qemu_harness.layout import PARTITIONS, SECTOR_SIZE
+from qemu_harness.layout import GUESTOS, SECTOR_SIZE
 from qemu_harness.process import HarnessError, run
 
 MODULE_DIRECTORY = Path("/usr/lib/grub/i386-pc")
 # Between the partition table and the first partition, where installers put it as well. Its number comes last, so that
 # all the others have the numbers that they have for UEFI.
-NUMBER = len(PARTITIONS) + 1
+NUMBER = len(GUESTOS.partitions) + 1
 BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 FIRST_SECTOR = 34
 LAST_SECTOR = 2047

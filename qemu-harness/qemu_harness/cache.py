@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Old entries are removed so that a day of edited sources does not fill the disk.
-KEPT_PER_KIND = 6
+KEPT_PER_KIND = 8
 SPARED_SECONDS = 900
 
 

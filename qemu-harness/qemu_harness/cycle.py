@@ -4,7 +4,7 @@ The demonstration narrates these steps and the tests assert them; each checks th
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qemu_harness.machine import VirtualMachine
@@ -79,18 +79,21 @@ class Result:
     seen: Observation
 
 
-def run_cycle(machine: VirtualMachine, announce: Callable[[Step], None]) -> Iterator[Result]:
+def run_cycle(
+    machine: VirtualMachine, announce: Callable[[Step], None], steps: Sequence[Step] | None = None
+) -> Iterator[Result]:
     """Take a machine that was just started through all steps, and yield each that held.
 
     Args:
         announce: called with each step before it begins.
+        steps: those of another cycle than the guest's.
 
     Raises:
         StepFailed: a step did not hold; it is the last.
     """
     if "-kernel" in machine.command_line:
         raise StepFailed("QEMU is told to load a kernel by itself, so neither firmware nor GRUB would be tried")
-    for step in STEPS:
+    for step in STEPS if steps is None else steps:
         announce(step)
         started = time.monotonic()
         try:
@@ -108,11 +111,12 @@ def first_boot(machine: VirtualMachine) -> str:
     return ""
 
 
-def install(update: str) -> Callable[[VirtualMachine], str]:
-    """Give the step that installs an update from the medium."""
+def install(*images: str) -> Callable[[VirtualMachine], str]:
+    """Give the step that installs an update, or two image files, from the medium."""
 
     def action(machine: VirtualMachine) -> str:
-        done = machine.check(f"manageboot upgrade-install /media/{update}", timeout_s=INSTALL_DEADLINE_S)
+        paths = " ".join(f"/media/{image}" for image in images)
+        done = machine.check(f"manageboot upgrade-install {paths}", timeout_s=INSTALL_DEADLINE_S)
         if done.stdout:
             raise StepFailed(f"upgrade-install wrote to standard output: {done.stdout!r}")
         return ""

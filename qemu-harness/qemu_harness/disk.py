@@ -5,10 +5,11 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from qemu_harness import biosloader, layout, loader
+from qemu_harness import biosloader, layout, loader, volumes
 from qemu_harness.cache import Cache, content_key
 from qemu_harness.filesystem import copy_into, make_ext4
 from qemu_harness.firmware import Firmware
+from qemu_harness.layout import GUESTOS, Layout
 from qemu_harness.process import run
 from qemu_harness.slot import SlotImages
 
@@ -17,36 +18,48 @@ FACTORY_BLOCK: Mapping[str, str] = {}
 
 def build_disk(
     cache: Cache,
-    images: SlotImages,
+    images: SlotImages | None,
     variables: Mapping[str, str] = FACTORY_BLOCK,
     *,
     passive: SlotImages | None = None,
     firmware: Firmware = Firmware.UEFI,
+    plan: Layout = GUESTOS,
+    guest: Path | None = None,
 ) -> Path:
     """Give a raw disk image with a version of the node in slot A.
 
     Args:
+        images: of slot A; None: it is empty, and nothing boots.
         variables: the environment block; by default that of a node that has never booted.
         passive: what slot B holds; by default nothing.
         firmware: what starts GRUB.
+        plan: of the disk; the one that the images are for.
+        guest: the disk of a guest, for a host.
     """
-    sources = (Path(__file__), Path(layout.__file__), Path(loader.__file__), Path(biosloader.__file__), loader.GRUB_CFG)
-    # The directory of the images is named after their content.
-    names = [images.root.parent.name, passive.root.parent.name if passive else "", firmware.name]
-    key = content_key(*names, repr(sorted(variables.items())), *sources)
+    modules = (biosloader, layout, loader, volumes)
+    sources = (Path(__file__), *(Path(str(module.__file__)) for module in modules), loader.GRUB_CFG)
+    content = {
+        f"{slot}_{image.stem}": image
+        for slot, both in (("A", images), ("B", passive))
+        if both
+        for image in (both.boot, both.root)
+    }
+    if guest:
+        content["guestos"] = guest
+    # The directories of images and of disks are named after their content.
+    names = [f"{place} {image.parent.name}" for place, image in content.items()]
+    key = content_key(plan.system, firmware.name, *names, repr(sorted(variables.items())), *sources)
 
     def build(directory: Path) -> None:
-        disk = directory / "disk.img"
-        _build(disk, images, variables, firmware)
-        if passive:
-            copy_into(passive.boot, disk, layout.offset("B_boot"))
-            copy_into(passive.root, disk, layout.offset("B_root"))
+        _build(directory / "disk.img", content, variables, firmware, plan)
 
     return cache.entry("disk", key, build) / "disk.img"
 
 
-def _build(disk: Path, images: SlotImages, variables: Mapping[str, str], firmware: Firmware) -> None:
-    partition_disk(disk)
+def _build(
+    disk: Path, content: Mapping[str, Path], variables: Mapping[str, str], firmware: Firmware, plan: Layout
+) -> None:
+    places = partition_disk(disk, plan)
     bios = firmware is Firmware.BIOS
     if bios:
         biosloader.make_bios_bootable(disk, loader.PREFIX, loader.MODULES)
@@ -55,22 +68,26 @@ def _build(disk: Path, images: SlotImages, variables: Mapping[str, str], firmwar
         loader.make_esp(esp)
         loader.make_grub_partition(grub, variables, (biosloader if bios else loader).MODULE_DIRECTORY)
         identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, "manageboot:config"))
-        make_ext4(config, layout.partition("config").size, label="config", uuid=identifier)
-        content = {"esp": esp, "grub": grub, "config": config, "A_boot": images.boot, "A_root": images.root}
-        for name, image in content.items():
-            copy_into(image, disk, layout.offset(name))
+        make_ext4(config, layout.CONFIG_SIZE, label="config", uuid=identifier)
+        for name, image in {"esp": esp, "grub": grub, "config": config, **content}.items():
+            copy_into(image, disk, places[name])
 
 
-def partition_disk(disk: Path) -> None:
-    """Make an empty disk with the partitions of the layout."""
+def partition_disk(disk: Path, plan: Layout = GUESTOS) -> dict[str, int]:
+    """Make an empty disk with the partitions and volumes of a layout; give the byte at which each of them begins."""
     with disk.open("xb") as file:
-        file.truncate(layout.DISK_SIZE)
+        file.truncate(plan.size)
     argv = ["sgdisk", "--set-alignment=1", f"--disk-guid={layout.DISK_GUID}"]
-    for number, partition in enumerate(layout.PARTITIONS, 1):
-        first = layout.offset(partition.name) // layout.SECTOR_SIZE
+    for number, partition in enumerate(plan.partitions, 1):
+        first = plan.offset(partition.name) // layout.SECTOR_SIZE
         last = first + partition.size // layout.SECTOR_SIZE - 1
         argv.append(f"--new={number}:{first}:{last}")
         argv.append(f"--change-name={number}:{partition.name}")
         argv.append(f"--typecode={number}:{partition.type_guid}")
         argv.append(f"--partition-guid={number}:{partition.partuuid}")
     run([*argv, disk])
+    places = {partition.name: plan.offset(partition.name) for partition in plan.partitions}
+    if plan.volumes:
+        group = plan.partition(layout.GROUP)
+        places |= volumes.make_volumes(disk, places[group.name], group.size, group.name, plan.volumes)
+    return places

@@ -30,7 +30,7 @@ def make_esp(image: Path) -> None:
         run(["grub-mkimage", "-O", "x86_64-efi", "-p", PREFIX, "-o", loader, *UEFI_MODULES])
         make_fat(
             image,
-            layout.partition("esp").size,
+            layout.ESP_SIZE,
             label="ESP",
             serial="4d420001",
             directories=("EFI", "EFI/BOOT"),
@@ -52,7 +52,7 @@ def make_grub_partition(image: Path, variables: Mapping[str, str], modules: Path
             run(["grub-editenv", block, "set", *(f"{name}={value}" for name, value in variables.items())])
         make_fat(
             image,
-            layout.partition("grub").size,
+            layout.GRUB_SIZE,
             label="GRUB",
             serial="4d420002",
             directories=(),

@@ -7,12 +7,16 @@ from qemu_harness.base import CLOUD_KERNEL
 from qemu_harness.cache import Cache
 from qemu_harness.disk import build_disk
 from qemu_harness.firmware import Firmware
+from qemu_harness.layout import HOSTOS
 from qemu_harness.slot import build_slot_images, build_system
 from qemu_harness.update import build_media, build_update
 
 FACTORY_VERSION = "0.1.0-v1"
 # The names of the updates on the medium, and the versions that they bring.
 UPDATES = {"update-v2.tar.zst": "0.1.0-v2", "update-v3.tar.zst": "0.1.0-v3"}
+
+EMPTY_GUEST = {"boot_alternative": "A", "boot_cycle": "stable"}
+"""The block of a guest that was in service, and of which nothing is left."""
 
 
 @dataclass(frozen=True)
@@ -36,3 +40,24 @@ def build_node(cache: Cache, kernel: str = CLOUD_KERNEL, firmware: Firmware = Fi
         name: build_update(cache, build_slot_images(cache, system, version)) for name, version in UPDATES.items()
     }
     return NodeImages(disk, build_media(cache, updates))
+
+
+def build_host(cache: Cache) -> NodeImages:
+    """Give a hostOS that has never booted, with a guest that is empty in both slots, and updates for host and guest.
+
+    Those of the host are unpacked, as a host's agent hands them over.
+    """
+    system = build_system(cache)
+    slots = {
+        version: build_slot_images(cache, system, version, HOSTOS) for version in (FACTORY_VERSION, *UPDATES.values())
+    }
+    guest = build_disk(cache, None, EMPTY_GUEST)
+    disk = build_disk(cache, slots[FACTORY_VERSION], plan=HOSTOS, guest=guest)
+    files = {
+        f"{version}-{image.name}": image
+        for version in UPDATES.values()
+        for image in (slots[version].boot, slots[version].root)
+    }
+    [name, *_] = UPDATES
+    files[name] = build_update(cache, build_slot_images(cache, system, UPDATES[name]))
+    return NodeImages(disk, build_media(cache, files))

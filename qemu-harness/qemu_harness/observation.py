@@ -16,7 +16,7 @@ set -e
 cat /proc/cmdline
 cat /opt/ic/share/version.txt
 grub-editenv /boot/grub/grubenv list | base64 -w0; echo
-findmnt --noheadings --output PARTLABEL / | tr -d ' '
+findmnt --noheadings --output PARTLABEL,SOURCE / | sed -E 's,/dev/(mapper/hostlvm-|hostlvm/),,' | awk '{print $1}'
 manageboot status --json | base64 -w0; echo
 """
 SLOT = re.compile(r'\bdfinity\.system="?([AB])\b')

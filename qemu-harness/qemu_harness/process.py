@@ -18,6 +18,8 @@ PACKAGES = {
     "grub-editenv": "grub-common",
     "grub-fstest": "grub-common",
     "grub-mkimage": "grub-common",
+    "losetup": "mount",
+    "lvm": "lvm2",
     "mcopy": "mtools",
     "mke2fs": "e2fsprogs",
     "mkfs.vfat": "dosfstools",

@@ -10,10 +10,13 @@ from qemu_harness import layout
 from qemu_harness.base import CLOUD_KERNEL, build_base
 from qemu_harness.cache import REPOSITORY, Cache, content_key
 from qemu_harness.filesystem import EPOCH, make_ext4
+from qemu_harness.layout import GROUP, GUESTOS, Layout
 from qemu_harness.process import run
 from qemu_harness.wheel import build_wheel
 
 OVERLAY = REPOSITORY / "qemu-harness" / "node" / "root"
+# What a system has beyond that: its name, and on a host the unit that stands for its guest.
+SYSTEM_OVERLAYS = REPOSITORY / "qemu-harness" / "node"
 UNITS = REPOSITORY / "systemd-units"
 # What an administrator, or a package, copies where.
 UNIT_PLACES = {
@@ -32,14 +35,18 @@ MASKED = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "console-getty.service",
+    "blk-availability.service",
     "dev-hugepages.mount",
     "dev-mqueue.mount",
+    "dm-event.socket",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
     "getty.target",
     "logrotate.timer",
+    "lvm2-lvmpolld.socket",
+    "lvm2-monitor.service",
     "proc-sys-fs-binfmt_misc.automount",
     "systemd-binfmt.service",
     "sys-fs-fuse-connections.mount",
@@ -80,10 +87,11 @@ def build_system(cache: Cache, kernel: str = CLOUD_KERNEL) -> Path:
     return cache.entry("system", key, lambda directory: _install(directory, base, wheel))
 
 
-def build_slot_images(cache: Cache, system: Path, version: str) -> SlotImages:
+def build_slot_images(cache: Cache, system: Path, version: str, plan: Layout = GUESTOS) -> SlotImages:
     """Give the images of a system under a version; versions of one system differ in nothing else."""
-    key = content_key(version, system.name, Path(__file__), Path(layout.__file__))
-    directory = cache.entry("slot", key, lambda directory: _build_images(directory, system, version))
+    overlay = SYSTEM_OVERLAYS / plan.system
+    key = content_key(version, system.name, overlay, Path(__file__), Path(layout.__file__))
+    directory = cache.entry("slot", key, lambda directory: _build_images(directory, system, version, plan))
     return SlotImages(directory / "boot.img", directory / "root.img", version)
 
 
@@ -106,7 +114,7 @@ def _install(directory: Path, base: Path, wheel: Path) -> None:
     run(["chroot", root, "systemctl", "mask", *MASKED])
 
 
-def _build_images(directory: Path, system: Path, version: str) -> None:
+def _build_images(directory: Path, system: Path, version: str, plan: Layout) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         boot = Path(scratch, "boot")
         boot.mkdir()
@@ -114,11 +122,12 @@ def _build_images(directory: Path, system: Path, version: str) -> None:
         (boot / "grub").mkdir()
         for name in ("vmlinuz", "initrd.img"):
             shutil.copy(system / name, boot)
-        (boot / "boot_args").write_text(boot_args())
+        (boot / "boot_args").write_text(boot_args(plan))
         _make_image(directory / "boot.img", layout.BOOT_SIZE, version, boot)
 
         root = Path(scratch, "root")
         run(["cp", "-a", "--reflink=auto", system / "root", root])
+        run(["cp", "-r", "--no-target-directory", SYSTEM_OVERLAYS / plan.system, root])
         (root / VERSION_FILE).write_text(f"{version}\n")
         _make_image(directory / "root.img", layout.ROOT_SIZE, version, root)
 
@@ -129,10 +138,11 @@ def _make_image(image: Path, size: int, version: str, content: Path) -> None:
     make_ext4(image, size, label=image.stem, uuid=str(identifier), content=content)
 
 
-def boot_args() -> str:
+def boot_args(plan: Layout) -> str:
     """Give the file that GRUB sources to learn the kernel's arguments in either slot."""
     lines = []
     for slot in ("A", "B"):
-        root = layout.partition(f"{slot}_root").partuuid
-        lines.append(f'BOOT_ARGS_{slot}="root=PARTUUID={root} {KERNEL_ARGUMENTS} dfinity.system={slot}"\n')
+        name = f"{slot}_root"
+        root = f"/dev/{GROUP}/{name}" if name in plan.volumes else f"PARTUUID={plan.partition(name).partuuid}"
+        lines.append(f'BOOT_ARGS_{slot}="root={root} {KERNEL_ARGUMENTS} dfinity.system={slot}"\n')
     return "".join(lines)

@@ -1,6 +1,5 @@
 """Update images as IC-OS builds them, and the medium on which they reach a node."""
 
-import shutil
 import tarfile
 import tempfile
 import uuid
@@ -81,7 +80,7 @@ def build_media(cache: Cache, files: Mapping[str, Path]) -> Path:
 def _build_media(directory: Path, files: Mapping[str, Path]) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         for name, path in files.items():
-            shutil.copy(path, Path(scratch, name))
+            run(["cp", "--sparse=always", path, Path(scratch, name)])
         total = sum(path.stat().st_size for path in files.values())
         identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, "manageboot:media"))
         # An eighth for the file system's own tables, and never too small for its journal.

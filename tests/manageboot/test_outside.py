@@ -13,6 +13,7 @@ import pytest
 
 from manageboot import bootloader
 from qemu_harness import layout
+from qemu_harness.layout import GUESTOS
 from support.images import MIB
 from support.loop import loop_device, run
 from support.stoppedguest import BOOT_BYTES, StoppedGuest
@@ -180,7 +181,7 @@ def test_the_second_witness_is_brought_up_to_date(guest: StoppedGuest):
 def test_a_damaged_block_is_named(guest: StoppedGuest):
     guest.put("grubenv", bytes(1024))
     line = guest.fails("status", status=65, code="BLOCK_DAMAGED")
-    assert f"{guest.disk}@@{layout.offset('grub')}::grubenv" in line
+    assert f"{guest.disk}@@{GUESTOS.offset('grub')}::grubenv" in line
     done = guest.run("doctor", "--json")
     assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["BLOCK_DAMAGED"]
     guest.fails("upgrade-install", guest.update("2"), status=65, code="BLOCK_DAMAGED")
@@ -207,7 +208,7 @@ def mounted(guest: StoppedGuest) -> Iterator[None]:
     guest.overwrite("A_boot", (guest.update("1").parent / "boot.img").read_bytes())
     point = guest.directory / "point"
     point.mkdir()
-    with loop_device(guest.disk, offset=layout.offset("A_boot"), size=BOOT_BYTES) as device:
+    with loop_device(guest.disk, offset=GUESTOS.offset("A_boot"), size=BOOT_BYTES) as device:
         run("mount", "-o", "ro", device, point)
         try:
             yield

@@ -1,15 +1,17 @@
 """The disk of a hostOS for GRUB to read: a vfat partition with its files, and a volume group with the slots.
 
-The machine's LVM tools make the volume group on a loop device; no device-mapper is needed, since GRUB reads LVM itself.
+No device-mapper is needed, since GRUB reads LVM itself.
 """
 
-import subprocess
+import os
 from pathlib import Path
 
-from support.loop import loop_device, run
+import pytest
+
+from qemu_harness.volumes import make_volumes
+from support.loop import run
 
 MIB = 1 << 20
-_EXTENT_BYTES = 4 * MIB
 _FIRST_MIB = {"grub": 1, "lvm": 9}
 _GRUB_BYTES = 8 * MIB
 _LVM_BYTES = 64 * MIB
@@ -29,36 +31,15 @@ def lvm_disk(directory: Path, script: Path, block: bytes) -> Path:
         (content / name).write_text(name)
     boot = _empty(directory / "boot.img", _VOLUME_BYTES)
     run("mke2fs", "-q", "-t", "ext4", "-d", content, boot)
-    volumes = _empty(directory / "lvm.img", _LVM_BYTES)
-    for offset in _make_volumes(directory, volumes):
-        _put(volumes, offset, boot)
     disk = _empty(directory / "disk.img", _FIRST_MIB["lvm"] * MIB + _LVM_BYTES + MIB)
     run("sgdisk", f"--new=2:{_FIRST_MIB['grub']}M:+8M", f"--new=3:{_FIRST_MIB['lvm']}M:+64M", "--typecode=3:8e00", disk)
     _put(disk, _FIRST_MIB["grub"] * MIB, grub)
-    _put(disk, _FIRST_MIB["lvm"] * MIB, volumes)
+    if os.geteuid() != 0:
+        pytest.skip("loop devices need root")
+    sizes = {f"{slot}_boot": _VOLUME_BYTES for slot in "AB"}
+    for offset in make_volumes(disk, _FIRST_MIB["lvm"] * MIB, _LVM_BYTES, "hostlvm", sizes).values():
+        _put(disk, offset, boot)
     return disk
-
-
-def _make_volumes(directory: Path, image: Path) -> list[int]:
-    """Make the boot volumes of both slots; return where they begin, in bytes."""
-    with loop_device(image) as device:
-        _lvm(directory, "pvcreate", device)
-        _lvm(directory, "vgcreate", "--physicalextentsize", "4M", "hostlvm", device)
-        for slot in "AB":
-            _lvm(directory, "lvcreate", "-an", "-Zn", "-Wn", "-L", "8M", "-n", f"{slot}_boot", "hostlvm")
-        start = int(_lvm(directory, "pvs", "--noheadings", "--nosuffix", "--units", "b", "-o", "pe_start", device))
-        ranges = _lvm(directory, "lvs", "--noheadings", "-o", "seg_pe_ranges", "hostlvm").split()
-    return [start + int(extents.rpartition(":")[2].split("-")[0]) * _EXTENT_BYTES for extents in ranges]
-
-
-def _lvm(directory: Path, verb: str, *arguments: str) -> str:
-    done = subprocess.run(
-        ["lvm", verb, "--driverloaded", "n", *arguments],
-        env={"LVM_SYSTEM_DIR": str(directory), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def _empty(path: Path, size: int) -> Path:

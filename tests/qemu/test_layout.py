@@ -8,6 +8,7 @@ import pytest
 
 from qemu_harness import layout
 from qemu_harness.disk import partition_disk
+from qemu_harness.layout import GUESTOS
 from qemu_harness.loader import GRUB_CFG
 from qemu_harness.node import NodeImages
 from qemu_harness.offline import read_environment, read_file
@@ -47,7 +48,7 @@ def test_partitions_lie_where_the_layout_says(disk: Path) -> None:
     table = subprocess.check_output([SGDISK, "--print", disk], text=True)
     rows = re.findall(r"^ +(\d+) +(\d+) +(\d+) ", table, re.MULTILINE)
     found = [(int(first) * 512, (int(last) - int(first) + 1) * 512) for _, first, last in rows]
-    assert found == [(layout.offset(partition.name), partition.size) for partition in layout.PARTITIONS]
+    assert found == [(GUESTOS.offset(partition.name), partition.size) for partition in GUESTOS.partitions]
     assert subprocess.check_output([SGDISK, "--verify", disk], text=True).count("No problems found") == 1
 
 
@@ -64,7 +65,7 @@ def test_grub_reads_what_it_needs_from_a_new_disk(node_images: NodeImages) -> No
 
 def test_slot_b_of_a_new_disk_is_empty(node_images: NodeImages) -> None:
     with node_images.disk.open("rb") as file:
-        file.seek(layout.offset("B_boot"))
+        file.seek(GUESTOS.offset("B_boot"))
         left = layout.BOOT_SIZE + layout.ROOT_SIZE + layout.VAR_SIZE
         while left:
             chunk = file.read(min(left, layout.MIB))

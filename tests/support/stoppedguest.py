@@ -7,6 +7,7 @@ from pathlib import Path
 from protocol.grubemu import Grub
 from qemu_harness import layout
 from qemu_harness.disk import partition_disk
+from qemu_harness.layout import GUESTOS
 from support.images import MIB, make_image, pack
 from support.loop import run
 from support.node import LoopNode
@@ -21,10 +22,10 @@ class StoppedGuest(LoopNode):
         super().__init__(directory)
         self.disk = directory / "disk.img"
         self._script = script
-        self._grub = f"{self.disk}@@{layout.offset('grub')}"
+        self._grub = f"{self.disk}@@{GUESTOS.offset('grub')}"
         partition_disk(self.disk)
-        first = str(layout.offset("grub") // layout.SECTOR_SIZE)
-        run("mkfs.vfat", "-F", "16", "--offset", first, self.disk, str(layout.partition("grub").size >> 10))
+        first = str(GUESTOS.offset("grub") // layout.SECTOR_SIZE)
+        run("mkfs.vfat", "-F", "16", "--offset", first, self.disk, str(layout.GRUB_SIZE >> 10))
         self.put("grub.cfg", script.read_bytes())
         block = directory / "block"
         run("grub-editenv", block, "create")
@@ -87,13 +88,13 @@ class StoppedGuest(LoopNode):
     def part(self, name: str, size: int) -> bytes:
         """Read the beginning of a partition."""
         with self.disk.open("rb") as file:
-            file.seek(layout.offset(name))
+            file.seek(GUESTOS.offset(name))
             return file.read(size)
 
     def overwrite(self, name: str, data: bytes) -> None:
         """Write to the beginning of a partition."""
         with self.disk.open("r+b") as file:
-            file.seek(layout.offset(name))
+            file.seek(GUESTOS.offset(name))
             file.write(data)
 
     def boot(self) -> str:

@@ -1,0 +1,87 @@
+"""A hostOS: GRUB and kernel on logical volumes, an upgrade that its guest confirms, and a guest that it repairs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qemu_harness.cache import Cache
+from qemu_harness.cycle import V2, run_cycle
+from qemu_harness.hostcycle import HOST_STEPS
+from qemu_harness.layout import HOSTOS
+from qemu_harness.machine import VirtualMachine
+from qemu_harness.node import NodeImages, build_host
+from qemu_harness.observation import observe
+from qemu_harness.offline import read_environment, read_file
+from qemu_harness.process import HarnessError, run
+
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
+
+GUEST = "/dev/hostlvm/guestos"
+OUTSIDE = f"manageboot --disk {GUEST} guestos"
+INSTALL_DEADLINE_S = 600.0
+
+
+@pytest.fixture(scope="module")
+def host_images(cache: Cache) -> NodeImages:
+    """A host that has never booted, with manageboot as it is now."""
+    return build_host(cache)
+
+
+def test_grub_reads_what_it_needs_from_a_new_host(host_images: NodeImages) -> None:
+    assert read_environment(host_images.disk, HOSTOS) == {}
+    assert read_file(host_images.disk, "A_root", "/opt/ic/share/os-type", HOSTOS) == b"hostos\n"
+    first, second = read_file(host_images.disk, "A_boot", "/boot_args", HOSTOS).decode().splitlines()
+    assert first.startswith('BOOT_ARGS_A="root=/dev/hostlvm/A_root ro ')
+    assert second.startswith('BOOT_ARGS_B="root=/dev/hostlvm/B_root ro ')
+
+
+def test_an_upgrade_and_a_guest_that_is_repaired(cache: Cache, host_images: NodeImages, tmp_path: Path) -> None:
+    """The guest is empty in both slots. Host and guest are machines of their own here, one after the other."""
+    with VirtualMachine(cache, host_images.disk, media=host_images.media) as machine:
+        list(run_cycle(machine, lambda _: None, HOST_STEPS[:3]))
+        assert machine.check("systemctl is-active guestos.service").stdout == "active\n"
+        assert machine.check("manageboot target_partition").stdout == "/dev/hostlvm/A_root\n"
+        assert json.loads(machine.check("manageboot doctor --json").stdout)["findings"] == []
+
+        # Whoever has the guest's disk keeps manageboot out.
+        busy = machine.run(f"exec 3<>{GUEST}; {OUTSIDE} status & wait $!")
+        assert (busy.exit_code, "[DEVICE_BUSY]" in busy.stderr) == (69, True), busy
+        before = json.loads(machine.check(f"{OUTSIDE} status --json").stdout)
+        assert (before["state"], before["booted"]) == ("idle", "A")
+        machine.check(f"{OUTSIDE} upgrade-install /media/update-v2.tar.zst", timeout_s=INSTALL_DEADLINE_S)
+        machine.check(f"{OUTSIDE} upgrade-commit")
+        # udev may look at one for a moment longer.
+        machine.check('for i in $(seq 50); do [ -z "$(losetup --list --noheadings)" ] && exit; sleep 0.1; done; exit 1')
+        # "0 SECTORS linear MAJOR:MINOR FIRST": where the volume lies in its partition.
+        _, sectors, _, _, first = machine.check("dmsetup table hostlvm-guestos").stdout.split()
+        machine.power_off()
+        machine.export_disk(tmp_path / "host.img")
+
+    guest = tmp_path / "guest.img"
+    start = HOSTOS.offset("hostlvm") + int(first) * 512
+    length = int(sectors) * 512
+    parts = [f"skip={start}", f"count={length}", "bs=1M", "iflag=skip_bytes,count_bytes", "conv=sparse"]
+    run(["dd", "status=none", f"if={tmp_path / 'host.img'}", f"of={guest}", *parts])
+    assert read_environment(guest) == {"boot_alternative": "B", "boot_cycle": "first_boot"}
+    with pytest.raises(HarnessError):
+        read_file(guest, "A_boot", "/vmlinuz")
+    with VirtualMachine(cache, guest) as machine:
+        machine.wait_until_up()
+        seen = observe(machine)
+        assert (seen.slot, seen.version, seen.status["state"]) == ("B", V2, "trial")
+        machine.check("manageboot confirm")
+        assert observe(machine).variables["boot_cycle"] == "stable"
+        assert len(machine.serial.boots()) == 1
+
+
+@pytest.mark.long
+def test_two_upgrades_of_a_host(cache: Cache, host_images: NodeImages, tmp_path: Path) -> None:
+    with VirtualMachine(cache, host_images.disk, media=host_images.media) as machine:
+        results = list(run_cycle(machine, lambda _: None, HOST_STEPS))
+        assert [result.remark for result in results if result.remark][-1] == (
+            "GRUB's save_env: boot_cycle failsafe_check -> stable"
+        )
+        machine.power_off()
+        machine.export_disk(tmp_path / "disk.img")
+    assert read_environment(tmp_path / "disk.img", HOSTOS) == results[-1].seen.variables
