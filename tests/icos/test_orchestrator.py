@@ -109,3 +109,16 @@ def test_the_partitions_are_those_of_the_profile():
     for layout, slot in itertools.product(LAYOUTS.values(), Slot):
         for part in ("boot", "root", "var"):
             assert f"PARTUUID={layout[f'{slot}_{part}'].partuuid}" in str(slots[slot])
+
+
+def test_the_documented_settings_of_an_old_guest_are_read(tmp_path: Path):
+    from manageboot.config import load
+    from manageboot.protocol import Slot
+
+    text = (Path(__file__).parents[2] / "docs" / "ic-os.md").read_text()
+    (tmp_path / "old.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+    slots = load(str(tmp_path / "old.toml"), profile="guestos").slots
+    for slot, first in zip(Slot, (4, 7), strict=True):
+        for offset in range(3):
+            assert f"/dev/vda{first + offset}" in str(slots[slot])
+        assert "PARTUUID" not in str(slots[slot])

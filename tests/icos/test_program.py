@@ -125,7 +125,16 @@ def test_where_there_is_no_sudo_it_says_so(installed: Path, sudo: dict[str, str]
 def test_nobody_may_choose_the_configuration(installed: Path):
     """Whoever may call it by sudo would choose the command that reboots, too."""
     program = installed / "opt/ic/bin/manageboot.sh"
-    for arguments in (["-c", "x", "confirm"], ["upgrade-commit", "-c", "x"], ["upgrade-commit", "--config=x"]):
+    option = ["-c", "x"]
+    disk = ["--disk", "x"]
+    for arguments in (
+        [*option, "confirm"],
+        ["guestos", *option, "confirm"],
+        ["upgrade-commit", *option],
+        ["upgrade-commit", "--config=x"],
+        [*disk, "upgrade-install", "x"],
+        ["upgrade-install", "x", *disk],
+    ):
         done = call(program, *arguments)
         assert (done.returncode, "[USAGE]" in done.stderr) == (2, True), arguments
 
