@@ -53,7 +53,8 @@ class ReadBack:
             if count >= self._batch_windows:
                 yield from self._checked(batch)
                 batch, count = [], 0
-        yield from self._checked(batch)
+        if batch:
+            yield from self._checked(batch)
 
     def _checked(self, batch: list[Window]) -> Iterator[Window]:
         self._flush({window.image.device for window in batch})
