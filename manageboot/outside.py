@@ -16,8 +16,8 @@ from manageboot.buffer import aligned_buffer
 from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
 from manageboot.digest import WINDOW_BYTES, ImageDigest
 from manageboot.node import observe
-from manageboot.partitions import PartitionTable
-from manageboot.protocol import Content, Verb
+from manageboot.partitions import Partition, PartitionTable
+from manageboot.protocol import Content, Slot, Verb
 from manageboot.record import ImageRecord
 
 
@@ -32,7 +32,7 @@ def opened(disk: str, config: Config, *, write: bool, devices: bool) -> Iterator
         devices: whether the slots' devices are needed, which takes root.
 
     Raises:
-        DeviceBusyError: somebody uses the disk.
+        DeviceBusyError: somebody uses the disk, or one partition stands for two parts of the slots.
         LockedError: another run works on it.
         PartitionTableError, DeviceMissingError, DeviceAmbiguousError: it is not there, or lacks what the slots need.
         ConfigError: the configuration does not say where on a disk something is.
@@ -47,10 +47,7 @@ def opened(disk: str, config: Config, *, write: bool, devices: bool) -> Iterator
         if write:
             _make_directory(config.state.directory)
         if devices:
-            # All of them are found before any is made.
-            places = {
-                slot: {role: table.find(spec) for role, spec in roles.items()} for slot, roles in config.slots.items()
-            }
+            places = _places(config, table)
             slots = {}
             for slot, parts in places.items():
                 slots[slot] = SlotConfig()
@@ -66,6 +63,28 @@ def opened(disk: str, config: Config, *, write: bool, devices: bool) -> Iterator
                     slots[slot][role] = stack.enter_context(device)
             config = config._replace(slots=slots)
         yield config
+
+
+def _places(config: Config, table: PartitionTable) -> dict[Slot, dict[str, Partition]]:
+    """Find the partitions of both slots.
+
+    Raises:
+        DeviceBusyError: one stands for two parts, so that a write to one slot would land in the other.
+        DeviceMissingError, DeviceAmbiguousError, ConfigError: as for `opened`.
+    """
+    assert config.boot.grub_partition is not None, "it was found before"
+    taken = {table.find(config.boot.grub_partition): config.boot.grub_partition}
+    places: dict[Slot, dict[str, Partition]] = {}
+    for slot, roles in config.slots.items():
+        places[slot] = {}
+        for role, spec in roles.items():
+            part = places[slot][role] = table.find(spec)
+            if part in taken:
+                raise errors.DeviceBusyError(
+                    f"cannot use {spec} on {table.disk}: it is the same partition as {taken[part]}"
+                )
+            taken[part] = spec
+    return places
 
 
 def _make_directory(path: str) -> None:

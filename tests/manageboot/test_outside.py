@@ -203,6 +203,16 @@ def test_what_only_the_running_system_can_say(guest: StoppedGuest, verb: str):
     guest.fails("-f", "/boot/grub/grubenv", "status", status=2, code="USAGE")
 
 
+def test_one_partition_is_not_taken_for_two(guest: StoppedGuest):
+    before = guest.part("A_root", MIB)
+    text = guest.config.read_text()
+    for other in ("A_root", "grub"):
+        guest.config.write_text(f'{text}[slots.B]\nroot = "PARTLABEL={other}"\n')
+        line = guest.fails("upgrade-install", guest.update(f"2-{other}"), status=69, code="DEVICE_BUSY")
+        assert f"cannot use PARTLABEL={other} on {guest.disk}: it is the same partition as PARTUUID=" in line
+    assert guest.part("A_root", MIB) == before
+
+
 @contextmanager
 def mounted(guest: StoppedGuest) -> Iterator[None]:
     guest.overwrite("A_boot", (guest.update("1").parent / "boot.img").read_bytes())
