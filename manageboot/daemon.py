@@ -196,7 +196,7 @@ class Daemon:
             case Task.GIVE_UP_DEADLINE:
                 return errands.give_up(Trial.DEADLINE, f"not confirmed {self._rules.deadline_s} s after the boot")
             case Task.GIVE_UP_UNHEALTHY:
-                return errands.give_up(Trial.UNHEALTHY, self._why_unhealthy())
+                return errands.give_up(Trial.UNHEALTHY, "" if self._health is None else self._health.examination.cause)
             case Task.REBOOT | Task.CHECK:
                 return errands.reboot
 
@@ -221,6 +221,7 @@ class Daemon:
         match task:
             case Task.ARRIVE if not busy:
                 self._memory = self._memory._replace(arrived=True)
+                self._failed_s = None
             case Task.TELL_DAMAGED:
                 self._memory = self._memory._replace(damage_told=True)
             case Task.TELL_OVERDUE:
@@ -235,10 +236,6 @@ class Daemon:
         unwell = [result for result in examination.results if result.good and result.result is not Result.PASSED]
         if unwell:
             self._letters.append(errands.tell_health(unwell))
-
-    def _why_unhealthy(self) -> str:
-        results = [] if self._health is None else self._health.examination.results
-        return "; ".join(f"{result.name} {result.result}: {result.text}" for result in results if not result.good)
 
     def _look_at_devices(self, now_s: float) -> None:
         lost = self._watch.look(now_s)
@@ -263,10 +260,7 @@ class Daemon:
         if status != self._status:
             self._status = status
             notify.status(status)
-        health = self._shown.health
-        if examination is not None:
-            results = [result._asdict() for result in examination.results]
-            health = {"verdict": examination.verdict, "doing": examination.doing, "checks": results}
+        health = self._shown.health if examination is None else examination.to_json()
         overdue = awaits_reboot(known) and known.overdue_told
         self._shown = Shown(status, float(deadline) if deadline else None, health, self._shown.devices, overdue)
 

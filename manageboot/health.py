@@ -89,6 +89,17 @@ class Examination:
         self.verdict = Verdict.RUNNING
         self.doing = "waiting for the boot to end"
 
+    @property
+    def cause(self) -> str:
+        """Why the boot is not good; empty: it is, or that is not known yet."""
+        bad = (result for result in self.results if not result.good)
+        return "; ".join(f"{result.name} {result.result}: {result.text}" for result in bad)
+
+    def to_json(self) -> dict[str, object]:
+        """Gather what `status --json` prints."""
+        checks = [result._asdict() for result in self.results]
+        return {"verdict": self.verdict, "doing": self.doing, "checks": checks}
+
     def steps(self) -> Steps:
         """Yield what to run, one after the other; each is answered by its outcome, a pause by None.
 
