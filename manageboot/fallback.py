@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from manageboot.node import Node
 from manageboot.protocol import Content, Cycle, Phase, Slot
-from manageboot.traces import Trial
+from manageboot.record import SlotRecord
+from manageboot.traces import Traces, Trial
 
 
 class Cause(StrEnum):
@@ -82,10 +83,18 @@ def explain(node: Node) -> Fallback | None:
     if entry is not None and entry.content not in {Content.COMMITTED, Content.CONFIRMED}:
         # Something else was installed since.
         return None
-    committed = entry is not None and entry.content is Content.COMMITTED
+    committed = entry is not None and entry.content is Content.COMMITTED and not _outlived(entry, traces)
     if not (committed or traces.fallback or unrecorded):
         return None
     return Fallback(state.passive, _cause(node), _commit(node))
+
+
+def _outlived(entry: SlotRecord, traces: Traces) -> bool:
+    """Say whether GRUB tried another commit after that of a record, and that one was confirmed: the record is behind.
+
+    So it is where the power was cut between the block and the record of a confirm.
+    """
+    return entry.nonce is not None and traces.nonce == "" and traces.ack not in {"", entry.nonce}
 
 
 def _commit(node: Node) -> str | None:

@@ -139,6 +139,12 @@ def test_a_rollback_that_nobody_confirms_is_a_fallback_too(committed: LoopNode):
     assert committed.status()["fallback"] == {"slot": "A", "cause": Cause.DIED_EARLY}
 
 
+def test_a_confirm_without_its_record_is_no_fallback(committed: LoopNode):
+    """The power was cut after the block; the record of the old slot still says that it committed this one."""
+    committed.set_block(boot_alternative="A", boot_cycle="stable", mb_nonce="", mb_ack="12345678")
+    assert cause(committed) is None
+
+
 def test_the_record_may_be_gone(committed: LoopNode):
     start_trial(committed)
     fall_back(committed, "unloadable")
