@@ -143,6 +143,8 @@ def confirm(machine: VirtualMachine) -> str:
 
 def reset(machine: VirtualMachine) -> str:
     """Reset the node in the middle of its trial."""
+    # The service has to have seen the trial, or nobody could tell afterwards that its userspace was up.
+    machine.check("until grub-editenv /boot/grub/grubenv list | grep -q mb_trial=userspace; do sleep 0.5; done")
     before = observe(machine).variables["boot_cycle"]
     machine.reset()
     machine.wait_until_up()

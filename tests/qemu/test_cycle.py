@@ -12,6 +12,7 @@ from qemu_harness.firmware import Firmware
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import NodeImages, build_node
 from qemu_harness.offline import read_environment, read_file
+from support.trials import wait_for
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
 
@@ -31,6 +32,9 @@ def check_two_upgrades(cache: Cache, images: NodeImages, firmware: Firmware, tmp
         # Every step checks the node before it is yielded; a step that does not hold raises.
         results = list(run_cycle(machine, lambda step: announced.append(step.name)))
         assert machine.check("systemctl is-system-running").stdout == "running\n"
+        # The service found out what became of each trial, and why the second did not stay.
+        assert results[-1].seen.status["fallback"] == {"slot": "A", "cause": "died-later"}
+        wait_for(machine, "manageboot history | tail -n1 | grep -q 'fallback.*died-later'")
         machine.power_off()
         machine.export_disk(tmp_path / "disk.img")
 
