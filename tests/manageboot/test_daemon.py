@@ -1,5 +1,6 @@
 """The daemon as a process: what it does to the block, the history, the status, and what it tells systemd."""
 
+import os
 import select
 import signal
 import subprocess
@@ -193,10 +194,12 @@ def test_somebody_is_at_work(trial: DaemonNode):
 
 def test_killed_in_the_middle_it_goes_on(trial: DaemonNode):
     marks = trial.directory / "marks"
-    trial.add_check("required/10-disk", f"echo x >> {marks}; test $(wc -l < {marks}) -gt 1 || sleep 1000")
+    trial.add_check("required/10-disk", f"echo $$ >> {marks}; test $(wc -l < {marks}) -gt 1 || sleep 1000")
     with running(trial) as daemon:
-        daemon.wait_for(marks.exists, "the check to start")
+        daemon.wait_for(lambda: marks.exists() and marks.read_text().endswith("\n"), "the check to start")
         daemon.kill()
+    # As systemd does with what a service leaves behind; each check has a process group of its own.
+    os.killpg(int(marks.read_text()), signal.SIGKILL)
     assert trial.block()["boot_cycle"] == "failsafe_check"
     with running(trial) as daemon:
         wait_for_block(daemon, trial, boot_cycle="stable")
