@@ -14,9 +14,10 @@ from grubenv.device import RawDevice
 from grubenv.diagnosis import diagnose
 from grubenv.errors import Damage, from_os_error, reason
 from grubenv.extents import Extent, extent_damages, extents, has_hole
-from grubenv.file import read_bytes, require_regular, resolve
+from grubenv.file import read_bytes, resolve
 from grubenv.filesystem import device_damage, device_path, file_system_damage, mount_of
 from grubenv.place import Inside
+from grubenv.regular import require_regular
 
 if TYPE_CHECKING:
     from grubenv.file import Path

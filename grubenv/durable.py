@@ -14,12 +14,13 @@ from grubenv.errors import (
     GrubEnvError,
     NotAtomicError,
 )
-from grubenv.file import place_name, read_bytes, require_regular, resolve
+from grubenv.file import place_name, read_bytes, resolve
 from grubenv.inplace import carry_out
 from grubenv.inside import InsideStorage
 from grubenv.lock import locked_directory
 from grubenv.place import Inside
 from grubenv.plan import plan
+from grubenv.regular import require_regular
 from grubenv.replace import replace_file
 from grubenv.storage import Storage
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE

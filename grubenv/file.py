@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from grubenv import view
 from grubenv.errors import AbsentError, DamagedError, NotRegularError, StorageError, from_os_error
 from grubenv.place import Inside
+from grubenv.regular import pread_all, require_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
 DEFAULT_PATH = "/boot/grub/grubenv"
-MAX_SIZE = 1024 * 1024
-"""The largest file, in bytes, that is read at all: beyond it, something else lies where the block should be."""
-
 _STABLE_READ_TRIES = 100
 
 
@@ -83,27 +80,6 @@ def read_bytes(path: Path | Inside) -> bytes:
         raise from_os_error(exc, "read", name) from exc
 
 
-def require_regular(status: os.stat_result, verb: str, path: str) -> None:
-    """Refuse anything but a regular file of a size that a block can have.
-
-    Raises:
-        NotRegularError: it is a directory, a device, a pipe or a socket, or is larger than `MAX_SIZE`.
-    """
-    kinds = {
-        stat.S_IFDIR: "a directory",
-        stat.S_IFBLK: "a block device",
-        stat.S_IFCHR: "a character device",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFLNK: "a symbolic link",
-    }
-    if not stat.S_ISREG(status.st_mode):
-        kind = kinds.get(stat.S_IFMT(status.st_mode), "of an unknown kind")
-        raise NotRegularError(f"it is {kind}, not a regular file", verb=verb, path=path)
-    if status.st_size > MAX_SIZE:
-        raise NotRegularError(f"{status.st_size} bytes are more than a block has", verb=verb, path=path)
-
-
 def resolve(path: Path) -> tuple[str, str]:
     """Return (directory, name) of the file that `path` leads to, every symbolic link followed.
 
@@ -115,16 +91,6 @@ def resolve(path: Path) -> tuple[str, str]:
     if not name:
         raise NotRegularError("it is a directory, not a regular file", verb="update", path=os.fspath(path))
     return directory, name
-
-
-def pread_all(descriptor: int) -> bytes:
-    """Return the whole content of the open file, however the system divides it."""
-    pieces = []
-    position = 0
-    while piece := os.pread(descriptor, MAX_SIZE + 1 - position, position):
-        pieces.append(piece)
-        position += len(piece)
-    return b"".join(pieces)
 
 
 def _read_stable(descriptor: int, path: str) -> bytes:

@@ -12,9 +12,9 @@ import os
 
 from grubenv import fatraw
 from grubenv.errors import AbsentError, NotRegularError, StorageError, from_os_error, reason
-from grubenv.file import MAX_SIZE
 from grubenv.lock import acquire
 from grubenv.place import Inside
+from grubenv.regular import MAX_SIZE
 from grubenv.storage import ALIGNMENT, Storage
 from grubenv.view import SECTOR_SIZE
 

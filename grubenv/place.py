@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 
-
-class Inside(NamedTuple):
+class Inside:
     """A file in the root directory of a vfat file system on a device or in an image, taken where a path is."""
 
-    device: str
-    offset: int
-    """Where the file system begins, in bytes."""
-    name: str
+    # No NamedTuple: a query would wait for typing.
+    __slots__ = ("device", "name", "offset")
+
+    def __init__(self, device: str, offset: int, name: str) -> None:
+        """Name a file; offset is where the file system begins, in bytes."""
+        self.device = device
+        self.offset = offset
+        self.name = name
 
     def __str__(self) -> str:
         """Write it as mtools do: `mtype -i DEVICE@@OFFSET ::NAME`."""
@@ -19,4 +21,4 @@ class Inside(NamedTuple):
 
     def beside(self, name: str) -> Inside:
         """Return another file of the same directory."""
-        return self._replace(name=name)
+        return Inside(self.device, self.offset, name)

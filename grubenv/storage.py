@@ -9,7 +9,7 @@ import os
 from typing import Self
 
 from grubenv.errors import FlushError, StorageError, from_os_error, reason
-from grubenv.file import pread_all, require_regular
+from grubenv.regular import pread_all, require_regular
 
 ALIGNMENT = 4096
 """Bytes: buffers and lengths that are multiples of this suit every disk's direct access."""

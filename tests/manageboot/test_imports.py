@@ -37,6 +37,9 @@ def modules() -> dict[str, Path]:
 def imports(path: Path, *, late: bool) -> set[str]:
     """The modules that a file imports: at its top, or anywhere with `late`; those for types alone do not count."""
     tree = ast.parse(path.read_text())
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
     nodes = ast.walk(tree) if late else iter(tree.body)
     names: set[str] = set()
     for node in nodes:
@@ -49,9 +52,9 @@ def imports(path: Path, *, late: bool) -> set[str]:
     return names
 
 
-def test_no_circles():
+def test_no_circles_not_even_of_late_imports():
     known = modules()
-    graph = {name: imports(path, late=False) & set(known) - {name} for name, path in known.items()}
+    graph = {name: imports(path, late=True) & set(known) - {name} for name, path in known.items()}
     # Raises CycleError, which names the circle.
     assert set(TopologicalSorter(graph).static_order()) >= set(known)
 
