@@ -57,15 +57,21 @@ class _Geometry(NamedTuple):
         return 16 if self.clusters < _MOST_CLUSTERS_16 else 32
 
 
-def find(read: Reader, name: str) -> Found | None:
+def find(read: Reader, size: int, name: str) -> Found | None:
     """Find a file in the root directory; None: there is none of this name. Upper and lower case are the same.
 
+    Args:
+        read: reads the partition; what it gives short is an error.
+        size: bytes of the partition. No run ends beyond it, whatever the file system says of itself.
+
     Raises:
-        UnknownLayoutError: there is no FAT file system, or it leads in circles or beyond its end.
+        UnknownLayoutError: there is no FAT file system, it is larger than its partition or than its FAT, or it leads
+            in circles or beyond its end.
 
     Source: Microsoft, FAT32 File System Specification, version 1.03.
     """
-    form = _geometry(read)
+    read = _within(read, size)
+    form = _geometry(read, size)
     if form.root_size:
         directory = read(form.root, form.root_size)
     else:
@@ -73,15 +79,31 @@ def find(read: Reader, name: str) -> Found | None:
     for found, entry in _entries(directory):
         if found.lower() != name.lower():
             continue
-        high, low, size = struct.unpack_from("<H4xHL", entry, 20)
+        high, low, length = struct.unpack_from("<H4xHL", entry, 20)
         first = (high << 16 if form.bits == 32 else 0) | low
-        return Found(size, _cut(_runs(read, form, first), size) if size else ())
+        return Found(length, _cut(_runs(read, form, first), length) if length else ())
     return None
 
 
-def _geometry(read: Reader) -> _Geometry:
+def _within(read: Reader, size: int) -> Reader:
+    """Refuse to read beyond the partition, or less than was asked for."""
+
+    def checked(offset: int, length: int) -> bytes:
+        if offset + length > size:
+            message = f"byte {offset + length} of its FAT file system lies beyond the {size} of its partition"
+            raise UnknownLayoutError(message)
+        data = read(offset, length)
+        if len(data) < length:
+            message = f"its FAT file system is cut off at byte {offset + len(data)}"
+            raise UnknownLayoutError(message)
+        return data
+
+    return checked
+
+
+def _geometry(read: Reader, partition_size: int) -> _Geometry:
     sector = read(0, _BOOT_SECTOR_BYTES)
-    if len(sector) < _BOOT_SECTOR_BYTES or sector[-2:] != _SIGNATURE:
+    if sector[-2:] != _SIGNATURE:
         message = "there is no FAT file system"
         raise UnknownLayoutError(message)
     size, per_cluster, reserved, fats, entries, total, per_fat, total_32, per_fat_32, root_cluster = (
@@ -97,10 +119,18 @@ def _geometry(read: Reader) -> _Geometry:
     if data >= total:
         message = "its FAT file system has no room for data"
         raise UnknownLayoutError(message)
+    if total * size > partition_size:
+        # A block that lies behind the partition lies in a slot.
+        message = f"its FAT file system claims {total * size} bytes of a partition of {partition_size}"
+        raise UnknownLayoutError(message)
     clusters = (total - data) // per_cluster
-    return _Geometry(
+    form = _Geometry(
         size, per_cluster * size, reserved * size, root * size, root_size, root_cluster, data * size, clusters
     )
+    if (clusters + 2) * form.bits > per_fat * size * 8:
+        message = f"its FAT has no room for its {clusters} clusters"
+        raise UnknownLayoutError(message)
+    return form
 
 
 def _runs(read: Reader, form: _Geometry, first: int) -> list[tuple[int, int]]:

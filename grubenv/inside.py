@@ -29,7 +29,8 @@ def read_inside(place: Inside) -> bytes:
         descriptor = os.open(place.device, os.O_RDONLY | os.O_CLOEXEC)
         try:
             found = _find(descriptor, place)
-            return b"".join(os.pread(descriptor, length, place.offset + offset) for offset, length in found.runs)
+            runs = [(place.offset + offset, length) for offset, length in found.runs]
+            return b"".join(_whole(os.pread(descriptor, length, at), length, str(place)) for at, length in runs)
         finally:
             os.close(descriptor)
     except OSError as exc:
@@ -77,18 +78,14 @@ class InsideStorage(Storage):
             try:
                 with mmap.mmap(-1, whole) as buffer:
                     count = os.preadv(self.descriptor, [buffer], start)
-                    return self._whole(buffer[offset - start : min(offset - start + length, count)], length)
+                    data = buffer[offset - start : min(offset - start + length, count)]
+                    return _whole(data, length, self.path)
             except OSError as exc:
                 if exc.errno != errno.EINVAL:
                     raise
         self._set_direct(False)
         os.posix_fadvise(self.descriptor, start, whole, os.POSIX_FADV_DONTNEED)
-        return self._whole(os.pread(self.descriptor, length, offset), length)
-
-    def _whole(self, data: bytes, length: int) -> bytes:
-        if len(data) != length:
-            raise StorageError(f"{len(data)} of {length} bytes could be read", path=self.path)
-        return data
+        return _whole(os.pread(self.descriptor, length, offset), length, self.path)
 
     def write_sector(self, image: bytes, offset: int, length: int) -> None:
         """Write the bytes of `image` at `offset` with a single call, directly where the disk allows it.
@@ -133,9 +130,17 @@ class InsideStorage(Storage):
         raise StorageError(f"it ends before byte {offset}", verb="update", path=self.path)
 
 
+def _whole(data: bytes, length: int, path: str) -> bytes:
+    if len(data) != length:
+        raise StorageError(f"{len(data)} of {length} bytes could be read", path=path)
+    return data
+
+
 def _find(descriptor: int, place: Inside) -> fatraw.Found:
     try:
-        found = fatraw.find(lambda offset, length: os.pread(descriptor, length, place.offset + offset), place.name)
+        found = fatraw.find(
+            lambda offset, length: os.pread(descriptor, length, place.offset + offset), place.size, place.name
+        )
     except fatraw.UnknownLayoutError as exc:
         raise StorageError(str(exc), path=str(place)) from exc
     if found is None:

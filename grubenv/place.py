@@ -7,12 +7,13 @@ class Inside:
     """A file in the root directory of a vfat file system on a device or in an image, taken where a path is."""
 
     # No NamedTuple: a query would wait for typing.
-    __slots__ = ("device", "name", "offset")
+    __slots__ = ("device", "name", "offset", "size")
 
-    def __init__(self, device: str, offset: int, name: str) -> None:
-        """Name a file; offset is where the file system begins, in bytes."""
+    def __init__(self, device: str, offset: int, size: int, name: str) -> None:
+        """Name a file; the file system begins at `offset`, and has `size` bytes of the device, no more."""
         self.device = device
         self.offset = offset
+        self.size = size
         self.name = name
 
     def __str__(self) -> str:
@@ -21,4 +22,4 @@ class Inside:
 
     def beside(self, name: str) -> Inside:
         """Return another file of the same directory."""
-        return Inside(self.device, self.offset, name)
+        return Inside(self.device, self.offset, self.size, name)

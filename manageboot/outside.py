@@ -148,7 +148,7 @@ def _lead(config: Config, table: PartitionTable) -> Config:
             hint="it is the partition that GRUB reads, as PARTUUID=... or PARTLABEL=...",
         )
     part = table.find(config.boot.grub_partition)
-    block = Inside(table.disk, part.offset, os.path.basename(str(config.boot.grubenv)))
+    block = Inside(table.disk, part.offset, part.size, os.path.basename(str(config.boot.grubenv)))
     state = _state(config.state, table)
     return config._replace(
         boot=config.boot._replace(grubenv=block, cmdline=None),

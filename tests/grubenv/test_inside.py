@@ -14,6 +14,8 @@ from grubenv import Inside, fatraw
 
 FIRST = 1 << 20
 MIB = 1 << 20
+PARTITION = 4 * MIB
+"""The size of the smallest, for which reading is tried with any bytes."""
 
 SHAPES = {
     "fat12": (["-F", "12", "-s", "4"], 4 * MIB),
@@ -40,7 +42,7 @@ class Disk:
             str(self.path),
             str(size >> 10),
         )
-        self.place = Inside(str(self.path), FIRST, "grubenv")
+        self.place = Inside(str(self.path), FIRST, size, "grubenv")
 
     def tool(self, *command: str, data: bytes = b"") -> bytes:
         done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=60)
@@ -179,10 +181,73 @@ def test_a_damaged_file_system_is_an_error(tmp_path: Path, damage: str):
         grubenv.read_bytes(made.place)
 
 
+def _claim(disk: Disk, sectors: int) -> None:
+    """Let the boot sector say how many sectors the file system has."""
+    with disk.path.open("r+b") as file:
+        os.pwrite(file.fileno(), struct.pack("<H", 0), FIRST + 19)
+        os.pwrite(file.fileno(), struct.pack("<L", sectors), FIRST + 32)
+
+
+def test_a_file_system_that_leads_into_the_next_partition_is_not_followed(tmp_path: Path):
+    """The block's cluster lies behind the partition, in what would be a slot: neither read nor written."""
+    size = 16 * MIB
+    made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
+    made.put("grubenv", block(boot_cycle="stable"))
+    with made.path.open("r+b") as file:
+        descriptor = file.fileno()
+        reserved, fats, entries, per_fat = struct.unpack("<HBH3xH", os.pread(descriptor, 10, FIRST + 14))
+        root = reserved + fats * per_fat
+        data = root + entries * 32 // 512
+        first = size // 512 - data + 2  # the first cluster behind the end
+        for cluster, value in ((first, first + 1), (first + 1, 0xFFFF)):
+            os.pwrite(descriptor, struct.pack("<H", value), FIRST + reserved * 512 + 2 * cluster)
+        os.pwrite(descriptor, struct.pack("<H", first), FIRST + root * 512 + 26)
+        os.pwrite(descriptor, block(boot_cycle="stable", slot="A"), FIRST + size)
+    _claim(made, size // 512 + 8)
+    before = made.path.read_bytes()
+    for use in (grubenv.read_bytes, lambda place: grubenv.update(place, {"boot_cycle": "first_boot"})):
+        with pytest.raises(grubenv.StorageError, match=f"claims {size + 8 * 512} bytes of a partition of {size}"):
+            use(made.place)
+    assert made.path.read_bytes() == before
+    # It is the size of the partition that keeps us out, not the end of the disk.
+    behind = Inside(made.place.device, FIRST, size + 8 * 512, "grubenv")
+    assert dict(grubenv.query(behind)) == {"boot_cycle": "stable", "slot": "A"}
+
+
+def test_more_clusters_than_the_fat_has_entries_are_refused(tmp_path: Path):
+    made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
+    made.put("grubenv", block())
+    with made.path.open("r+b") as file:
+        os.pwrite(file.fileno(), struct.pack("<H", 16), FIRST + 22)  # sectors of the FAT
+    before = made.path.read_bytes()
+    with pytest.raises(grubenv.StorageError, match="its FAT has no room for its"):
+        grubenv.update(made.place, {"a": "1"})
+    assert made.path.read_bytes() == before
+
+
+def test_an_image_that_is_cut_off_is_an_error(disk: Disk):
+    disk.put("grubenv", block(boot_cycle="stable"))
+    whole = disk.path.read_bytes()
+    at = whole.index(b"# GRUB Environment Block")
+    reserved = struct.unpack_from("<H", whole, FIRST + 14)[0] * struct.unpack_from("<H", whole, FIRST + 11)[0]
+    causes = []
+    for cut in (FIRST, FIRST + 100, FIRST + reserved, FIRST + reserved + 5, at, at + 1000):
+        disk.path.write_bytes(whole[:cut])
+        with pytest.raises(grubenv.StorageError) as caught:
+            grubenv.read_bytes(disk.place)
+        causes.append(caught.value.cause)
+        with pytest.raises(grubenv.StorageError):
+            grubenv.update(disk.place, {"boot_cycle": "first_boot"})
+        assert disk.path.read_bytes() == whole[:cut]
+    assert causes[:2] == [f"its FAT file system is cut off at byte {length}" for length in (0, 100)]
+    assert causes[-1].endswith("bytes could be read")
+
+
 def test_any_bytes_are_read_or_refused(tmp_path: Path):
     made = Disk(tmp_path, *SHAPES["fat12"])
     made.put("grubenv", block())
     image = made.path.read_bytes()[FIRST : FIRST + 64 * 1024]
+    assert fatraw.find(lambda offset, length: image[offset : offset + length], PARTITION, "grubenv")
     dice = random.Random(1)
     for _ in range(300):
         bad = bytearray(image)
@@ -193,7 +258,9 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path):
             return bytes(data[offset : offset + length])
 
         try:
-            found = fatraw.find(read, "grubenv")
+            found = fatraw.find(read, PARTITION, "grubenv")
         except fatraw.UnknownLayoutError:
             continue
-        assert found is None or sum(length for _, length in found.runs) == found.size
+        if found is not None:
+            assert sum(length for _, length in found.runs) == found.size
+            assert all(offset + length <= PARTITION for offset, length in found.runs)
