@@ -108,7 +108,7 @@ class Examination:
         yield from self._wait_for_boot()
         yield from self._units()
         for kind in (REQUIRED, WANTED):
-            for name, path in _executables(self._config.directory, kind):
+            for name, path in self._executables(kind):
                 if all(result.good for result in self.results):
                     yield from self._executable(name, path, required=kind == REQUIRED)
         self.verdict = Verdict.GOOD if all(result.good for result in self.results) else Verdict.BAD
@@ -126,10 +126,16 @@ class Examination:
         units = (BOOT_COMPLETE, *self._config.required_units)
         argv = ("systemctl", "show", "--property=LoadState,ActiveState,SubState", "--", *units)
         down_before: set[str] = set()
+        self.doing = f"waiting for {', '.join(units)}"
         while True:
-            self.doing = f"waiting for {', '.join(units)}"
             outcome = yield Command(argv, _SYSTEMCTL_TIMEOUT_S)
             states = _parse_units(units, outcome)
+            if states is None:
+                # A systemd that is busy says nothing of the units; the deadline, if there is one, ends this.
+                self.doing = f"asking systemctl again, which did not tell the state of {', '.join(units)}"
+                yield Pause(_SETTLE_S)
+                continue
+            self.doing = f"waiting for {', '.join(units)}"
             up = {unit for unit, state in states.items() if state.active == "active"}
             down = {unit for unit, state in states.items() if state.active not in {"active", *_ON_ITS_WAY}}
             if down & down_before or len(up) == len(states):
@@ -141,9 +147,23 @@ class Examination:
                 result = Result.PASSED if unit in up else Result.FAILED
                 self.results.append(CheckResult(unit, True, result, states[unit].text))
 
+    def _executables(self, kind: str) -> Iterator[tuple[str, str]]:
+        """Yield what lies in a directory of checks; one that can't be read is a check that failed."""
+        try:
+            yield from _listed(self._config.directory, kind)
+        except OSError as error:
+            cause = f"cannot read {os.path.join(self._config.directory, kind)}: {error.strerror}"
+            self.results.append(CheckResult(kind, kind == REQUIRED, Result.FAILED, cause))
+
     def _executable(self, name: str, path: str, *, required: bool) -> Steps:
         self.doing = f"running {name}"
-        if not os.access(path, os.X_OK):
+        try:
+            # By its mode: access() denies what another user alone may run, and that is a check which failed.
+            is_executable = os.stat(path).st_mode & 0o111 != 0
+        except OSError as error:
+            self.results.append(CheckResult(name, required, Result.FAILED, f"cannot look at it: {error.strerror}"))
+            return
+        if not is_executable:
             self.results.append(CheckResult(name, required, Result.SKIPPED, "it is not executable"))
             return
         outcome = yield Command((path,), self._config.timeout_s)
@@ -158,30 +178,35 @@ class Examination:
         self.results.append(CheckResult(name, required, result, text))
 
 
-def _executables(directory: str, kind: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and path of what lies in a directory of checks, in the order of their names."""
+def _listed(directory: str, kind: str) -> list[tuple[str, str]]:
+    """List the name and path of what lies in a directory of checks, in the order of their names."""
+    parent = os.path.join(directory, kind)
     try:
-        names = sorted(os.listdir(os.path.join(directory, kind)))
-    except OSError:
-        return
+        names = sorted(os.listdir(parent))
+    except FileNotFoundError:
+        # There are no checks, unless a link says that they are elsewhere.
+        if any(os.path.islink(path) and not os.path.exists(path) for path in (directory, parent)):
+            raise
+        return []
+    found = []
     for name in names:
-        path = os.path.join(directory, kind, name)
+        path = os.path.join(parent, name)
         try:
             is_file = stat.S_ISREG(os.stat(path).st_mode)
         except OSError:
-            # A dangling link is a check that can't run; it shows as one.
+            # A dangling link is a check that can't run, and so it has failed.
             is_file = True
         if is_file and not name.startswith("."):
-            yield f"{kind}/{name}", path
+            found.append((f"{kind}/{name}", path))
+    return found
 
 
-def _parse_units(units: tuple[str, ...], outcome: Outcome | None) -> dict[str, _UnitState]:
-    """Take the answer of `systemctl show` apart: a block a unit, in the order of the question."""
+def _parse_units(units: tuple[str, ...], outcome: Outcome | None) -> dict[str, _UnitState] | None:
+    """Take the answer of `systemctl show` apart: a block a unit, in the order of the question; None: it is none."""
     output = "" if outcome is None else outcome.output
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
     try:
         states = [_UnitState(block["ActiveState"], block["SubState"], block["LoadState"]) for block in blocks]
         return dict(zip(units, states, strict=True))
     except (KeyError, ValueError):
-        cause = output or "systemctl gives no answer"
-        return dict.fromkeys(units, _UnitState("unknown", cause, "loaded"))
+        return None

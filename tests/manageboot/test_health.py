@@ -1,5 +1,7 @@
 """The health checks, with systemd's answers made up here and executables that nobody runs."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -120,8 +122,24 @@ def test_a_unit_that_is_restarted_just_now_is_not_failed(config: HealthConfig):
 
 
 @pytest.mark.parametrize("answer", ["", "Failed to connect to bus", "ActiveState=active", states("active", "active")])
-def test_an_answer_that_makes_no_sense_is_no_health(config: HealthConfig, answer: str):
-    assert Node(answer, answer).examine(config).verdict is Verdict.BAD
+def test_an_answer_that_makes_no_sense_is_neither_good_nor_bad(config: HealthConfig, answer: str):
+    node = Node(answer, answer, answer, states("active"))
+    assert node.examine(config).verdict is Verdict.GOOD
+    assert node.paused == 3
+    bad = Node(answer, states("inactive"), answer, states("inactive"))
+    assert bad.examine(config).verdict is Verdict.BAD
+
+
+def test_it_says_that_systemctl_does_not_answer(config: HealthConfig):
+    examination = Examination(config)
+    steps = examination.steps()
+    next(steps)
+    steps.send(Outcome(0, "running"))
+    assert isinstance(steps.send(Outcome(None, "")), Pause)
+    assert examination.doing.startswith("asking systemctl again")
+    assert next(steps) and not examination.results
+    steps.send(Outcome(0, states("activating")))
+    assert examination.doing == "waiting for boot-complete.target"
 
 
 def test_executables_run_in_the_order_of_their_names_and_the_required_ones_first(config: HealthConfig):
@@ -164,10 +182,47 @@ def test_what_is_not_executable_is_shown_and_not_run(config: HealthConfig):
     assert (examination.verdict, node.ran, table(examination)["required/README"]) == (Verdict.GOOD, [], "skipped")
 
 
-def test_a_link_to_nowhere_is_shown(config: HealthConfig):
+@pytest.mark.parametrize(("kind", "verdict"), [("required", Verdict.BAD), ("wanted", Verdict.GOOD)])
+def test_a_link_to_nowhere_has_failed(config: HealthConfig, kind: str, verdict: Verdict):
+    add(config, f"{kind}/10-a")
+    Path(config.directory, kind, "20-b").symlink_to("/nowhere")
+    examination = Node(states("active")).examine(config)
+    assert (examination.verdict, table(examination)[f"{kind}/20-b"]) == (verdict, "failed")
+    assert examination.results[-1].text == "cannot look at it: No such file or directory"
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [("required", Verdict.BAD), ("wanted", Verdict.GOOD)])
+@pytest.mark.parametrize("obstacle", ["file", "link", "link above", "loop"])
+def test_a_directory_that_cannot_be_read_is_a_check_that_failed(
+    config: HealthConfig, kind: str, verdict: Verdict, obstacle: str
+):
+    directory = Path(config.directory)
+    if obstacle == "link above":
+        directory.symlink_to("/nowhere")
+    else:
+        directory.mkdir()
+        {
+            "file": lambda path: path.write_text(""),
+            "link": lambda path: path.symlink_to("/nowhere"),
+            "loop": lambda path: path.symlink_to(path.name),
+        }[obstacle](directory / kind)
+    examination = Node(states("active")).examine(config)
+    assert table(examination)[kind] == "failed"
+    assert examination.verdict is (Verdict.BAD if obstacle == "link above" else verdict)
+    assert examination.results[-1].text.startswith("cannot read ")
+
+
+def test_a_directory_of_another_user_is_a_check_that_failed(config: HealthConfig, monkeypatch: pytest.MonkeyPatch):
     add(config, "required/10-a")
-    Path(config.directory, "required/20-b").symlink_to("/nowhere")
-    assert table(Node(states("active")).examine(config))["required/20-b"] == "skipped"
+
+    def listdir(_path: str) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    node = Node(states("active"))
+    examination = node.examine(config)
+    assert (examination.verdict, node.ran, table(examination)["required"]) == (Verdict.BAD, [], "failed")
+    assert examination.cause == f"required failed: cannot read {config.directory}/required: Permission denied"
 
 
 def test_directories_are_no_checks(config: HealthConfig):
