@@ -54,6 +54,7 @@ def update(
     unset: Iterable[str] = (),
     *,
     create_missing: bool = False,
+    follow_link: bool = True,
     required_in_first_sector: Iterable[str] = (),
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Outcome:
@@ -67,6 +68,7 @@ def update(
         unset: names to remove; those that are not there are no error.
         create_missing: make a block of 1024 bytes where there is no file or one of 0 bytes. Inside a file system that
             is not mounted that can't be done.
+        follow_link: False: a symbolic link in the place of the file is refused, wherever it leads.
         required_in_first_sector: names that have to end within the first 512 bytes afterwards, if they are set.
             They are moved there if they are not, in steps that are each as safe as the change itself.
         timeout_s: seconds to wait for another writer.
@@ -87,7 +89,7 @@ def update(
         if isinstance(path, Inside):
             with InsideStorage(path, timeout_s) as storage:
                 return _change(storage, set, removed, required)
-        directory, file_name = resolve(path)
+        directory, file_name = resolve(path, follow_link=follow_link)
         with locked_directory(directory, timeout_s, name) as directory_fd:
             if create_missing and _is_empty(directory_fd, file_name, name):
                 block = EnvBlock.create().update(set, removed)
@@ -130,7 +132,9 @@ def rehearse(
         raise error.at("update", name)  # noqa: B904 the same error, with its place
 
 
-def create(path: Path, *, size: int = DEFAULT_SIZE, timeout_s: float = DEFAULT_TIMEOUT_S) -> Outcome:
+def create(
+    path: Path, *, size: int = DEFAULT_SIZE, follow_link: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> Outcome:
     """Make the file hold an empty block, whatever it held before.
 
     A sound block of the same size is emptied in place, where GRUB sees it at once; anything else is replaced by
@@ -138,6 +142,7 @@ def create(path: Path, *, size: int = DEFAULT_SIZE, timeout_s: float = DEFAULT_T
 
     Args:
         size: bytes, at least 26; GRUB's own tools make 1024.
+        follow_link: False: a symbolic link in the place of the file is refused, wherever it leads.
 
     Raises:
         NoRoomError: `size` is too small.
@@ -149,7 +154,7 @@ def create(path: Path, *, size: int = DEFAULT_SIZE, timeout_s: float = DEFAULT_T
     """
     new = EnvBlock.create(size)
     name = os.fspath(path)
-    directory, file_name = resolve(path)
+    directory, file_name = resolve(path, follow_link=follow_link)
     try:
         with locked_directory(directory, timeout_s, name) as directory_fd:
             try:

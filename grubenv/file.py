@@ -80,14 +80,20 @@ def read_bytes(path: Path | Inside) -> bytes:
         raise from_os_error(exc, "read", name) from exc
 
 
-def resolve(path: Path) -> tuple[str, str]:
-    """Return (directory, name) of the file that `path` leads to, every symbolic link followed.
+def resolve(path: Path, *, follow_link: bool = True) -> tuple[str, str]:
+    """Return (directory, name) of the file that `path` leads to, the symbolic links of its directory followed.
 
     Distributions link /boot/grub/grubenv to the EFI system partition. Lock, temporary file and rename have to
     be where the file is, and the link has to stay a link.
+
+    Args:
+        follow_link: whether the file itself may be a link too; whoever opens `name` in `directory` refuses one.
     """
-    real = os.path.realpath(os.fspath(path))
-    directory, name = os.path.split(real)
+    given = os.fspath(path)
+    if follow_link:
+        directory, name = os.path.split(os.path.realpath(given))
+    else:
+        directory, name = os.path.realpath(os.path.dirname(given)), os.path.basename(given)
     if not name:
         raise NotRegularError("it is a directory, not a regular file", verb="update", path=os.fspath(path))
     return directory, name

@@ -68,7 +68,7 @@ class History(NamedTuple):
 
 
 def path_of(config: Config) -> str:
-    """Return where the history is: as configured, or else beside the environment block."""
+    """Return where the history is: as configured, links followed, or else beside the environment block."""
     if config.state.history is not None:
         return os.path.realpath(config.state.history)
     return os.path.join(config.boot.directory, FILE_NAME)
@@ -206,7 +206,7 @@ def _offset(entry: Entry) -> int:
 def _content(path: str) -> bytes | None:
     """Return what the file holds, up to a limit; None: it does not exist."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = _open(path, os.O_RDONLY)
         with open(descriptor, "rb") as file:
             _check_kind(descriptor, path)
             return file.read(_READ_LIMIT_BYTES)
@@ -214,6 +214,18 @@ def _content(path: str) -> bytes | None:
         return None
     except OSError as error:
         raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+
+
+def _open(path: str, mode: int) -> int:
+    """Open the file, but no link: beside a block that somebody else named, it could lead to anything."""
+    try:
+        return os.open(path, mode | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise errors.InputError(
+                f"cannot use {path}: it is a symbolic link", hint="state.history may name a link, or where it leads"
+            ) from error
+        raise
 
 
 def _check_kind(descriptor: int, path: str) -> None:
@@ -262,7 +274,7 @@ def _make(path: str, entries: list[Entry]) -> None:
 
 def _overwrite(path: str, record: bytes, offset: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = _open(path, os.O_WRONLY)
         try:
             if os.pwrite(descriptor, record, offset) != len(record):
                 raise OSError(errno.EIO, "the record was not written to its end")

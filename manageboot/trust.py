@@ -34,16 +34,29 @@ def read(block: str | Inside) -> Slot | None:
 def write(block: str | Inside, slot: Slot) -> None:
     """Say that a slot is trusted.
 
+    The first block may lie in a directory of somebody who may not write elsewhere: no link is followed, and what is
+    no block is never replaced by one.
+
     Raises:
         grubenv.GrubEnvError: it can't be written; GRUB still has the first block to go by.
 
     Durability: once it returns, it is on the disk and was read back; before, it names the old slot or the new one.
     """
     path = path_of(block)
+    wanted = {VARIABLE: slot.value}
     try:
-        grubenv.update(path, {VARIABLE: slot.value}, create_missing=True)
+        grubenv.update(path, wanted, create_missing=True, follow_link=False)
     except grubenv.DamagedError:
         if isinstance(path, Inside):
             raise
-        grubenv.create(path)
-        grubenv.update(path, {VARIABLE: slot.value})
+        if not _was_block(grubenv.read_bytes(path)):
+            raise grubenv.CannotCreateError(
+                "what is there is no environment block, and is left as it is", verb="create", path=path
+            ) from None
+        grubenv.create(path, follow_link=False)
+        grubenv.update(path, wanted, follow_link=False)
+
+
+def _was_block(data: bytes) -> bool:
+    """Tell whether a damaged file can only have been a block: by its signature, or as what a power cut left of one."""
+    return data.startswith(grubenv.SIGNATURE) or (len(data) <= grubenv.DEFAULT_SIZE and not data.strip(b"\0"))

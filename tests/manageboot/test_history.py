@@ -286,3 +286,46 @@ def test_the_query_needs_no_root_no_lock_and_no_file(open_to_all: Path):
     done = run_query()
     assert (done.returncode, done.stdout) == (77, "")
     assert f"manageboot: error: cannot read {file_of(settings)}: Permission denied [NOT_PERMITTED]" in done.stderr
+
+
+def test_a_link_beside_the_block_is_not_followed(settings: Config, tmp_path: Path):
+    """Who names the block with -f may not write what the link leads to; root would."""
+    victim = tmp_path / "victim"
+    for content in (None, b"", b"V" * SIZE):
+        if content is not None:
+            victim.write_bytes(content)
+        file_of(settings).unlink(missing_ok=True)
+        file_of(settings).symlink_to(victim)
+        for use in (lambda: history.append(settings, entry(1)), lambda: history.read(settings)):
+            with pytest.raises(errors.InputError, match="it is a symbolic link"):
+                use()
+        assert file_of(settings).is_symlink()
+        assert (victim.read_bytes() if victim.exists() else None) == content
+
+
+def test_a_configured_link_is_followed(settings: Config, tmp_path: Path):
+    link, target = tmp_path / "link", tmp_path / "elsewhere.log"
+    link.symlink_to(target)
+    settings = settings._replace(state=settings.state._replace(history=str(link)))
+    fill(settings, 3)
+    assert sequences(settings) == [0, 1, 2]
+    assert (link.is_symlink(), target.stat().st_size) == (True, SIZE)
+
+
+def test_a_link_that_comes_between_reading_and_writing_is_not_followed(
+    settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fill(settings, 2)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"V" * SIZE)
+    encode = history.encode
+
+    def exchange(written: Entry) -> bytes:
+        file_of(settings).unlink()
+        file_of(settings).symlink_to(victim)
+        return encode(written)
+
+    monkeypatch.setattr(history, "encode", exchange)
+    with pytest.raises(errors.InputError, match="it is a symbolic link"):
+        history.append(settings, entry(3))
+    assert victim.read_bytes() == b"V" * SIZE
