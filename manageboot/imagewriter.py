@@ -8,12 +8,10 @@ from manageboot import errors
 from manageboot.blockdev import BlockDevice
 from manageboot.buffer import aligned_buffer, all_zeros, equal
 from manageboot.digest import WINDOW_BYTES, ImageDigest
+from manageboot.head import HEAD_BYTES
 from manageboot.image import Member
 from manageboot.pipeline import Buffers
 from manageboot.record import ImageRecord
-
-HEAD_BYTES = 128 << 10
-"""What is withheld of boot until the end: where ext, fat and xfs have their superblock, and, at 64 KiB, btrfs."""
 
 _RUN_BYTES = 64 << 10
 """The unit in which zeros inside a window are told from data."""

@@ -24,8 +24,9 @@ from itertools import chain
 from manageboot import environment, errors, events, fallback, lock, record, signals
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
+from manageboot.head import HEAD_BYTES
 from manageboot.image import Member, UpdateImage, member_name, open_image
-from manageboot.imagewriter import HEAD_BYTES, ImageWriter
+from manageboot.imagewriter import ImageWriter
 from manageboot.node import observe
 from manageboot.progress import Style, phase
 from manageboot.progressfile import shown

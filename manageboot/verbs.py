@@ -8,7 +8,7 @@ import logging
 import os
 import time
 
-from manageboot import environment, errors, events, fallback, lock, process, record, signals, trust
+from manageboot import environment, errors, events, fallback, head, lock, process, record, signals, trust
 from manageboot.config import Config
 from manageboot.events import Event
 from manageboot.node import Node, observe, running_version
@@ -39,6 +39,7 @@ def commit(config: Config, *, reboot: bool) -> str:
         passive = node.booted.other
         if decision.block is not None:
             _warn_of_tries(config, node)
+            head.require(config, passive, Verb.COMMIT)
         traces = armed(config, node) if decision.block is not None else node.environment.traces
         _write(config, decision, traces)
         if node.passive_content is Content.INSTALLED:
@@ -163,6 +164,8 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
             _write(config, decision._replace(block=decision.block or node.state.block), given_up)
         else:
             _warn_of_tries(config, node)
+            if decision.block is not None:
+                head.require(config, other, Verb.ROLLBACK)
             _write(config, decision, armed(config, node))
         _announce(config, Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
         _reboot(config, decision, reboot, other)

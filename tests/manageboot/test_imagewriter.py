@@ -8,8 +8,9 @@ import pytest
 
 from manageboot import errors
 from manageboot.blockdev import BlockDevice
+from manageboot.head import HEAD_BYTES
 from manageboot.image import open_image
-from manageboot.imagewriter import HEAD_BYTES, ImageWriter, Window
+from manageboot.imagewriter import ImageWriter, Window
 from manageboot.pipeline import Buffers
 from manageboot.readback import ReadBack
 from manageboot.wipe import wipe

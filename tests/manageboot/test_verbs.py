@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from manageboot.head import HEAD_BYTES
 from support.images import make_update
 from support.node import BLOCK_LINES, LoopNode
 
@@ -57,6 +58,33 @@ def test_commit_twice_writes_once_and_reboots_again(node: LoopNode, update: Path
     node.ok("upgrade-commit")
     assert node.grubenv.stat().st_mtime_ns == before
     assert node.reboots.read_text() == "rr"
+
+
+def void_head(node: LoopNode, slot: str) -> None:
+    """Do what an installation does first, which the record of this system does not know of."""
+    with open(node.devices[slot]["boot"], "r+b") as device:
+        device.write(bytes(HEAD_BYTES))
+
+
+def test_a_slot_that_was_voided_from_outside_is_not_committed(node: LoopNode, update: Path):
+    node.ok("upgrade-install", update)
+    void_head(node, "B")
+    before = node.grubenv.read_bytes()
+    line = node.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+    assert node.devices["B"]["boot"] in line
+    assert node.grubenv.read_bytes() == before
+    node.ok("upgrade-install", update)
+    node.ok("upgrade-commit", "--no-reboot")
+
+
+def test_a_slot_that_was_voided_from_outside_is_not_gone_back_to(node: LoopNode, update: Path):
+    node.ok("upgrade-install", update)
+    node.ok("upgrade-commit", "--no-reboot")
+    assert node.boot() == "B"
+    node.ok("confirm")
+    void_head(node, "A")
+    node.fails("rollback", "--no-reboot", status=69, code="NOTHING_INSTALLED")
+    assert node.boot() == "B"
 
 
 def test_commit_needs_an_installation(node: LoopNode):

@@ -11,7 +11,7 @@ from unittest import mock
 
 from manageboot import install
 from manageboot.config import Config
-from manageboot.imagewriter import HEAD_BYTES
+from manageboot.head import HEAD_BYTES
 
 VOID, NEW, TORN, SAME = "void", "new", "torn", ""
 """What a slot holds: nothing that can be loaded, the whole image, anything else that can be, what was there before."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from manageboot import arrival, boottrace, environment, errors, events, install, record, verbs
+from manageboot import arrival, boottrace, devices, environment, errors, events, head, install, record, verbs
 from manageboot import config as configuration
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
@@ -91,8 +91,9 @@ class Agent:
         """Run a verb in the booted system."""
         assert state.booted is not None
         mine = "AB".index(state.booted)
+        headless = state.content(other(state.booted)) == VOID
         key = (state.booted, state.block, state.undo is None, state.witness, state.records[mine], state.arguments,
-               state.boot_id, verb)  # fmt: skip
+               state.boot_id, headless, verb)  # fmt: skip
         if key not in self._known:
             self.runs += 1
             self._known[key] = self._really_run(state, verb)
@@ -155,6 +156,8 @@ class Agent:
             mock.patch.object(verbs, "new_nonce", lambda: fresh("n", known)),
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(boottrace, "boot_id", lambda: state.boot_id),
+            mock.patch.object(devices, "find", lambda spec: spec),
+            mock.patch.object(head, "_read", lambda _: bytearray([state.content(other(str(state.booted))) != VOID])),
             mock.patch.object(events, "announce", lambda *_, **__: None),
             mock.patch.object(events, "announce_fallback", lambda *_: None),
         ):
