@@ -4,7 +4,9 @@ A child's end shows at a descriptor, so nobody polls, and no signal handler is n
 """
 
 import os
+import select
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
@@ -128,18 +130,40 @@ def spawn(argv: Sequence[str], ends_s: float) -> Child | Outcome:
     return Child(pid, ours, ends_s)
 
 
-def fork(function: Callable[[], int], ends_s: float) -> Child:
+def fork(function: Callable[[], int], ends_s: float, *, without: Sequence[int] = ()) -> Child:
     """Run a function in a child process, whose exit status is what it returns.
 
     What the function imports, and what it waits for, does not stay with the caller, which must not have threads.
+
+    Args:
+        function: what to run.
+        ends_s: when its time is up, by the clock of the caller.
+        without: descriptors that the child closes, such as a lock that must not outlive the caller.
     """
     pid = os.fork()
     if pid == 0:
+        for descriptor in without:
+            os.close(descriptor)
         _run(function)
     # Both do it, so that it is done whoever comes first.
     with suppress(OSError):
         os.setpgid(pid, pid)
     return Child(pid, None, ends_s)
+
+
+def within(timeout_s: float, function: Callable[[], int]) -> int | None:
+    """Run a function in a child process and wait for it, but no longer than so many seconds.
+
+    Returns:
+        What the function returned; None: its time was up. One that waits for a disk is left behind.
+    """
+    child = fork(function, time.monotonic() + timeout_s)
+    while (outcome := child.advance(time.monotonic())) is None:
+        poll = select.poll()
+        for descriptor in child.descriptors:
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(max(0.0, child.wake_s - time.monotonic()) * 1000 + 1)
+    return outcome.status
 
 
 def _run(function: Callable[[], int]) -> NoReturn:

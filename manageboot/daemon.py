@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from manageboot import children, daemonfile, daemonlog, errands, errors, lock, notify, sight
+from manageboot import children, daemonfile, daemonlog, errands, errors, lock, notify, process, sight
 from manageboot.children import Child
 from manageboot.config import Config
 from manageboot.daemonfile import Shown
@@ -19,7 +19,7 @@ from manageboot.devicewatch import DeviceWatch
 from manageboot.health import Examination, Result
 from manageboot.healthrun import HealthRun
 from manageboot.protocol import BootState, Phase, explain
-from manageboot.supervision import REBOOTING, Known, Rules, Task, awaits_reboot, decide
+from manageboot.supervision import BUSY_S, REBOOTING, Known, Rules, Task, awaits_reboot, decide
 from manageboot.traces import Trial
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ def run(config: Config) -> None:
         NotPermittedError, CreateError: the lock can't be made.
     """
     daemonlog.begin()
-    with lock.held(daemonfile.lock_path(config.state.lock), "daemon", wait_s=_LOCK_WAIT_S):
-        Daemon(config).run()
+    with lock.held(daemonfile.lock_path(config.state.lock), "daemon", wait_s=_LOCK_WAIT_S) as descriptor:
+        Daemon(config, lock_descriptor=descriptor).run()
 
 
 def since_boot() -> float:
@@ -53,9 +53,15 @@ def since_boot() -> float:
 class Daemon:
     """The loop, and what it remembers."""
 
-    def __init__(self, config: Config) -> None:
-        """Go on where the last daemon of this boot stopped."""
+    def __init__(self, config: Config, *, lock_descriptor: int | None = None) -> None:
+        """Go on where the last daemon of this boot stopped.
+
+        Args:
+            config: the settings.
+            lock_descriptor: the daemon's lock, which an errand that hangs must not keep from the next daemon.
+        """
         self._config = config
+        self._not_for_errands = () if lock_descriptor is None else (lock_descriptor,)
         self._rules = Rules(config.confirm.policy == "automatic", config.confirm.deadline_s, config.boot.reboot_again)
         self._memory, self._shown = daemonfile.load(config.state.lock)
         self._stored: object = None
@@ -65,7 +71,10 @@ class Daemon:
         self._task: Task | None = None
         self._letters: list[Callable[[Config], None]] = []
         self._failed_s: float | None = None
+        self._busy_since_s: float | None = None
         self._hung = False
+        self._in_trial = False
+        self._repeats = False
         self._devices_shown = False
         self._status = ""
         self._problem = ""
@@ -137,7 +146,10 @@ class Daemon:
             logger.error("%s", seen.problem)
         self._problem = seen.problem
         phase = None if seen.state is None else seen.state.phase
+        self._in_trial = phase is Phase.TRIAL
         self._remember(phase)
+        if seen.state is not None:
+            self._repeats = seen.state.grub_wrote_nothing
         memory = self._memory
         known = Known(
             phase=phase,
@@ -151,6 +163,7 @@ class Daemon:
             overdue_told=memory.overdue_told,
             stale=memory.stale,
             hung=self._hung,
+            repeats=self._repeats,
             failed_s=self._failed_s,
         )
         if awaits_reboot(known):
@@ -159,15 +172,19 @@ class Daemon:
             # A trial that was given up may not show it, where that could not be written.
             asked_s = memory.asked_s if phase is Phase.TRIAL else None
             self._memory = memory._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)
+        if phase is Phase.TRIAL or known.blind:
+            process.prepare()
         self._say(seen.state, known)
         return known._replace(waits_since_s=self._memory.waits_since_s, asked_s=self._memory.asked_s)
 
     def _remember(self, phase: Phase | None) -> None:
         if phase is None:
             return
-        if not self._memory.readable:
+        # Until the block says something else, one that can't be read any more is that of a trial.
+        if phase is not Phase.TRIAL and not self._memory.readable:
             # What is pending at the first look is of an earlier boot, and this boot did not try it.
-            self._memory = self._memory._replace(readable=True, stale=phase is Phase.PENDING)
+            stale = phase is Phase.PENDING and not self._memory.arrived
+            self._memory = self._memory._replace(readable=True, stale=stale)
         if phase is not Phase.PENDING:
             self._memory = self._memory._replace(stale=False)
         if phase is not Phase.TRIAL and self._health is not None and not self._health.over:
@@ -198,13 +215,15 @@ class Daemon:
             case Task.GIVE_UP_UNHEALTHY:
                 return errands.give_up(Trial.UNHEALTHY, "" if self._health is None else self._health.examination.cause)
             case Task.REBOOT | Task.CHECK:
-                return errands.reboot
+                return errands.reboot(flush=not self._hung)
 
     def _send(self, task: Task | None, errand: Callable[[Config], None], now_s: float) -> None:
         # What a daemon that is restarted has to know is written down before.
         self._show()
         self._task = task
-        self._errand = children.fork(errands.guarded(errand, self._config), now_s + _ERRAND_TIMEOUT_S)
+        self._errand = children.fork(
+            errands.guarded(errand, self._config), now_s + _ERRAND_TIMEOUT_S, without=self._not_for_errands
+        )
 
     def _advance_errand(self, now_s: float) -> None:
         outcome = None if self._errand is None else self._errand.advance(now_s)
@@ -214,6 +233,15 @@ class Daemon:
         if task is None:
             return
         busy = outcome.status == errors.LockedError.exit_code
+        if not busy:
+            self._busy_since_s = None
+        elif self._busy_since_s is None:
+            self._busy_since_s = now_s
+        elif now_s >= self._busy_since_s + BUSY_S and self._in_trial:
+            # Whoever holds the lock hangs, so this counts as if the errand did. An installation may take longer, but
+            # there is none in a trial.
+            self._hung = True
+            self._memory = self._memory._replace(arrived=True)
         self._hung = self._hung or outcome.status is None
         if outcome.status != 0:
             logger.error("failed: %s (exit status %s)", task.value, outcome.status)

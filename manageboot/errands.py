@@ -6,16 +6,37 @@ Each takes the lock as the verbs do, and returns an exit status. What it can't d
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-from manageboot import arrival, errors, events, fallback, process, signals, verbs
+from manageboot import (
+    arrival,
+    boottrace,
+    children,
+    environment,
+    errors,
+    events,
+    fallback,
+    history,
+    hold,
+    process,
+    signals,
+    trust,
+    verbs,
+)
 from manageboot.config import Config
 from manageboot.events import Event
 from manageboot.health import CheckResult
 from manageboot.node import Node, observe, running_version
 from manageboot.protocol import Phase, Slot, explain
+from manageboot.slots import booted_slot
 from manageboot.traces import Trial
 
 logger = logging.getLogger(__name__)
+
+_LOOK_S = 5.0
+_FLUSH_S = 10.0
+_STAYS = 1
+"""An exit status that no bug and no signal gives."""
 
 
 def guarded(errand: Callable[[Config], None], config: Config) -> Callable[[], int]:
@@ -77,18 +98,22 @@ def give_up(because: Trial, cause: str) -> Callable[[Config], None]:
 
     def errand(config: Config) -> None:
         event = Event.DEADLINE if because is Trial.DEADLINE else Event.HEALTH_FAILED
-        node = observe(config)
-        _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
         try:
-            verbs.rollback(config, reboot=True, because=because)
+            verbs.rollback(config, reboot=False, because=because)
         except errors.NotOnTrialError:
             logger.info("the trial is over, it was confirmed in the last moment")
-        except (errors.DeviceError, errors.CreateError, errors.DataError) as error:
-            if isinstance(error, errors.RebootError) or not _goes_back(node):
+            return
+        except errors.LockedError:
+            raise
+        except errors.ManagebootError as error:
+            # Whatever keeps it from being written, such as a file system that is read-only since an error of its own.
+            if not _goes_back(observe(config)):
                 raise
             # What GRUB wrote suffices; only the cause is lost.
             logger.error("the cause of the fallback is not written down: %s", error)
-            reboot(config)
+        node = observe(config)
+        _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
+        reboot(flush=True)(config)
 
     return errand
 
@@ -125,16 +150,61 @@ def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Callable[[
     return errand
 
 
-def reboot(config: Config) -> None:
-    """Ask for a reboot, and leave the block as it is."""
-    # In case the node is in no state to flush by itself.
+def reboot(*, flush: bool) -> Callable[[Config], None]:
+    """Make the errand that asks for a reboot and leaves the block as it is, unless the node is to stay after all.
+
+    Args:
+        flush: whether the disks are flushed before, in case the node is in no state to do so by itself.
+    """
+
+    def errand(config: Config) -> None:
+        # Each in a child: one that waits for a disk that hangs must not keep the node from going down.
+        if children.within(_LOOK_S, lambda: _STAYS if _stays(config) else 0) == _STAYS:
+            return
+        if flush and children.within(_FLUSH_S, _flush) is None:
+            logger.warning("the disks are not flushed after %g s, the node reboots all the same", _FLUSH_S)
+        process.run(config.boot.reboot_command, failure=errors.RebootError, doing="reboot")
+
+    return errand
+
+
+def _stays(config: Config) -> bool:
+    """Say whether the node has no reason to go down any more, since somebody decided so in the meantime."""
+    if hold.held(config):
+        logger.info("no reboot: a person is at work")
+        return True
+    try:
+        node = observe(config)
+        environment.check_present(node.environment)
+        stays = node.state.phase not in {Phase.TRIAL, Phase.PENDING}
+    except errors.ManagebootError:
+        # The block says nothing, so the others are asked whether the trial was confirmed before it was lost.
+        stays = _was_confirmed(config)
+    if stays:
+        logger.info("no reboot: the trial is over")
+    return stays
+
+
+def _was_confirmed(config: Config) -> bool:
+    with suppress(errors.ManagebootError):
+        if trust.read(config.boot.grubenv) is booted_slot(config.boot):
+            return True
+    with suppress(errors.ManagebootError):
+        name, boot = Event.CONFIRMED.name.lower(), boottrace.boot_id()
+        return boot is not None and any(e.event == name and e.boot == boot for e in history.read(config).entries)
+    return False
+
+
+def _flush() -> int:
     os.sync()
-    process.run(config.boot.reboot_command, failure=errors.RebootError, doing="reboot")
+    return 0
 
 
 def _goes_back(node: Node) -> bool:
-    """Say whether GRUB goes back at the next boot as the block is now."""
-    return node.environment.state is not None and node.environment.state.next is not node.booted
+    """Say whether reboots lead to the other slot as the block is now."""
+    if node.environment.state is None:
+        return False
+    return node.state.phase is Phase.TRIAL and not node.state.grub_wrote_nothing
 
 
 def _slot_of(key: str) -> Slot:

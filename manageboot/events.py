@@ -22,8 +22,15 @@ __all__ = ["Event", "announce", "announce_fallback", "image_written", "refresh",
 
 logger = logging.getLogger(__name__)
 
-_MAY_REPEAT = {Event.DEVICE_LOST, Event.HEALTH_WARNING, Event.BLOCK_DAMAGED, Event.REBOOT_MISSING}
-"""A device that comes and goes all day must not push out of the history what led to it."""
+_MAY_REPEAT = {
+    Event.DEVICE_LOST,
+    Event.HEALTH_WARNING,
+    Event.BLOCK_DAMAGED,
+    Event.REBOOT_MISSING,
+    Event.DEADLINE,
+    Event.HEALTH_FAILED,
+}
+"""A device that comes and goes all day, or a reboot that never comes, must not push what led to it out of history."""
 
 _LOCK_WAIT_S = 2.0
 """Whoever holds the lock of the history writes a sector and some small files."""

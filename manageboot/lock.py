@@ -13,13 +13,16 @@ _POLL_INTERVAL_S = 0.05
 
 
 @contextmanager
-def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[None]:
+def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[int]:
     """Hold the lock for the time of a with block.
 
     Args:
         path: the lock file; it and its directory are made where missing, and it stays.
         verb: what the holder does, for the message that others get.
         wait_s: how long to wait for another holder, in seconds.
+
+    Yields:
+        The descriptor of the lock, for a child that must not hold it any longer than its parent.
 
     Raises:
         LockedError: another run holds it.
@@ -38,7 +41,7 @@ def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[None]:
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()} {verb}\n".encode(), 0)
-        yield
+        yield descriptor
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
     finally:

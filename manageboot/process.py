@@ -18,6 +18,11 @@ def search_path() -> str:
     return os.environ.get("PATH") or _PATH
 
 
+def prepare() -> None:
+    """Load what `run` needs while the disk that it lies on still answers."""
+    import sh  # noqa: F401 - it is loaded for `run`
+
+
 def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing: str, hint: str | None = None) -> str:
     """Run a command and return what it printed on stdout.
 

@@ -16,6 +16,10 @@ AGAIN_S = 60.0
 """A daemon that still runs so long after it asked for a reboot was not stopped by one."""
 PATIENCE_S = 300.0
 """How long somebody else's reboot may take."""
+BUSY_S = 240.0
+"""How long somebody else may hold the lock of the node, before the one who holds it counts as hung."""
+LONG_S = 3600.0
+"""How long a boot lasts at least, where the next one would be the same again."""
 
 _GIVEN_UP = (Trial.BY_HAND, Trial.UNHEALTHY, Trial.DEADLINE)
 
@@ -66,7 +70,7 @@ class Known(NamedTuple):
     trial: str = ""
     """What stands in the block of how far the trial came."""
     blind: bool = False
-    """Whether GRUB said that it starts a trial, and the block was never readable since."""
+    """Whether GRUB said that it starts a trial, and the block said nothing else since, and can't be read now."""
     held: bool = False
     """Whether a person is at work."""
     verdict: Verdict | None = None
@@ -77,7 +81,9 @@ class Known(NamedTuple):
     stale: bool = False
     """Whether the commit that is pending had its reboot, and GRUB did not try it; another one would not help."""
     hung: bool = False
-    """Whether a task did not end in time, as one that waits for a disk."""
+    """Whether a task did not end in time, as one that waits for a disk, or for somebody who does."""
+    repeats: bool = False
+    """Whether GRUB, as the block last said, could not write, and so would start the same trial again and again."""
     waits_since_s: float | None = None
     """Since when a reboot is awaited."""
     asked_s: float | None = None
@@ -115,7 +121,9 @@ def decide(rules: Rules, known: Known, now_s: float) -> Decision:
         return Decision(Task.TELL_DAMAGED)
     if known.phase is None:
         return _blind(rules, known, now_s) if known.blind else Decision(None)
-    if not known.arrived:
+    # Somebody may hold the lock for ever; the deadline comes all the same.
+    late = known.phase is Phase.TRIAL and known.failed_s is not None and _is_late(rules, now_s)
+    if not known.arrived and not late:
         return Decision(Task.ARRIVE)
     if awaits_reboot(known):
         return _awaited(rules, known, now_s)
@@ -129,10 +137,10 @@ def _trial(rules: Rules, known: Known, now_s: float) -> Decision:
         # It was given up, and that could not be written down; GRUB goes back all the same.
         return Decision(None, known.asked_s + AGAIN_S)
     if known.verdict is Verdict.BAD:
-        return Decision(Task.REBOOT if known.hung else Task.GIVE_UP_UNHEALTHY)
-    if rules.deadline_s and now_s >= rules.deadline_s:
+        return _reboot(known, now_s) if known.hung else Decision(Task.GIVE_UP_UNHEALTHY)
+    if _is_late(rules, now_s):
         # Without the trace of the cause GRUB goes back as well.
-        return Decision(Task.REBOOT if known.hung else Task.GIVE_UP_DEADLINE)
+        return _reboot(known, now_s) if known.hung else Decision(Task.GIVE_UP_DEADLINE)
     if known.verdict is Verdict.GOOD and rules.automatic:
         return Decision(Task.CONFIRM)
     if known.verdict is None:
@@ -142,10 +150,24 @@ def _trial(rules: Rules, known: Known, now_s: float) -> Decision:
 
 def _blind(rules: Rules, known: Known, now_s: float) -> Decision:
     """Nothing can be written and nobody can confirm; but at the next boot GRUB goes back, or counts one try more."""
-    if known.held or not rules.deadline_s:
+    bad = known.verdict is Verdict.BAD
+    if known.held or not (rules.deadline_s or bad):
         return Decision(None)
-    due_s = float(rules.deadline_s) if known.asked_s is None else known.asked_s + AGAIN_S
-    return Decision(Task.REBOOT) if now_s >= due_s else Decision(None, due_s)
+    due_s = now_s if bad else float(rules.deadline_s)
+    if known.asked_s is not None:
+        due_s = known.asked_s + AGAIN_S
+    return _reboot(known, now_s) if now_s >= due_s else Decision(None, due_s)
+
+
+def _is_late(rules: Rules, now_s: float) -> bool:
+    return rules.deadline_s > 0 and now_s >= rules.deadline_s
+
+
+def _reboot(known: Known, now_s: float) -> Decision:
+    """Reboot with a block that can't be written; but not in a loop."""
+    if known.repeats and now_s < LONG_S:
+        return Decision(None, LONG_S)
+    return Decision(Task.REBOOT)
 
 
 def _awaited(rules: Rules, known: Known, now_s: float) -> Decision:

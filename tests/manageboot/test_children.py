@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from manageboot.children import Child, Outcome, fork, spawn
+from manageboot.children import Child, Outcome, fork, spawn, within
 
 PATIENCE_S = 20.0
 
@@ -153,3 +153,25 @@ def test_one_that_can_not_be_killed_is_left_behind():
     assert killed
     os.kill(child._pid, signal.SIGKILL)
     os.waitpid(child._pid, 0)
+
+
+def test_a_function_is_waited_for_no_longer_than_said():
+    assert within(PATIENCE_S, lambda: 3) == 3
+    assert within(0.1, sleep_on) is None
+
+
+def sleep_on() -> int:
+    time.sleep(1000)
+    return 0
+
+
+def test_a_descriptor_that_the_child_must_not_have():
+    ours, theirs = os.pipe()
+    child = fork(sleep_on, 100.0, without=[theirs])
+    os.close(theirs)
+    # Nobody has the other end any more, so this does not wait.
+    assert select.select([ours], [], [], PATIENCE_S)[0]
+    assert os.read(ours, 1) == b""
+    os.close(ours)
+    child.kill()
+    assert wait_for(child).status == -signal.SIGKILL

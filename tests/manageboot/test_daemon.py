@@ -5,14 +5,16 @@ import select
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from manageboot import config, daemonfile, errands, errors, verbs
+from manageboot import config, daemonfile, errands, errors, lock, verbs
 from manageboot.daemon import Daemon
 from manageboot.daemonfile import Memory, Shown
-from manageboot.supervision import AGAIN_S, PATIENCE_S
+from manageboot.supervision import AGAIN_S, BUSY_S, PATIENCE_S
 from manageboot.traces import Trial
 from support.daemonnode import NEVER, DaemonNode, RunningDaemon, running
 
@@ -121,7 +123,7 @@ def test_nobody_confirms(trial: DaemonNode):
         daemon.wait_for(lambda: trial.reboot_count() == 1, "the reboot")
         wait_for_block(daemon, trial, mb_trial="deadline", boot_cycle="failsafe_check")
         daemon.stop()
-    assert trial.events() == ["trial_started", "deadline", "rolled_back"]
+    assert trial.events() == ["trial_started", "rolled_back", "deadline"]
 
 
 def test_no_deadline_no_reboot(trial: DaemonNode):
@@ -149,7 +151,7 @@ def test_a_required_unit_that_failed(trial: DaemonNode):
         daemon.wait_for(lambda: trial.reboot_count() == 1, "the reboot")
         daemon.stop()
     assert trial.block()["mb_trial"] == "unhealthy"
-    assert trial.events() == ["trial_started", "health_failed", "rolled_back"]
+    assert trial.events() == ["trial_started", "rolled_back", "health_failed"]
     assert "web.service failed: failed (made-up)" in trial.manageboot("history")
     assert trial.problems() == ["CHECK_FAILED"]
 
@@ -301,6 +303,45 @@ def fail_to_write(*_arguments: object) -> None:
     raise errors.DeviceError("cannot write the block: Input/output error")
 
 
+def refuse(*_arguments: object) -> None:
+    raise errors.NotPermittedError("cannot write the block: Read-only file system")
+
+
+def hang(*_arguments: object) -> None:
+    time.sleep(1000)
+
+
+def test_a_block_that_is_lost_in_an_unhealthy_trial(trial: DaemonNode):
+    trial.configure(policy="external", deadline="0")
+    trial.add_check("required/10-disk", f"rm -r {trial.grubenv.parent}; exit 1")
+    with running(trial) as daemon:
+        daemon.wait_for(lambda: trial.reboot_count() == 1, "the reboot")
+        daemon.stop()
+
+
+def test_an_errand_that_hangs_does_not_keep_the_next_daemon_out(trial: DaemonNode):
+    trial.configure(policy="external", deadline=PAST)
+    pid = trial.directory / "pid"
+    # An errand that waits, here for a program that does not end.
+    text = trial.config.read_text()
+    trial.config.write_text(text.replace("echo reboot >>", f"echo $$ > {pid}; sleep 1000; echo reboot >>"))
+    errand: list[str] = []
+    try:
+        with running(trial) as daemon:
+            daemon.wait_for(lambda: pid.exists() and pid.read_text().strip(), "the errand to hang")
+            errand = children(daemon.process.pid)
+            daemon.kill()
+        assert errand
+        trial.config.write_text(text)
+        assert trial.status()["daemon"]["running"] is False
+        with running(trial) as daemon:
+            daemon.stop()
+    finally:
+        for left in (pid.read_text().strip(), *errand):
+            with suppress(ProcessLookupError):
+                os.killpg(int(left), signal.SIGKILL)
+
+
 class TestARebootThatDoesNotCome:
     """Driven turn by turn, with a clock of its own."""
 
@@ -390,12 +431,107 @@ class TestARebootThatDoesNotCome:
         self.turn(daemon, 900.0 + AGAIN_S)
         assert pending.reboot_count() == 2
 
+    def test_a_block_that_is_read_only_is_no_way_out(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+        pending.configure(policy="external", deadline="900")
+        pending.start_trial()
+        # As vfat with errors=remount-ro, which can't be flushed or written.
+        monkeypatch.setattr("manageboot.environment.settle", refuse)
+        daemon = self.start(pending)
+        for now_s in (900.0, 900.0 + AGAIN_S):
+            self.turn(daemon, now_s)
+        assert pending.reboot_count() == 2
+        # The history keeps what led there, however often it is tried.
+        assert pending.events() == ["deadline"]
+
+    def test_one_that_grub_could_not_write_either_is_no_loop(
+        self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch
+    ):
+        pending.configure(policy="external", deadline="900")
+        pending.start_trial()
+        pending.set_block(boot_cycle="first_boot")
+        monkeypatch.setattr("manageboot.environment.settle", refuse)
+        self.turn(self.start(pending), 900.0)
+        assert (pending.reboot_count(), "deadline" in pending.events()) == (0, False)
+
+    def test_somebody_holds_the_lock_for_ever(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+        pending.configure(policy="external", deadline="20")
+        pending.start_trial()
+        monkeypatch.setattr("manageboot.arrival._WAIT_S", 0.0)
+        with lock.held(str(pending.run_directory / "lock"), "confirm"):
+            daemon = self.start(pending)
+            for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
+                if now_s < 10 + BUSY_S:
+                    assert pending.reboot_count() == 0
+                self.turn(daemon, float(now_s))
+        assert pending.reboot_count() == 1
+
+    def test_a_lock_that_was_held_for_long_is_no_reason_to_reboot(
+        self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("manageboot.arrival._WAIT_S", 0.0)
+        daemon = self.start(pending)
+        with lock.held(str(pending.run_directory / "lock"), "upgrade-install"):
+            for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
+                self.turn(daemon, float(now_s))
+            assert not daemon._memory.arrived
+        self.turn(daemon, 5000.0)
+        assert daemon._memory.arrived
+        assert (pending.reboot_count(), pending.events()) == (0, [])
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_block_that_is_lost_in_the_trial(self, pending: DaemonNode, restarted: bool):
+        pending.configure(policy="external", deadline="900")
+        pending.start_trial()
+        daemon = self.start(pending)
+        self.turn(daemon, 10.0)
+        pending.grubenv.write_bytes(b"\0" * 1024)
+        daemon = self.start(pending) if restarted else daemon
+        self.turn(daemon, 899.0)
+        assert pending.reboot_count() == 0
+        self.turn(daemon, 900.0)
+        assert pending.reboot_count() == 1
+
+    @pytest.mark.parametrize("seen", [False, True])
+    def test_a_block_that_is_lost_after_the_confirm_is_no_reason_to_reboot(self, pending: DaemonNode, seen: bool):
+        pending.configure(policy="external", deadline="900")
+        pending.start_trial()
+        daemon = self.start(pending)
+        self.turn(daemon, 10.0)
+        pending.manageboot("confirm")
+        if seen:
+            self.turn(daemon, 20.0)
+        pending.grubenv.write_bytes(b"\0" * 1024)
+        for now_s in (900.0, 1000.0, 1e6):
+            self.turn(daemon, now_s)
+        assert pending.reboot_count() == 0
+
+    def test_the_last_look_is_right_before_the_reboot(self, pending: DaemonNode):
+        settings = config.load(str(pending.config))
+        reboot = errands.guarded(errands.reboot(flush=False), settings)
+        assert (reboot(), pending.reboot_count()) == (0, 0)
+        pending.start_trial()
+        pending.manageboot("confirm", "--hold")
+        assert (reboot(), pending.reboot_count()) == (0, 0)
+        pending.manageboot("confirm", "--release")
+        assert (reboot(), pending.reboot_count()) == (0, 1)
+
+    def test_a_disk_that_hangs_does_not_stop_the_reboot(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+        pending.start_trial()
+        monkeypatch.setattr("manageboot.errands._FLUSH_S", 0.2)
+        monkeypatch.setattr("manageboot.errands._LOOK_S", 0.2)
+        monkeypatch.setattr("os.sync", hang)
+        monkeypatch.setattr("manageboot.errands.observe", hang)
+        settings = config.load(str(pending.config))
+        assert errands.guarded(errands.reboot(flush=True), settings)() == 0
+        assert pending.reboot_count() == 1
+
     def test_a_trial_that_is_confirmed_in_the_last_moment_stays(self, pending: DaemonNode):
         pending.start_trial()
         settings = config.load(str(pending.config))
         assert verbs.confirm(settings) == "slot B is confirmed"
         assert errands.guarded(errands.give_up(Trial.DEADLINE, "late"), settings)() == 0
         assert (pending.manageboot("next"), pending.reboot_count()) == ("B", 0)
+        assert "deadline" not in pending.events()
 
     def test_devices_that_are_not_there_are_told_after_a_while(self, pending: DaemonNode):
         (pending.run_directory / "daemon.json").unlink()

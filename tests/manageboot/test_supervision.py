@@ -4,7 +4,7 @@ import pytest
 
 from manageboot import supervision
 from manageboot.protocol import Phase
-from manageboot.supervision import AGAIN_S, PATIENCE_S, RETRY_S, Decision, Known, Rules, Task, Verdict
+from manageboot.supervision import AGAIN_S, LONG_S, PATIENCE_S, RETRY_S, Decision, Known, Rules, Task, Verdict
 from manageboot.traces import Trial
 
 AUTOMATIC = Rules(automatic=True, deadline_s=900, reboot_again=False)
@@ -86,6 +86,23 @@ def test_a_disk_that_hangs_does_not_keep_a_trial_alive(known: Known, now_s: floa
     assert decide(AUTOMATIC, known._replace(hung=True), now_s) == Decision(Task.REBOOT)
 
 
+@pytest.mark.parametrize(("known", "now_s"), [(BAD, 20.0), (CHECKED, 900.0)])
+def test_a_trial_that_would_be_the_same_again_is_not_rebooted_in_a_loop(known: Known, now_s: float):
+    again = known._replace(hung=True, repeats=True)
+    assert decide(AUTOMATIC, again, now_s) == Decision(None, LONG_S)
+    assert decide(AUTOMATIC, again, LONG_S) == Decision(Task.REBOOT)
+
+
+def test_a_lock_that_somebody_holds_for_ever_does_not_stop_the_deadline():
+    busy = TRIAL._replace(arrived=False, failed_s=800.0)
+    assert decide(AUTOMATIC, busy, 899.0) == Decision(Task.ARRIVE)
+    assert decide(AUTOMATIC, busy, 900.0) == Decision(Task.GIVE_UP_DEADLINE)
+    assert decide(AUTOMATIC, busy._replace(held=True), 900.0) == NOTHING
+    assert decide(AUTOMATIC, busy._replace(phase=Phase.IDLE), 900.0) == Decision(Task.ARRIVE)
+    # A daemon that starts late has not found it locked yet.
+    assert decide(AUTOMATIC, busy._replace(failed_s=None), 900.0) == Decision(Task.ARRIVE)
+
+
 @pytest.mark.parametrize("known", [BAD, CHECKED, BAD._replace(hung=True)])
 def test_giving_up_is_done_once_even_if_it_could_not_be_written_down(known: Known):
     asked = known._replace(asked_s=950.0)
@@ -156,6 +173,15 @@ class TestWithoutABlock:
         assert decide(AUTOMATIC, blind, 900.0) == Decision(Task.REBOOT)
         assert decide(AUTOMATIC, blind._replace(asked_s=900.0), 901.0) == Decision(None, 900.0 + AGAIN_S)
         assert decide(AUTOMATIC, blind._replace(asked_s=900.0), 900.0 + AGAIN_S) == Decision(Task.REBOOT)
+
+    def test_one_that_lost_it_and_is_unhealthy_ends_at_once(self):
+        bad = Known(None, blind=True, verdict=Verdict.BAD)
+        for rules in (AUTOMATIC, IC_OS):
+            assert decide(rules, bad, 20.0) == Decision(Task.REBOOT)
+            assert decide(rules, bad._replace(asked_s=20.0), 21.0) == Decision(None, 20.0 + AGAIN_S)
+        assert decide(AUTOMATIC, bad._replace(held=True), 20.0) == NOTHING
+        assert decide(AUTOMATIC, bad._replace(blind=False), 20.0) == NOTHING
+        assert decide(AUTOMATIC, bad._replace(repeats=True), 20.0) == Decision(None, LONG_S)
 
     def test_unless_there_is_none_or_somebody_is_at_work(self):
         blind = Known(None, blind=True)

@@ -77,7 +77,7 @@ def test_a_service_of_the_node_confirms(node: VirtualMachine) -> None:
 def test_nobody_confirms(node: VirtualMachine) -> None:
     lay_into(node, "A", {CONFIGURATION: configuration(policy="external", deadline="60s")})
     reboot_into(node, "rollback", boots=2)
-    assert_fell_back(node, "deadline", told=[*TOLD, "deadline", "rolled_back"])
+    assert_fell_back(node, "deadline", told=[*TOLD, "rolled_back", "deadline"])
 
 
 def test_a_required_unit_fails(node: VirtualMachine) -> None:
@@ -85,7 +85,7 @@ def test_a_required_unit_fails(node: VirtualMachine) -> None:
     health = 'required_units = ["fault.service"]'
     lay_into(node, "A", {CONFIGURATION: configuration(health=health), FAULT: service})
     reboot_into(node, "rollback", boots=2)
-    assert_fell_back(node, "unhealthy", told=[*TOLD, "health_failed", "rolled_back"])
+    assert_fell_back(node, "unhealthy", told=[*TOLD, "rolled_back", "health_failed"])
     assert "fault.service failed" in node.check("manageboot history").stdout
 
 
@@ -104,7 +104,7 @@ def test_a_required_check_hangs(node: VirtualMachine) -> None:
     check = "#!/bin/sh\necho waiting for a disk\nsleep 1000\n"
     lay_into(node, "A", {CONFIGURATION: configuration(), "manageboot/health.d/required/10-disk": check})
     reboot_into(node, "rollback", boots=2)
-    assert_fell_back(node, "unhealthy", told=[*TOLD, "health_failed", "rolled_back"])
+    assert_fell_back(node, "unhealthy", told=[*TOLD, "rolled_back", "health_failed"])
     assert "required/10-disk hung: no end after 5 s" in node.check("manageboot history").stdout
 
 
@@ -153,7 +153,7 @@ def test_killed_and_restarted_with_the_clock_set_back(node: VirtualMachine) -> N
     wait_for_boot(node, target)
     # Not before it, either; what a boot takes is left out of it.
     assert time.monotonic() - began + uptime_s > 150
-    assert_fell_back(node, "deadline", told=[*TOLD, "deadline", "rolled_back"])
+    assert_fell_back(node, "deadline", told=[*TOLD, "rolled_back", "deadline"])
 
 
 def test_somebody_is_at_work(node: VirtualMachine) -> None:
@@ -174,7 +174,7 @@ def test_somebody_is_at_work(node: VirtualMachine) -> None:
     assert (seen["state"], seen["daemon"]["held"]) == ("trial", True)
     node.check("manageboot confirm --release")
     wait_for_boot(node, target)
-    assert_fell_back(node, "deadline", told=[*TOLD, "deadline", "rolled_back"])
+    assert_fell_back(node, "deadline", told=[*TOLD, "rolled_back", "deadline"])
 
 
 def test_power_is_lost_after_a_confirm_was_written(node: VirtualMachine) -> None:
