@@ -109,6 +109,7 @@ class Source:
         self._ready: queue.SimpleQueue[bytes | ManagebootError] = queue.SimpleQueue()
         self._free = threading.Semaphore(READ_AHEAD)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._closing = threading.Lock()  # whoever gets it closes the input, and keeps it
         self._stopped = False
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
@@ -143,8 +144,11 @@ class Source:
         return chunk
 
     def close(self) -> None:
-        """Stop reading and close the input; a read() in another thread fails."""
-        if self._stopped:
+        """Stop reading and close the input; a read() in another thread fails.
+
+        Of several who close it, also at once, the first does; the others do not wait for it.
+        """
+        if not self._closing.acquire(blocking=False):
             return
         self._stopped = True
         os.eventfd_write(self._stop, 1)

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,7 @@ from manageboot.image.source import CHUNK_SIZE, Source
 
 MIB = 1 << 20
 NOBODY = 65534
+TraceFunction = Callable[[FrameType, str, Any], Any]
 SMALL = member("boot.img", b"boot") + member("root.img", b"root") + END
 
 
@@ -231,6 +234,40 @@ def test_close_ends_a_read_that_waits():
     os.close(read_end)
     os.close(write_end)
     assert threading.active_count() == threads
+
+
+def test_two_who_close_at_once_close_it_once(monkeypatch: pytest.MonkeyPatch):
+    """A second close of the same number would be that of a file which somebody has opened since."""
+    read_end, write_end = os.pipe()
+    with stdin(read_end):
+        source = Source("-")
+    closed: list[int] = []
+    close = os.close
+    monkeypatch.setattr(os, "close", lambda fd: (closed.append(fd), close(fd))[1])
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+
+    def slowly(frame: FrameType, _event: str, _argument: object) -> TraceFunction | None:
+        if frame.f_code is not Source.close.__code__:
+            return None
+        time.sleep(0.01)  # before each line, so that both are at the same one
+        return slowly
+
+    before = threading.gettrace()
+    threading.settrace(slowly)
+    try:
+        closers = [threading.Thread(target=source.close) for _ in range(2)]
+        for closer in closers:
+            closer.start()
+    finally:
+        threading.settrace(before)
+    for closer in closers:
+        closer.join()
+    source.close()
+    monkeypatch.undo()
+    assert (len(closed), len(set(closed)), failures) == (2, 2, [])
+    os.close(read_end)
+    os.close(write_end)
 
 
 def test_nothing_is_left_open(tmp_path: Path):
