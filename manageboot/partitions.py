@@ -4,15 +4,15 @@ import os
 import struct
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from manageboot import errors
 
 _SECTOR_SIZES = (512, 4096)
-_HEADER = struct.Struct("<8s4xLL4xQ24x16sQLLL")
-"""Signature, size of the header, its checksum, its sector, GUID, sector of the entries, their number, their size
-and their checksum."""
+_HEADER = struct.Struct("<8s4xLL4xQQ16x16sQLLL")
+"""Signature, size of the header, its checksum, its sector and that of the other one, GUID, sector of the entries, their
+number, their size and their checksum."""
 _SIGNATURE = b"EFI PART"
 _CHECKSUM = slice(16, 20)
 _ENTRY = struct.Struct("<16s16sQQ8x72s")
@@ -70,7 +70,7 @@ def read(disk: str, descriptor: int) -> PartitionTable:
     """Read the GPT of an open disk or image; where the one at its begin is damaged, the one at its end.
 
     Raises:
-        PartitionTableError: there is none, or its partitions overlap or lie beyond the end.
+        PartitionTableError: there is none, or its partitions overlap, lie over the table, or beyond the end.
         DeviceError: it can't be read.
 
     Source: UEFI Specification, version 2.10, section 5.3.
@@ -79,20 +79,24 @@ def read(disk: str, descriptor: int) -> PartitionTable:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         for sector_size in _SECTOR_SIZES:
             for sector in (1, size // sector_size - 1):
-                table = _read_at(disk, descriptor, sector, sector_size)
-                if table is not None:
-                    _check(table, size)
+                found = _read_at(disk, descriptor, sector, sector_size)
+                if found is not None:
+                    table, places = found
+                    _check(table, places, size)
                     return table
     except OSError as error:
         raise errors.from_os_error(error, f"read {disk}") from error
     raise errors.PartitionTableError(f"cannot read the partitions of {disk}: it has no GPT, or a damaged one")
 
 
-def _read_at(disk: str, descriptor: int, sector: int, sector_size: int) -> PartitionTable | None:
+def _read_at(disk: str, descriptor: int, sector: int, sector_size: int) -> tuple[PartitionTable, list[range]] | None:
+    """Read one of the two tables; say as well which bytes are of either, or of the sector before them."""
     header = os.pread(descriptor, sector_size, sector * sector_size) if sector > 0 else b""
     if len(header) < _HEADER.size:
         return None
-    signature, length, checksum, own, guid, first, count, entry_size, entries_checksum = _HEADER.unpack_from(header)
+    signature, length, checksum, own, other, guid, first, count, entry_size, entries_checksum = _HEADER.unpack_from(
+        header
+    )
     sound = signature == _SIGNATURE and own == sector and _HEADER.size <= length <= sector_size
     if not sound or zlib.crc32(_without_checksum(header[:length])) != checksum:
         return None
@@ -102,7 +106,12 @@ def _read_at(disk: str, descriptor: int, sector: int, sector_size: int) -> Parti
     if zlib.crc32(entries) != entries_checksum:
         return None
     found = tuple(_partitions(entries, entry_size, sector_size))
-    return PartitionTable(disk, str(uuid.UUID(bytes_le=guid)), sector_size, found)
+    sectors = -(-len(entries) // sector_size)
+    # Only this one's entries are known; those of the other lie beside its header, after the first or before the second.
+    there = 2 if sector > 1 else other - sectors
+    places = [(0, 2), (first, sectors), (max(own, other), 1), (there, sectors)]
+    taken = [range(start * sector_size, (start + count) * sector_size) for start, count in places]
+    return PartitionTable(disk, str(uuid.UUID(bytes_le=guid)), sector_size, found), taken
 
 
 def _without_checksum(header: bytes) -> bytes:
@@ -118,13 +127,16 @@ def _partitions(entries: bytes, entry_size: int, sector_size: int) -> Iterator[P
             yield Partition(str(uuid.UUID(bytes_le=identifier)), label, first * sector_size, size)
 
 
-def _check(table: PartitionTable, disk_size: int) -> None:
-    """Refuse a table by which a write to one slot would land in another."""
+def _check(table: PartitionTable, taken: Sequence[range], disk_size: int) -> None:
+    """Refuse a table by which a write to one slot would land in another, or in the table."""
     doing = f"use the partitions of {table.disk}"
     end = 0
     for one in sorted(table.partitions, key=lambda partition: partition.offset):
+        named = one.label or one.uuid
         if one.size <= 0 or one.offset < end:
-            raise errors.PartitionTableError(f"cannot {doing}: {one.label or one.uuid} overlaps with another one")
+            raise errors.PartitionTableError(f"cannot {doing}: {named} overlaps with another one")
         end = one.offset + one.size
-    if end > disk_size:
-        raise errors.PartitionTableError(f"cannot {doing}: they end at byte {end}, and the disk at {disk_size}")
+        if end > disk_size:
+            raise errors.PartitionTableError(f"cannot {doing}: {named} ends at byte {end}, and the disk at {disk_size}")
+        if any(one.offset < place.stop and place.start < end for place in taken):
+            raise errors.PartitionTableError(f"cannot {doing}: {named} overlaps with the table itself")

@@ -83,18 +83,47 @@ def test_sectors_of_4096(tmp_path: Path, disk: Path):
 
 @pytest.mark.parametrize(
     ("first", "last", "said"),
-    [(3000, 9000, "overlaps with another one"), (9000, 8000, "overlaps"), (40000, 1 << 30, "and the disk at 67108864")],
+    [
+        (3000, 9000, "overlaps with another one"),
+        (9000, 8000, "overlaps"),
+        (40000, 1 << 30, "and the disk at 67108864"),
+        (0, 2047, "overlaps with the table itself"),
+        (33, 2047, "overlaps with the table itself"),
+        (40000, SIZE // 512 - 33, "overlaps with the table itself"),
+        (SIZE // 512 - 1, SIZE // 512 - 1, "overlaps with the table itself"),
+    ],
 )
 def test_a_table_that_cannot_be_right(disk: Path, first: int, last: int, said: str):
-    with disk.open("rb") as file:
-        header, entries = (bytearray(os.pread(file.fileno(), size, at)) for size, at in ((92, 512), (128 * 128, 1024)))
+    move(disk, first, last)
+    with pytest.raises(errors.PartitionTableError, match=said):
+        read(disk)
+
+
+@pytest.mark.parametrize(("first", "last"), [(34, 2047), (40000, SIZE // 512 - 34)])
+def test_partitions_may_reach_up_to_the_table(disk: Path, first: int, last: int):
+    move(disk, first, last)
+    assert read(disk).partitions[1].offset == first * 512
+
+
+@pytest.mark.parametrize(("first", "last"), [(33, 2047), (40000, SIZE // 512 - 33)])
+def test_the_second_table_is_judged_as_the_first(disk: Path, first: int, last: int):
+    move(disk, first, last, header_at=SIZE - 512, entries_at=SIZE - 512 - 128 * 128)
+    overwrite(disk, 512, b"damage")
+    with pytest.raises(errors.PartitionTableError, match="overlaps with the table itself"):
+        read(disk)
+
+
+def move(path: Path, first: int, last: int, header_at: int = 512, entries_at: int = 1024) -> None:
+    """Let the second partition lie elsewhere, by one of the tables."""
+    with path.open("rb") as file:
+        header = bytearray(os.pread(file.fileno(), 92, header_at))
+        entries = bytearray(os.pread(file.fileno(), 128 * 128, entries_at))
     struct.pack_into("<QQ", entries, 6 * 128 + 32, first, last)
     struct.pack_into("<L", header, 88, zlib.crc32(bytes(entries)))
     struct.pack_into("<L", header, 16, 0)
     struct.pack_into("<L", header, 16, zlib.crc32(bytes(header)))
-    overwrite(disk, 512, bytes(header) + bytes(420) + bytes(entries))
-    with pytest.raises(errors.PartitionTableError, match=said):
-        read(disk)
+    overwrite(path, header_at, bytes(header))
+    overwrite(path, entries_at, bytes(entries))
 
 
 def test_no_table(tmp_path: Path):
