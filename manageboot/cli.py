@@ -102,7 +102,7 @@ def _run_outside(options: argparse.Namespace) -> None:
         foreign=True,
     )
     write, devices = _OUTSIDE[options.handler]
-    with outside.opened(options.disk, settings, write=write, devices=devices) as settings_there:
+    with outside.opened(options.disk, settings, verb=options.verb, write=write, devices=devices) as settings_there:
         options.handler(options, settings_there)
 
 
@@ -164,7 +164,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         verb = verbs.add_parser(
             name, aliases=aliases, help=text, description=text, formatter_class=_Formatter, allow_abbrev=False
         )
-        verb.set_defaults(handler=handler)
+        verb.set_defaults(handler=handler, verb=name)
         return verb
 
     install = add("upgrade-install", _install, "write an update image into the passive slot")

@@ -1,4 +1,7 @@
-"""Whether somebody uses a disk: it is mounted, a device lies on it, or a program such as QEMU has it."""
+"""Whether somebody uses a disk: it is mounted, a device lies on it, or a program such as QEMU has it.
+
+The disk is asked, its partitions, and what lies below: whoever has the image of a loop device has the device.
+"""
 
 import errno
 import fcntl
@@ -6,11 +9,13 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from manageboot import errors
+from manageboot.layers import Layer, attachments, identity, kernel_name, layers, partitions
 
+_PATIENCE_S = 1.0
 _LOOP_WAIT_S = 5.0
 _POLL_INTERVAL_S = 0.05
 
@@ -18,25 +23,87 @@ _LOCK = struct.Struct("hhqqi4x")
 """struct flock: type, whence, start, length, pid. Length 0 means up to the end, and further."""
 
 
-def open_unused(path: str, *, write: bool) -> int:
-    """Open a disk or an image that nobody uses, and return its descriptor.
-
-    With write, others are kept out: a block device is held exclusively, and an image locked as QEMU locks its own, so
-    that no QEMU starts with it. The descriptor's end is the end of that.
+@contextmanager
+def looked_at(path: str) -> Iterator[int]:
+    """Open a disk or an image for the time of a with block, whoever uses it; give its descriptor.
 
     Raises:
-        DeviceBusyError: somebody uses it; the message says who, as far as it can be known.
         DeviceMissingError: it is not there, or neither a disk nor a file.
         DeviceError, NotPermittedError: it can't be opened.
     """
+    with ExitStack() as stack:
+        yield _open(stack, path, os.O_RDONLY)
+
+
+@contextmanager
+def unused(path: str, *, write: bool) -> Iterator[int]:
+    """Open a disk or an image that nobody uses for the time of a with block; give its descriptor.
+
+    With write, others are kept out: a block device is held exclusively, and an image locked as QEMU locks its own, so
+    that no QEMU starts with it. Without, nobody is: a query must not make another run fail.
+
+    Raises:
+        DeviceBusyError: somebody uses it, or what lies below it, and still does after a second; the message says who,
+            as far as it can be known. Where that can't be told, it counts as used.
+        DeviceMissingError: it is not there, or neither a disk nor a file.
+        DeviceError, NotPermittedError: it can't be opened.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                descriptor = _take(stack, path, write=write)
+                break
+            except errors.DeviceBusyError:
+                # A query may have had it for an instant, or a run that was killed is not quite gone.
+                stack.close()
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL_INTERVAL_S)
+        yield descriptor
+
+
+def _take(stack: ExitStack, path: str, *, write: bool) -> int:
+    with looked_at(path) as descriptor:
+        status = os.fstat(descriptor)
+    try:
+        found = list(layers(path, status))
+        descriptor, *_ = [_hold(stack, layer, write=write and layer.exclusive) for layer in found]
+        for user in (*_attached(found), *_writers(found)):
+            raise _busy(path, user)
+    except OSError as error:
+        raise _busy(path, f"who uses {error.filename}, below it, can't be told") from error
+    return descriptor
+
+
+def _hold(stack: ExitStack, layer: Layer, *, write: bool) -> int:
+    """Make sure that nobody holds a layer, or a lock on it; with write, hold it."""
+    exclusive = 0
+    if layer.exclusive and stat.S_ISBLK(os.stat(layer.path).st_mode):
+        # For a block device O_EXCL means: nothing of it is mounted, and nothing is built on it.
+        exclusive = os.O_EXCL
+        if not write:
+            with ExitStack() as instant:
+                _open(instant, layer.path, os.O_RDONLY | exclusive)
+    descriptor = _open(stack, layer.path, (os.O_RDWR | exclusive) if write else os.O_RDONLY)
+    for user in _locks(descriptor, write=write):
+        raise _busy(layer.path, user)
+    if exclusive:
+        for _, node in partitions(os.fstat(descriptor).st_rdev):
+            if os.path.exists(node):
+                with looked_at(node) as partition:
+                    for user in _locks(partition, write=False):
+                        raise _busy(node, user)
+    return descriptor
+
+
+def _open(stack: ExitStack, path: str, flags: int) -> int:
     doing = f"use {path}"
     try:
         status = os.stat(path)
         if not (stat.S_ISBLK(status.st_mode) or stat.S_ISREG(status.st_mode)):
             raise errors.DeviceMissingError(f"cannot {doing}: it is neither a disk nor an image")
-        # For a block device O_EXCL means: nothing of it is mounted, and nothing is built on it.
-        exclusive = os.O_EXCL if stat.S_ISBLK(status.st_mode) else 0
-        descriptor = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | exclusive | os.O_CLOEXEC)
+        descriptor = os.open(path, flags | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise _busy(path, "it is mounted, or a device lies on it") from error
@@ -44,12 +111,7 @@ def open_unused(path: str, *, write: bool) -> int:
         raise errors.from_os_error(
             error, doing, errors.DeviceMissingError if missing else errors.DeviceError
         ) from error
-    try:
-        for user in (*_loop_device(status), *_locks(descriptor, write=write), *_writers(status)):
-            raise _busy(path, user)
-    except BaseException:
-        os.close(descriptor)
-        raise
+    stack.callback(os.close, descriptor)
     return descriptor
 
 
@@ -59,21 +121,16 @@ def _busy(path: str, user: str) -> errors.DeviceBusyError:
     )
 
 
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    if stat.S_ISBLK(one.st_mode):
-        return stat.S_ISBLK(other.st_mode) and one.st_rdev == other.st_rdev
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-
-
-def _loop_device(status: os.stat_result) -> Iterator[str]:
+def _attached(found: Sequence[Layer]) -> Iterator[str]:
     """Name a loop device over a disk, if there is one; what is mounted through it does not show at the disk itself.
 
     One that goes away with its last user is given a moment: udev looks at each, and may still do when we are through.
     """
     deadline = time.monotonic() + _LOOP_WAIT_S
-    while (name := next(_loop_devices(status), None)) is not None:
+    while (attached := next(_loop_devices(found), None)) is not None:
+        name, user = attached
         if not _goes_by_itself(name) or time.monotonic() > deadline:
-            yield f"/dev/{name} is attached to it"
+            yield user
             return
         time.sleep(_POLL_INTERVAL_S)
 
@@ -86,15 +143,22 @@ def _goes_by_itself(name: str) -> bool:
         return True  # it has just gone
 
 
-def _loop_devices(status: os.stat_result) -> Iterator[str]:
-    for name in sorted(os.listdir("/sys/class/block")):
-        if not name.startswith("loop"):
+def _loop_devices(found: Sequence[Layer]) -> Iterator[tuple[str, str]]:
+    """Give the name of each loop device over one of the layers, but for these themselves, and what is to be said."""
+    statuses = [os.stat(layer.path) for layer in found]
+    ours = {kernel_name(status) for status in statuses if stat.S_ISBLK(status.st_mode)}
+    for name, target in attachments():
+        if name in ours:
             continue
-        with suppress(OSError):
-            with open(f"/sys/class/block/{name}/loop/backing_file", encoding="utf-8") as file:
-                below = os.stat(file.read().rstrip("\n"))
-            if _same(status, below):
-                yield name
+        if target is None:
+            yield name, f"what /dev/{name} is attached to can't be told"
+        for layer in found:
+            if target in layer.identities:
+                yield name, f"/dev/{name} is attached to {_called(layer, found)}"
+
+
+def _called(layer: Layer, found: Sequence[Layer]) -> str:
+    return "it" if layer is found[0] else f"{layer.path}, below it"
 
 
 def _locks(descriptor: int, *, write: bool) -> Iterator[str]:
@@ -112,8 +176,9 @@ def _locks(descriptor: int, *, write: bool) -> Iterator[str]:
         # A file system without locks has none of QEMU's either.
 
 
-def _writers(status: os.stat_result) -> Iterator[str]:
+def _writers(found: Sequence[Layer]) -> Iterator[str]:
     """Name the programs that have a disk open for writing: QEMU without locks, or behind a /dev of its own."""
+    layer_of = {one: layer for layer in reversed(found) for one in layer.identities}
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         if int(pid) == os.getpid():
             continue
@@ -121,8 +186,9 @@ def _writers(status: os.stat_result) -> Iterator[str]:
         with suppress(OSError):
             for number in os.listdir(f"/proc/{pid}/fd"):
                 with suppress(OSError):
-                    if _same(status, os.stat(f"/proc/{pid}/fd/{number}")) and _writes(pid, number):
-                        yield f"process {pid} ({_name(pid)}) has it open for writing"
+                    layer = layer_of.get(identity(os.stat(f"/proc/{pid}/fd/{number}")))
+                    if layer is not None and _writes(pid, number):
+                        yield f"process {pid} ({_name(pid)}) has {_called(layer, found)} open for writing"
 
 
 def _writes(pid: str, number: str) -> bool:

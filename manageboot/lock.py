@@ -48,6 +48,24 @@ def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[int]:
         os.close(descriptor)
 
 
+def wait(path: str, verb: str, *, wait_s: float) -> None:
+    """Wait until nobody holds the lock, without taking it: a query must not make a verb fail.
+
+    Args:
+        path: the lock file; it need not exist.
+        verb: what waits.
+        wait_s: how long to wait, in seconds.
+
+    Raises:
+        LockedError: another run still holds it.
+    """
+    deadline = time.monotonic() + wait_s
+    while (other := holder(path)) is not None:
+        if time.monotonic() >= deadline:
+            raise _locked(path, verb, wait_s, other)
+        time.sleep(_POLL_INTERVAL_S)
+
+
 def holder(path: str) -> str | None:
     """Return "PID VERB" of the run that holds the lock, or None when it is free; without rights only the PID.
 
@@ -83,9 +101,13 @@ def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:
             return
         if time.monotonic() >= deadline:
             other = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-            waited = f" for more than {wait_s:g} s" if wait_s else ""
-            raise errors.LockedError(
-                f"cannot {verb}: another run holds {path}{waited} ({other or 'unknown'})",
-                hint="try again when it is done, or wait for it with --lock-timeout",
-            )
+            raise _locked(path, verb, wait_s, other)
         time.sleep(_POLL_INTERVAL_S)
+
+
+def _locked(path: str, verb: str, wait_s: float, other: str) -> errors.LockedError:
+    waited = f" for more than {wait_s:g} s" if wait_s else ""
+    return errors.LockedError(
+        f"cannot {verb}: another run holds {path}{waited} ({other or 'unknown'})",
+        hint="try again when it is done, or wait for it with --lock-timeout",
+    )

@@ -42,7 +42,7 @@ def attached(file: int, name: str, *, offset: int, size: int, block_size: int, r
     """
     # Past the page cache of what is below, where that can be: a read-back is of the medium then.
     flags = _AUTOCLEAR | _DIRECT_IO | (_READ_ONLY if read_only else 0)
-    config = _CONFIG.pack(file, block_size, offset, size, flags, name.encode()[:_NAME_BYTES])
+    config = _CONFIG.pack(file, block_size, offset, size, flags, os.fsencode(name)[:_NAME_BYTES])
     descriptor, path = _configure(config, os.O_RDONLY if read_only else os.O_RDWR)
     try:
         yield path

@@ -22,12 +22,13 @@ from manageboot.record import ImageRecord
 
 
 @contextmanager
-def opened(disk: str, config: Config, *, write: bool, devices: bool) -> Iterator[Config]:
+def opened(disk: str, config: Config, *, verb: str, write: bool, devices: bool) -> Iterator[Config]:
     """Lead a configuration to a disk for the time of a with block.
 
     Args:
         disk: a block device or an image.
         config: where the slots are on it, and where this system keeps its records and locks.
+        verb: what is to be done, for the message that others get.
         write: whether it is to be changed; nobody else may use it then, nor begin to.
         devices: whether the slots' devices are needed, which takes root.
 
@@ -40,8 +41,7 @@ def opened(disk: str, config: Config, *, write: bool, devices: bool) -> Iterator
     """
     disk = os.path.realpath(disk)
     with ExitStack() as stack:
-        descriptor = _open(config, disk, write=write)
-        stack.callback(os.close, descriptor)
+        descriptor = _open(stack, config, disk, verb=verb, write=write)
         table = partitions.read(disk, descriptor)
         config = _lead(config, table)
         if write:
@@ -127,18 +127,21 @@ def _digest(device: BlockDevice, image: ImageRecord) -> str:
     return digest.hexdigest(image.size)
 
 
-def _open(config: Config, disk: str, *, write: bool) -> int:
-    try:
-        return inuse.open_unused(disk, write=write)
-    except errors.DeviceBusyError:
-        with open(disk, "rb") as file:
-            path = _state(config.state, partitions.read(disk, file.fileno())).lock
-        if lock.holder(path) is None:
-            raise
-    # It is another run of ours that has it.
-    with lock.held(path, f"use {disk}", wait_s=config.state.lock_timeout_s):
-        pass
-    return inuse.open_unused(disk, write=write)
+def _open(stack: ExitStack, config: Config, disk: str, *, verb: str, write: bool) -> int:
+    """Open a disk that nobody uses; another run of ours is waited for, and told from whoever else uses it."""
+    wait_s = config.state.lock_timeout_s
+    with inuse.looked_at(disk) as descriptor:
+        path = _disk_lock(config.state, partitions.read(disk, descriptor))
+    if write:
+        stack.enter_context(lock.held(path, verb, wait_s=wait_s))
+        return stack.enter_context(inuse.unused(disk, write=True))
+    while True:
+        lock.wait(path, verb, wait_s=wait_s)
+        try:
+            return stack.enter_context(inuse.unused(disk, write=False))
+        except errors.DeviceBusyError:
+            if lock.holder(path) is None:
+                raise
 
 
 def _lead(config: Config, table: PartitionTable) -> Config:
@@ -164,13 +167,18 @@ def _state(state: StateConfig, table: PartitionTable) -> StateConfig:
     Disks that were made from one image have one GUID, and disks are made anew under one path; the record of another
     disk must never pass for this one's.
     """
-    key = f"{table.guid}-{hashlib.sha256(_identity(table.disk).encode()).hexdigest()[:8]}"
+    key = f"{table.guid}-{hashlib.sha256(os.fsencode(_identity(table.disk))).hexdigest()[:8]}"
     directory = os.path.join(state.directory, "disks", key)
     return state._replace(
         directory=directory,
         lock=os.path.join(os.path.dirname(state.lock), "disks", key, "lock"),
         history=os.path.join(directory, "manageboot.log"),
     )
+
+
+def _disk_lock(state: StateConfig, table: PartitionTable) -> str:
+    """Return the lock of a whole run on a disk; a verb takes its own lock meanwhile, as inside."""
+    return os.path.join(os.path.dirname(_state(state, table).lock), "disk")
 
 
 def _identity(disk: str) -> str:
