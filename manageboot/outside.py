@@ -109,7 +109,13 @@ def verify(config: Config) -> None:
     if entry is None or entry.content is not Content.INSTALLED:
         return  # no commit without a record; the verb says so
     for role, image in (entry.images or {}).items():
-        with BlockDevice(config.slots[slot][role]) as device:
+        path = config.slots[slot].get(role)
+        if path is None:
+            raise errors.NothingInstalledError(
+                f"cannot {Verb.COMMIT} slot {slot}: its {role} was installed, and is not in the configuration any more",
+                hint="put it back there, or run upgrade-install again",
+            )
+        with BlockDevice(path) as device:
             if image.size > device.size or _digest(device, image) != image.digest:
                 raise errors.NothingInstalledError(
                     f"cannot {Verb.COMMIT} slot {slot}: its {role} is not what was installed any more",

@@ -16,6 +16,7 @@ import pytest
 from manageboot import bootloader, layers
 from qemu_harness import layout
 from qemu_harness.layout import GUESTOS
+from support.guestdisk import GUESTOS as PARTS
 from support.images import MIB
 from support.loop import loop_device, run
 from support.stoppedguest import BOOT_BYTES, StoppedGuest
@@ -421,6 +422,25 @@ def test_a_name_that_is_not_utf_8(guest: StoppedGuest):
         guest.fails("status", status=69, code="DEVICE_BUSY")
     guest.disk = directory / os.fsdecode(b"\xfd")
     guest.fails("status", status=66, code="NO_DEVICE")
+
+
+def test_a_role_that_is_not_configured_any_more(guest: StoppedGuest):
+    def configure(*written: str) -> None:
+        slots = "".join(
+            f"[slots.{slot}]\n"
+            + "".join(f'{role} = "PARTUUID={PARTS[f"{slot}_{role}"].partuuid}"\n' for role in (*written, "var"))
+            for slot in "AB"
+        )
+        guest.config.write_text(
+            f'profile = "custom"\n[boot]\ngrub_partition = "PARTUUID={PARTS["grub"].partuuid}"\n'
+            f'[state]\ndirectory = "{guest.state}"\nlock = "{guest.lock}"\n[slots]\nwritten = {list(written)}\n{slots}'
+        )
+
+    configure("boot", "root")
+    guest.ok("upgrade-install", guest.update("2"))
+    configure("root")
+    line = guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+    assert "its boot was installed, and is not in the configuration any more" in line
 
 
 def test_a_whole_device(guest: StoppedGuest, tmp_path: Path):
