@@ -60,6 +60,26 @@ def flush(path: str | Inside) -> None:
         raise errors.from_os_error(error, f"flush {path}") from error
 
 
+_MCOPY_HINT = "the program mcopy is of the Debian package mtools"
+
+
+def require_maker(place: Inside) -> None:
+    """Make sure that `make_inside` finds its program, if it needs it.
+
+    Raises:
+        CreateError: it does not.
+        grubenv.GrubEnvError: it can't be told whether there is a file.
+    """
+    if _size(place):
+        return
+    import shutil
+
+    from manageboot import process
+
+    if shutil.which("mcopy", path=process.search_path()) is None:
+        raise errors.CreateError(f"cannot make {place}: there is no program mcopy", hint=_MCOPY_HINT)
+
+
 def make_inside(place: Inside, data: bytes) -> None:
     """Make a file of these bytes inside a file system that is not mounted, if there is none, or an empty one.
 
@@ -83,7 +103,7 @@ def make_inside(place: Inside, data: bytes) -> None:
             ["mcopy", "-o", "-i", f"{place.device}@@{place.offset}", file.name, f"::{place.name}"],
             failure=errors.CreateError,
             doing=f"make {place}",
-            hint="the program mcopy is of the Debian package mtools",
+            hint=_MCOPY_HINT,
         )
     flush(place)
 

@@ -143,9 +143,12 @@ def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None
         left_behind: the traces of that commit.
 
     Raises:
-        CreateError: what is in the block already leaves no room.
+        CreateError: what is in the block already leaves no room, or there is no block and nothing to make one with.
         BlockDamagedError, DeviceError, NotPermittedError.
     """
+    if isinstance(path, Inside):
+        with translated():
+            blockfile.require_maker(path)
     ours = _ours(state, left_behind)
     started = {CYCLE: Cycle.FAILSAFE_CHECK.value}
     if left_behind.nonce:

@@ -443,6 +443,16 @@ def test_a_role_that_is_not_configured_any_more(guest: StoppedGuest):
     assert "its boot was installed, and is not in the configuration any more" in line
 
 
+def test_nothing_is_void_where_no_block_can_be_made(guest: StoppedGuest):
+    guest.ok("upgrade-install", guest.update("1"))
+    guest.remove("grubenv")
+    command = guest.command("upgrade-install", guest.update("2"))
+    environment = os.environ | {"PATH": str(guest.directory)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "there is no program mcopy" in done.stderr) == (73, True), done
+    assert guest.record("B") == "installed"
+
+
 def test_a_whole_device(guest: StoppedGuest, tmp_path: Path):
     with loop_device(guest.disk) as device:
         here, guest.disk = guest.disk, Path(device)
