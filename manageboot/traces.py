@@ -43,6 +43,11 @@ class Traces(NamedTuple):
         return self.nonce != "" and self.nonce == self.ack
 
     @property
+    def given_up(self) -> bool:
+        """Whether the agent gave a trial up; which one it was, only the nonce tells."""
+        return self.trial in {Trial.BY_HAND, Trial.UNHEALTHY, Trial.DEADLINE}
+
+    @property
     def left(self) -> int:
         """How many more boots GRUB gives a trial that it has started; exactly as grub.cfg counts."""
         if (

@@ -90,6 +90,7 @@ def confirm(config: Config) -> str:
     """Say that the booted trial is good.
 
     Where there is nothing to confirm it takes no lock and writes nothing, but for the second witness if that is behind.
+    A trial that was given up stays given up: whoever confirms it comes too late, and the node goes back.
 
     Returns:
         What was done, in words.
@@ -109,8 +110,12 @@ def confirm(config: Config) -> str:
         if _trust_is_behind(node):
             _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
+    if _given_up(node):
+        return _leave_given_up(node)
     with lock.held(config.state.lock, Verb.CONFIRM, wait_s=max(_CONFIRM_WAIT_S, config.state.lock_timeout_s)):
         node, decision = _prepare(config, Verb.CONFIRM)
+        if _given_up(node):
+            return _leave_given_up(node)
         was_trial = node.state.phase is Phase.TRIAL or _half_confirmed(node)
         if node.state.grub_wrote_nothing:
             logger.warning(
@@ -193,6 +198,23 @@ def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
     if (fell_back := fallback.explain(node)) is not None:
         events.announce_fallback(config, node, fell_back)
     return node, decide(node.state, verb, node.passive_content)
+
+
+def _given_up(node: Node) -> bool:
+    """Say whether this very trial was given up.
+
+    A grub.cfg that is not the shipped one never clears what an earlier trial left, so there it tells nothing.
+    """
+    left_behind = node.environment.traces
+    of_this_boot = node.trace is not None and left_behind.nonce != "" and left_behind.nonce == node.trace.nonce
+    return node.state.phase is Phase.TRIAL and of_this_boot and left_behind.given_up
+
+
+def _leave_given_up(node: Node) -> str:
+    """Tell whoever confirms that it is too late."""
+    booted, because = node.booted, node.environment.traces.trial
+    logger.warning("nothing is confirmed: the trial of slot %s was given up (%s)", booted, because)
+    return f"the trial of slot {booted} was given up, slot {booted.other} boots next"
 
 
 def _half_confirmed(node: Node) -> bool:

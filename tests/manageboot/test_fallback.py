@@ -22,15 +22,17 @@ def committed(node: LoopNode, tmp_path: Path) -> LoopNode:
     return node
 
 
-def boot(node: LoopNode, slot: str, fault: str = "") -> None:
+def boot(node: LoopNode, slot: str, fault: str = "", nonce: str = "") -> None:
     words = f" manageboot.fault={fault}" if fault else ""
+    words += f" manageboot.nonce={nonce}" if nonce else ""
     node.cmdline.write_text(f"dfinity.system={slot} manageboot.slot={slot} manageboot.cycle=x{words}\n")
 
 
 def start_trial(node: LoopNode) -> None:
     """Do what GRUB does with the first try; tests/protocol holds that it does."""
-    node.set_block(boot_cycle="failsafe_check", mb_ack=node.block()["mb_nonce"], mb_tried="1")
-    boot(node, "B")
+    nonce = node.block()["mb_nonce"]
+    node.set_block(boot_cycle="failsafe_check", mb_ack=nonce, mb_tried="1")
+    boot(node, "B", nonce=nonce)
 
 
 def arrived(node: LoopNode) -> None:
@@ -85,6 +87,30 @@ def test_it_was_given_up(committed: LoopNode, because: str, expected: Cause):
     committed.ok("rollback", "--no-reboot", "--because", because)
     fall_back(committed, "unconfirmed")
     assert cause(committed) == expected
+
+
+@pytest.mark.parametrize("because", ["by_hand", "unhealthy", "deadline"])
+def test_a_trial_that_was_given_up_is_not_confirmed_any_more(committed: LoopNode, because: str):
+    start_trial(committed)
+    committed.ok("rollback", "--no-reboot", "--because", because)
+    before = committed.grubenv.read_bytes()
+    done = committed.run("confirm")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"warning: nothing is confirmed: the trial of slot B was given up ({because})" in done.stderr
+    assert (committed.grubenv.read_bytes(), committed.ok("next")) == (before, "A\n")
+
+
+def test_what_an_earlier_trial_left_keeps_nobody_from_confirming(committed: LoopNode):
+    """Another commit's nonce, or a grub.cfg that never clears what it does not know."""
+    start_trial(committed)
+    committed.set_block(mb_trial="unhealthy")
+    boot(committed, "B", nonce="ffffffff")
+    committed.ok("confirm")
+    assert committed.block()["boot_cycle"] == "stable"
+    committed.set_block(boot_cycle="failsafe_check", mb_nonce="12345678", mb_trial="unhealthy")
+    committed.set_booted("B")
+    committed.ok("confirm")
+    assert committed.block()["boot_cycle"] == "stable"
 
 
 def test_it_was_never_started(committed: LoopNode):

@@ -62,6 +62,8 @@ MUTANTS = (
            "self.cycle is Cycle.FAILSAFE_CHECK and self.left == 0", "self.cycle is Cycle.FAILSAFE_CHECK", tries=3),
     Mutant("a trial that is given up keeps its tries", _V,
            '_replace(tries="", trial=because.value)', "_replace(trial=because.value)", tries=3),
+    Mutant("a trial that was given up may be confirmed", _V,
+           "and of_this_boot and left_behind.given_up", "and False"),
     Mutant("confirm does not write the second witness", _V,
            "            _trust(config, node.booted)\n        if was_trial", "            pass\n        if was_trial"),
     Mutant("the second witness names the other slot", _E,

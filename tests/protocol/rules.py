@@ -100,7 +100,7 @@ class Rules:
         self.check_contents(state, verb, states)
         self.check_block(state, verb, phase, after)
         self.check_witness(state, verb, phase, states)
-        if (verb, phase) == ("rollback", "trial"):
+        if (verb, phase) == ("rollback", "trial") or ((verb, phase) == ("confirm", "trial") and given_up(state)):
             answer = self.grub.ask(ask_for(after))
             if answer.slot != passive and passive in after.loadable:
                 self.violate("a trial that was given up ends", f"slot {answer.slot} boots again", state)
@@ -118,12 +118,13 @@ class Rules:
         """What a verb wrote, and whether the slot that it armed may be armed."""
         booted, passive = str(state.booted), other(str(state.booted))
         before, found = variables(state.block), variables(after.block)
+        trust = (before.get("boot_alternative"), before.get("boot_cycle")) if given_up(state) else (booted, "stable")
         wanted = {
             ("upgrade-commit", "idle"): (passive, "first_boot"),
             ("rollback", "idle"): (passive, "first_boot"),
             ("upgrade-cancel", "pending"): (booted, "stable"),
             ("confirm", "idle"): (booted, "stable"),
-            ("confirm", "trial"): (booted, "stable"),
+            ("confirm", "trial"): trust,
             ("rollback", "trial"): (booted, "failsafe_check"),
         }.get((verb, phase), (before.get("boot_alternative"), before.get("boot_cycle")))
         if found and (found.get("boot_alternative"), found.get("boot_cycle")) != wanted:
@@ -142,7 +143,8 @@ class Rules:
         shipped = "manageboot.slot" in state.arguments
         follows = variables(states[-1].witness).get("mb_trusted") == state.booted
         # An interrupted confirm may leave the second witness behind; one that returns does not.
-        if verb == "confirm" and phase in {"idle", "trial"} and shipped and state.block and not follows:
+        confirms = verb == "confirm" and phase in {"idle", "trial"} and not (phase == "trial" and given_up(state))
+        if confirms and shipped and state.block and not follows:
             self.violate("the second witness follows a confirm", f"it says {states[-1].witness!r}", state)
         for one in states:
             trusted = variables(one.witness).get("mb_trusted")
@@ -164,6 +166,13 @@ class Rules:
             events.append(event if before is not None else f"{at.block!r:.120} {at.contents}")
             at = before
         self.violations[rule, text] = Violation(rule, text, tuple(reversed(events)))
+
+
+def given_up(state: State) -> bool:
+    """Whether the trial that runs was given up before, as far as that can be told."""
+    found = variables(state.block)
+    of_this_boot = found.get("mb_nonce") and f"manageboot.nonce={found['mb_nonce']}" in state.arguments.split()
+    return bool(of_this_boot) and found.get("mb_trial") in {"by_hand", "unhealthy", "deadline"}
 
 
 def judged(state: State, verb: str, after: State, refusal: str | None) -> State:
