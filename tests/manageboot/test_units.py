@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from grubenv.lock import RUN_DIRECTORY
 from support.loop import run
 
 UNITS = Path(__file__).parents[2] / "systemd-units"
@@ -40,6 +41,14 @@ def test_what_the_unit_leaves_open_has_a_reason():
     # User= is explained in words; an ACL of devices remains with DevicePolicy=closed, for the pseudo devices.
     unexplained = {name for name in open_settings - {"User", "DeviceAllow"} if not re.search(f"#.*{name}=", text)}
     assert unexplained - {"RestrictAddressFamilies", "UMask"} == set()
+
+
+def test_the_daemon_takes_the_locks_that_the_verbs_take():
+    """In a sandbox where it could not write them, it would fall back to others, which keep nobody out."""
+    [writable] = re.findall(r"^ReadWritePaths=(.*)$", (UNITS / "manageboot.service").read_text(), re.MULTILINE)
+    assert f"-{RUN_DIRECTORY}" in writable.split()
+    made = [line.split() for line in (UNITS / "manageboot.tmpfiles.conf").read_text().splitlines() if line[:1] == "d"]
+    assert ["d", RUN_DIRECTORY, "0700", "root", "root", "-"] in made
 
 
 @pytest.mark.parametrize("example", ["confirm.conf", "boot-complete.conf"])
