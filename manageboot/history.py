@@ -252,7 +252,10 @@ def _make(path: str, entries: list[Entry]) -> None:
         ring[_offset(entry) : _offset(entry) + RECORD_BYTES] = encode(entry)
     temporary = f"{path}.new"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        # Whatever a run that was killed, or somebody else, has left there is not opened: a pipe would wait for ever.
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         with open(descriptor, "wb") as file:
             # Queries need no root. vfat has no modes.
             with suppress(OSError):

@@ -224,6 +224,22 @@ def test_a_pipe_is_no_history_and_nobody_waits_for_it(settings: Config):
         history.read(settings)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link", "second name"])
+def test_what_lies_where_the_file_is_made_is_neither_waited_for_nor_written(settings: Config, kind: str):
+    temporary, somebodys = Path(f"{file_of(settings)}.new"), file_of(settings).with_name("somebodys")
+    somebodys.write_text("precious")
+    match kind:
+        case "pipe":
+            os.mkfifo(temporary)
+        case "link":
+            temporary.symlink_to(somebodys)
+        case "second name":
+            temporary.hardlink_to(somebodys)
+    fill(settings, 1)
+    assert (sequences(settings), somebodys.read_text()) == ([0], "precious")
+    assert not temporary.exists()
+
+
 def test_no_space_is_an_error_before_and_none_after(settings: Config):
     directory = file_of(settings).parent
     run("mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", directory)
