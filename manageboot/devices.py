@@ -118,8 +118,9 @@ def device_number(path: str) -> int | None:
 def size(path: str) -> int | None:
     """Return the size in bytes of a block device node, or None if the path is not one. Needs no rights."""
     number = device_number(path)
-    # sysfs counts in sectors of 512 bytes, whatever the device has.
-    return None if number is None else int(_read(f"/sys/dev/block/{_dotted(number)}/size")) * 512
+    # sysfs counts in sectors of 512 bytes, whatever the device has. A device may go between two looks.
+    sectors = "" if number is None else _read(f"/sys/dev/block/{_dotted(number)}/size")
+    return int(sectors) * 512 if sectors else None
 
 
 def failure(path: str) -> str | None:
@@ -127,10 +128,10 @@ def failure(path: str) -> str | None:
 
     Source: the states of a device in the kernel's drivers/scsi/scsi_sysfs.c and drivers/nvme/host/sysfs.c.
     """
-    number = device_number(path)
-    if number is None:
+    number, size_bytes = device_number(path), size(path)
+    if number is None or size_bytes is None:
         return "it is not there"
-    if size(path) == 0:
+    if size_bytes == 0:
         return "it has no medium"
     for disk in sorted(_disks(number)):
         state = _read(f"{_SYSFS_BLOCK}/{disk}/device/state")
@@ -144,8 +145,8 @@ def layers(device: int) -> set[int]:
     found = {device}
     directory = f"/sys/dev/block/{_dotted(device)}/slaves"
     for name in os.listdir(directory) if os.path.isdir(directory) else []:
-        major, _, minor = _read(f"{_SYSFS_BLOCK}/{name}/dev").partition(":")
-        found |= layers(os.makedev(int(major), int(minor)))
+        number = _number(name)
+        found |= set() if number is None else layers(number)
     return found
 
 
@@ -193,9 +194,14 @@ def _decode(value: str) -> str:
 
 
 def _disks_of(name: str) -> set[str]:
-    major_minor = _read(f"{_SYSFS_BLOCK}/{name}/dev")
-    major, _, minor = major_minor.partition(":")
-    return _disks(os.makedev(int(major), int(minor)))
+    number = _number(name)
+    return set() if number is None else _disks(number)
+
+
+def _number(name: str) -> int | None:
+    """Return the number of a device in /sys/class/block; None: it went a moment ago."""
+    major, _, minor = _read(f"{_SYSFS_BLOCK}/{name}/dev").partition(":")
+    return os.makedev(int(major), int(minor)) if minor else None
 
 
 def _disks(device: int) -> set[str]:

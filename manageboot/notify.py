@@ -1,6 +1,7 @@
 """What systemd is told of the daemon: that it is ready, what it does, that it lives."""
 
 import os
+from contextlib import suppress
 
 
 def ready() -> None:
@@ -36,4 +37,6 @@ def _send(state: str) -> None:
         from systemd import daemon
     except ImportError:
         return
-    daemon.notify(state)
+    # A socket that is not there, or a systemd that starts anew, does not hear it; the daemon goes on.
+    with suppress(OSError):
+        daemon.notify(state)

@@ -106,6 +106,22 @@ def test_a_slot_is_not_put_together_from_two_volume_groups(sysfs: Path):
         slots.slot_devices({**specs, "var": "LV=hostlvm/B_var"})
 
 
+def test_a_device_that_goes_between_two_looks_is_not_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(devices, "device_number", lambda _: os.makedev(254, 4))
+    monkeypatch.setattr(devices, "_read", lambda _: "")
+    assert devices.failure("/dev/vda4") == "it is not there"
+    assert devices.size("/dev/vda4") is None
+
+
+def test_a_disk_that_goes_between_two_looks_bears_nothing(sysfs: Path):
+    add_partition(sysfs, "vda4", uuid=UUID, label="A_boot")
+    add_partition(sysfs, "vdb4", uuid=UUID, label="A_boot")
+    for name in ("vda4", "vdb4"):
+        (sysfs / name / "dev").unlink()
+    with pytest.raises(errors.DeviceAmbiguousError):
+        devices.find(f"PARTUUID={UUID}")
+
+
 def test_logical_volumes_are_asked_of_udev(sysfs: Path, monkeypatch: pytest.MonkeyPatch):
     class Device:
         sys_name = "dm-7"

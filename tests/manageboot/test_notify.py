@@ -1,0 +1,23 @@
+"""What systemd is told, where it listens and where it does not."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from manageboot import notify
+
+pytest.importorskip("systemd")
+
+
+def test_systemd_hears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify.ready()
+        assert listener.recv(100) == b"READY=1"
+
+
+def test_a_socket_that_is_gone_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "there-is-none"))
+    notify.status("alive all the same")
