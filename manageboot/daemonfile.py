@@ -14,6 +14,8 @@ from manageboot import boottrace, lock
 
 _NAME = "daemon.json"
 _MAX_BYTES = 1 << 18
+_SHORTER_CHARACTERS = (500, 50)
+"""Where the file would be longer than that, no text in it is longer than this, or else than this."""
 
 
 class Memory(NamedTuple):
@@ -49,20 +51,22 @@ def lock_path(node_lock: str) -> str:
     return os.path.join(os.path.dirname(node_lock), "daemon.lock")
 
 
-def store(node_lock: str, memory: Memory, shown: Shown) -> None:
-    """Replace the file as a whole. That it can't be written stops nothing; nothing of it has to survive a power cut."""
+def store(node_lock: str, memory: Memory, shown: Shown) -> bool:
+    """Replace the file as a whole; return whether that was done. Nothing of it has to survive a power cut."""
     path = os.path.join(os.path.dirname(node_lock), _NAME)
-    content = {"boot": boottrace.boot_id(), "memory": memory._asdict(), "shown": _plain(shown)}
+    content = _fitting(memory, shown)
     temporary = f"{path}.new"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             # Queries need no root, whatever the umask is.
             os.fchmod(file.fileno(), 0o644)
-            json.dump(content, file)
+            file.write(content)
         os.rename(temporary, path)
     except OSError:
         with suppress(OSError):
             os.unlink(temporary)
+        return False
+    return True
 
 
 def load(node_lock: str) -> tuple[Memory, Shown]:
@@ -82,6 +86,28 @@ def to_json(node_lock: str) -> dict[str, Any]:
     holder = lock.holder(lock_path(node_lock))
     _, shown = load(node_lock)
     return {"running": holder is not None, **_plain(shown)}
+
+
+def _fitting(memory: Memory, shown: Shown) -> str:
+    """Write the file so that it can be read as a whole; what is shown gives way, what is remembered does not."""
+    plain = _plain(shown)
+    for showing in (plain, *(_cut(plain, characters) for characters in _SHORTER_CHARACTERS), _plain(Shown())):
+        content = json.dumps({"boot": boottrace.boot_id(), "memory": memory._asdict(), "shown": showing})
+        if len(content) <= _MAX_BYTES:
+            break
+    return content
+
+
+def _cut(value: Any, characters: int) -> Any:
+    """Cut every text in a value."""
+    match value:
+        case str() if len(value) > characters:
+            return value[:characters] + "..."
+        case dict():
+            return {key: _cut(one, characters) for key, one in value.items()}
+        case list():
+            return [_cut(one, characters) for one in value]
+    return value
 
 
 def _plain(shown: Shown) -> dict[str, Any]:
