@@ -459,6 +459,7 @@ def test_a_whole_device(guest: StoppedGuest, tmp_path: Path):
         guest.ok("upgrade-install", guest.update("2"))
         guest.ok("upgrade-commit")
         assert not left_attached(here, 1)  # the device itself, and no other
+        assert not left_attached(Path(device))
         # Something else has it: O_EXCL is how the kernel knows.
         descriptor = os.open(device, os.O_RDONLY | os.O_EXCL)
         try:
