@@ -25,7 +25,7 @@ class Memory(NamedTuple):
     damage_told: bool = False
     overdue_told: bool = False
     readable: bool = False
-    """Whether the block could be read once."""
+    """Whether the block could be read once, and was not of a trial that runs."""
     stale: bool = False
     """Whether the commit that waits for a reboot is of an earlier boot."""
     waits_since_s: float | None = None

@@ -7,8 +7,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,10 @@ STOCK = Path(__file__).parents[1] / "protocol" / "stock.cfg"
 @pytest.fixture
 def guest(tmp_path: Path) -> StoppedGuest:
     return StoppedGuest(tmp_path, SHIPPED)
+
+
+Use = Callable[[StoppedGuest], AbstractContextManager[None]]
+"""Something that has the disk for a while."""
 
 
 def attached(disk: Path) -> str:
@@ -264,10 +268,10 @@ def open_for_writing(guest: StoppedGuest, path: Path | None = None) -> Iterator[
         (open_for_writing, "has it open for writing"),
     ],
 )
-def test_a_disk_in_use_is_refused(guest: StoppedGuest, use: object, said: str):
+def test_a_disk_in_use_is_refused(guest: StoppedGuest, use: Use, said: str):
     before = guest.get("grubenv")
     update = guest.update("2")
-    with use(guest):  # type: ignore[operator]
+    with use(guest):
         for arguments in (("status",), ("upgrade-install", update), ("upgrade-cancel",)):
             assert said in guest.fails(*arguments, status=69, code="DEVICE_BUSY")
     assert guest.get("grubenv") == before
@@ -351,9 +355,9 @@ def partition_attached(guest: StoppedGuest) -> Iterator[None]:
         (partition_attached, "is attached to it"),
     ],
 )
-def test_what_lies_below_and_beside_counts(guest: StoppedGuest, use: object, said: str):
+def test_what_lies_below_and_beside_counts(guest: StoppedGuest, use: Use, said: str):
     update = guest.update("2")
-    with use(guest):  # type: ignore[operator]
+    with use(guest):
         for arguments in (("status",), ("upgrade-install", update)):
             assert said in guest.fails(*arguments, status=69, code="DEVICE_BUSY")
     assert not any(guest.part("B_boot", 4096))
