@@ -22,7 +22,7 @@ def arrived(config: Config) -> str:
     """
     # At a boot nothing has happened yet, and the metrics of the last one are gone.
     events.refresh(config)
-    with lock.held(config.state.lock, "arrived", wait_s=max(_WAIT_S, config.state.lock_timeout_s)):
+    with lock.held(config.state.lock, "arrived", wait_s=max(_WAIT_S, config.state.lock_timeout_s), brief=True):
         node = observe(config)
         environment.settle(node.environment)
         traces = node.environment.traces

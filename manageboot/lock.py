@@ -10,16 +10,23 @@ from contextlib import contextmanager, suppress
 from manageboot import errors
 
 _POLL_INTERVAL_S = 0.05
+_BRIEFLY = "briefly"
+_BRIEF_WAIT_S = 30.0
+"""How long to wait for who holds it only for a moment, at least; where the disk hangs, a moment is long."""
+_UNSAID_WAIT_S = 1.0
+"""How long who holds it may take to say so; where there is no space for the text, nobody ever does."""
 
 
 @contextmanager
-def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[int]:
+def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Iterator[int]:
     """Hold the lock for the time of a with block.
 
     Args:
         path: the lock file; it and its directory are made where missing, and it stays.
         verb: what the holder does, for the message that others get.
-        wait_s: how long to wait for another holder, in seconds.
+        wait_s: how long to wait for another holder, in seconds. One that holds it briefly is waited for in any case:
+            the daemon does so at its own time, and whoever calls a verb can't know when.
+        brief: whether this one holds it only for a moment.
 
     Yields:
         The descriptor of the lock, for a child that must not hold it any longer than its parent.
@@ -40,7 +47,7 @@ def held(path: str, verb: str, *, wait_s: float = 0) -> Iterator[int]:
         # The text is for people; a full /run is no reason to leave a trial unconfirmed.
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} {verb}\n".encode(), 0)
+            os.pwrite(descriptor, f"{os.getpid()} {verb}{f' {_BRIEFLY}' if brief else ''}\n".encode(), 0)
         yield descriptor
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
@@ -69,6 +76,8 @@ def wait(path: str, verb: str, *, wait_s: float) -> None:
 def holder(path: str) -> str | None:
     """Return "PID VERB" of the run that holds the lock, or None when it is free; without rights only the PID.
 
+    "briefly" follows where it holds it only for a moment.
+
     It asks the kernel's list of locks and takes none itself: a query must not make a verb fail.
 
     Source: proc_locks(5).
@@ -90,7 +99,7 @@ def holder(path: str) -> str | None:
 
 
 def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:
-    deadline = time.monotonic() + wait_s
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,10 +108,18 @@ def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:
                 raise errors.from_os_error(error, f"lock {path}") from error
         else:
             return
-        if time.monotonic() >= deadline:
-            other = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-            raise _locked(path, verb, wait_s, other)
+        other = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+        patience_s = max(wait_s, _patience_s(other))
+        if time.monotonic() >= began + patience_s:
+            raise _locked(path, verb, patience_s, other)
         time.sleep(_POLL_INTERVAL_S)
+
+
+def _patience_s(other: str) -> float:
+    """Return how long to wait for a holder, from what it says of itself, when nobody wants to wait."""
+    if not other:
+        return _UNSAID_WAIT_S
+    return _BRIEF_WAIT_S if other.endswith(f" {_BRIEFLY}") else 0.0
 
 
 def _locked(path: str, verb: str, wait_s: float, other: str) -> errors.LockedError:

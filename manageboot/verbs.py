@@ -34,7 +34,7 @@ def commit(config: Config, *, reboot: bool) -> str:
 
     Durability: once it returns (or raises RebootError), the slot is armed on the disk.
     """
-    with lock.held(config.state.lock, Verb.COMMIT, wait_s=config.state.lock_timeout_s):
+    with lock.held(config.state.lock, Verb.COMMIT, wait_s=config.state.lock_timeout_s, brief=True):
         node, decision = _prepare(config, Verb.COMMIT)
         passive = node.booted.other
         if decision.block is not None:
@@ -64,7 +64,7 @@ def cancel(config: Config) -> str:
 
     Durability: once it returns, it is taken back on the disk.
     """
-    with lock.held(config.state.lock, Verb.CANCEL, wait_s=config.state.lock_timeout_s):
+    with lock.held(config.state.lock, Verb.CANCEL, wait_s=config.state.lock_timeout_s, brief=True):
         node, decision = _prepare(config, Verb.CANCEL)
         passive = node.booted.other
         content = node.passive_content
@@ -112,7 +112,8 @@ def confirm(config: Config) -> str:
         return f"slot {node.booted} is booted, there is nothing to confirm"
     if _given_up(node):
         return _leave_given_up(node)
-    with lock.held(config.state.lock, Verb.CONFIRM, wait_s=max(_CONFIRM_WAIT_S, config.state.lock_timeout_s)):
+    wait_s = max(_CONFIRM_WAIT_S, config.state.lock_timeout_s)
+    with lock.held(config.state.lock, Verb.CONFIRM, wait_s=wait_s, brief=True):
         node, decision = _prepare(config, Verb.CONFIRM)
         if _given_up(node):
             return _leave_given_up(node)
@@ -158,7 +159,7 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
 
     Durability: once it returns (or raises RebootError), the block says so on the disk.
     """
-    with lock.held(config.state.lock, Verb.ROLLBACK, wait_s=config.state.lock_timeout_s):
+    with lock.held(config.state.lock, Verb.ROLLBACK, wait_s=config.state.lock_timeout_s, brief=True):
         node, decision = _prepare(config, Verb.ROLLBACK)
         other = node.booted.other
         if because is not Trial.BY_HAND and node.state.phase is not Phase.TRIAL:
@@ -252,7 +253,7 @@ def _trust_is_behind(node: Node) -> bool:
 def _catch_up(config: Config) -> None:
     """Write the second witness for a slot that was confirmed before. Another run may do it, or a later confirm."""
     try:
-        with lock.held(config.state.lock, Verb.CONFIRM):
+        with lock.held(config.state.lock, Verb.CONFIRM, brief=True):
             node = observe(config)
             if _trust_is_behind(node):
                 _trust(config, node.booted)

@@ -75,7 +75,7 @@ def install(config: Config) -> str:
     the old one or the new one; on vfat, which has no atomic rename, a cut at that very instant can leave only
     grub.cfg.old and grub.cfg.new.
     """
-    with lock.held(config.state.lock, "bootloader install", wait_s=config.state.lock_timeout_s):
+    with lock.held(config.state.lock, "bootloader install", wait_s=config.state.lock_timeout_s, brief=True):
         node = observe(config)
         if node.state.phase is not Phase.IDLE:
             kind = {Phase.PENDING: errors.CommitPendingError, Phase.TRIAL: errors.TrialError}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,27 @@ def test_it_can_be_waited_for(tmp_path: Path):
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(1)
     assert waiting.communicate(timeout=60) == ("mine\n", None)
+
+
+def test_who_holds_it_briefly_is_waited_for(tmp_path: Path):
+    path = str(tmp_path / "lock")
+    code = f"from manageboot import lock\nwith lock.held({path!r}, 'x', brief=True): print(flush=True); input()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        assert lock.holder(path) == f"{holder.pid} x briefly"
+        threading.Timer(0.3, holder.stdin.close).start()
+        with lock.held(path, "y"):
+            holder.wait(10)
+
+
+def test_who_does_not_say_for_how_long_is_soon_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "lock"
+    with lock.held(str(path), "y"), monkeypatch.context() as patch:
+        path.write_text("")
+        patch.setattr(lock, "_UNSAID_WAIT_S", 0.1)
+        with pytest.raises(errors.LockedError, match=r" for more than 0\.1 s \(unknown\)"):
+            lock.held(str(path), "z").__enter__()
 
 
 def test_waiting_ends(tmp_path: Path):
