@@ -11,25 +11,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from manageboot import boottrace, lock
+from manageboot.memory import Memory
 
 _NAME = "daemon.json"
 _MAX_BYTES = 1 << 18
 _SHORTER_CHARACTERS = (500, 50)
 """Where the file would be longer than that, no text in it is longer than this, or else than this."""
-
-
-class Memory(NamedTuple):
-    """What a daemon that was killed would have known. Times are in seconds since boot."""
-
-    arrived: bool = False
-    damage_told: bool = False
-    overdue_told: bool = False
-    readable: bool = False
-    """Whether the block could be read once, and was not of a trial that runs."""
-    stale: bool = False
-    """Whether the commit that waits for a reboot is of an earlier boot."""
-    waits_since_s: float | None = None
-    asked_s: float | None = None
 
 
 class Shown(NamedTuple):

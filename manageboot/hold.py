@@ -4,7 +4,8 @@ It lies in /run, beside the lock, so no boot begins with it.
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from manageboot import errors
 from manageboot.config import Config
@@ -32,11 +33,9 @@ def hold(config: Config) -> str:
         CreateError, NotPermittedError: it can't be made.
     """
     file = path(config)
-    try:
+    with _translated(f"make {file}"):
         os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-    except OSError as error:
-        raise errors.from_os_error(error, f"make {file}", errors.CreateError) from error
     return f"the daemon decides nothing until `manageboot confirm --release`, or a reboot: {file} is there"
 
 
@@ -50,9 +49,15 @@ def release(config: Config) -> str:
         CreateError, NotPermittedError: it can't be removed.
     """
     file = path(config)
-    try:
-        with suppress(FileNotFoundError):
-            os.unlink(file)
-    except OSError as error:
-        raise errors.from_os_error(error, f"remove {file}", errors.CreateError) from error
+    with _translated(f"remove {file}"), suppress(FileNotFoundError):
+        os.unlink(file)
     return "the daemon decides again"
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Raise the errors of the system as this program's."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.from_os_error(error, doing, errors.CreateError) from error

@@ -48,6 +48,9 @@ class Task(Enum):
 REBOOTING = frozenset({Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE, Task.REBOOT})
 """The tasks after which the node has to go down."""
 
+TELLING = frozenset({Task.TELL_DAMAGED, Task.TELL_OVERDUE})
+"""Those that only tell of something; whether they fail says nothing of the others."""
+
 
 class Rules(NamedTuple):
     """What the configuration wants."""
@@ -123,7 +126,7 @@ def decide(rules: Rules, known: Known, now_s: float) -> Decision:
         return _blind(rules, known, now_s) if known.blind else Decision(None)
     # Somebody may hold the lock for ever; the deadline comes all the same.
     late = known.phase is Phase.TRIAL and known.failed_s is not None and _is_late(rules, now_s)
-    if not known.arrived and not late:
+    if not known.arrived and not (late or (known.hung and known.phase is Phase.TRIAL)):
         return Decision(Task.ARRIVE)
     if awaits_reboot(known):
         return _awaited(rules, known, now_s)

@@ -13,7 +13,8 @@ import pytest
 
 from manageboot import config, daemonfile, errands, errors, lock, verbs
 from manageboot.daemon import Daemon
-from manageboot.daemonfile import Memory, Shown
+from manageboot.daemonfile import Shown
+from manageboot.memory import Memory
 from manageboot.supervision import AGAIN_S, BUSY_S, PATIENCE_S
 from manageboot.traces import Trial
 from support.daemonnode import NEVER, DaemonNode, RunningDaemon, running
@@ -356,10 +357,10 @@ class TestARebootThatDoesNotCome:
     def turn(daemon: Daemon, now_s: float) -> None:
         """Let the daemon do at a moment all that it wants to do then."""
         for _ in range(50):
-            if daemon._turn(now_s) > now_s and daemon._errand is None:
+            if daemon._turn(now_s) > now_s and not daemon._errands.running:
                 return
-            if daemon._errand is not None:
-                select.select(daemon._errand.descriptors, [], [], 30)
+            if daemon._errands.running:
+                select.select(daemon._errands.descriptors, [], [], 30)
         raise AssertionError("it does not come to rest")
 
     def start(self, node: DaemonNode) -> Daemon:

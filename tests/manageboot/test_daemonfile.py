@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from manageboot import daemonfile
-from manageboot.daemonfile import Memory, Shown
+from manageboot.daemonfile import Shown
+from manageboot.memory import Memory
 
 MEMORY = Memory(arrived=True, damage_told=True, waits_since_s=12.5)
 WIDE = "\N{GRINNING FACE}"

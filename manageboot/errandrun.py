@@ -1,0 +1,90 @@
+"""Runs the errands one after the other, and keeps what became of the last one."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from manageboot import children, errors
+from manageboot.children import Child
+from manageboot.config import Config
+from manageboot.errands import guarded
+from manageboot.supervision import BUSY_S, TELLING, Task
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT_S = 150.0
+
+
+class ErrandRun:
+    """The errand on its way, if there is one. Times are in seconds since boot."""
+
+    def __init__(self, config: Config, without: Sequence[int]) -> None:
+        """Prepare for errands.
+
+        Args:
+            config: the settings.
+            without: descriptors that an errand must not have.
+        """
+        self._config = config
+        self._without = without
+        self._child: Child | None = None
+        self._task: Task | None = None
+        self._busy_since_s: float | None = None
+        self.failed_s: float | None = None
+        """When a task last failed, if none succeeded since."""
+        self.hung = False
+        """Whether one did not end in time, or whoever holds the lock of the node seems not to."""
+
+    @property
+    def running(self) -> bool:
+        """Whether an errand is on its way."""
+        return self._child is not None
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What to wait for."""
+        return [] if self._child is None else self._child.descriptors
+
+    @property
+    def wake_s(self) -> float | None:
+        """When to call `advance` though nothing happens."""
+        return None if self._child is None else self._child.wake_s
+
+    def send(self, task: Task | None, errand: Callable[[Config], None], now_s: float) -> None:
+        """Start an errand, for a task or only to tell of something."""
+        self._task = task
+        self._child = children.fork(guarded(errand, self._config), now_s + _TIMEOUT_S, without=self._without)
+
+    def advance(self, now_s: float, *, in_trial: bool) -> Task | None:
+        """Go as far as is possible without waiting; return the task that is over, unless it is to be done again."""
+        outcome = None if self._child is None else self._child.advance(now_s)
+        if outcome is None:
+            return None
+        task, self._child = self._task, None
+        if task is None:
+            return None
+        busy = outcome.status == errors.LockedError.exit_code
+        self._note_busy(busy, now_s, in_trial)
+        self.hung = self.hung or outcome.status is None
+        if outcome.status != 0:
+            logger.error("failed: %s (exit status %s)", task.value, outcome.status)
+        if task is Task.ARRIVE and not busy:
+            # A flush that failed is not tried again.
+            self.failed_s = None
+        elif task not in TELLING:
+            self.failed_s = None if outcome.status == 0 else now_s
+        return None if busy else task
+
+    def kill(self) -> None:
+        """End the errand that is on its way."""
+        if self._child is not None:
+            self._child.kill()
+
+    def _note_busy(self, busy: bool, now_s: float, in_trial: bool) -> None:
+        if not busy:
+            self._busy_since_s = None
+        elif self._busy_since_s is None:
+            self._busy_since_s = now_s
+        elif now_s >= self._busy_since_s + BUSY_S and in_trial:
+            # Whoever holds the lock hangs, so this counts as if the errand did. An installation may take longer, but
+            # there is none in a trial.
+            self.hung = True

@@ -1,0 +1,56 @@
+"""What the daemon remembers of this boot, and how that changes. Pure; `daemonfile` keeps it for the next daemon."""
+
+from typing import NamedTuple
+
+from manageboot.protocol import Phase
+from manageboot.supervision import Known, Task, awaits_reboot
+
+
+class Memory(NamedTuple):
+    """What a daemon that was killed would have known. Times are in seconds since boot."""
+
+    arrived: bool = False
+    damage_told: bool = False
+    overdue_told: bool = False
+    readable: bool = False
+    """Whether the block could be read once, and was not of a trial that runs."""
+    stale: bool = False
+    """Whether the commit that waits for a reboot is of an earlier boot."""
+    waits_since_s: float | None = None
+    asked_s: float | None = None
+
+
+def after_look(memory: Memory, phase: Phase | None) -> Memory:
+    """Return what is remembered after a look at the block, which may not have been readable."""
+    if phase is None:
+        return memory
+    # Until the block says something else, one that can't be read any more is that of a trial.
+    if phase is not Phase.TRIAL and not memory.readable:
+        # What is pending at the first look is of an earlier boot, and this boot did not try it.
+        stale = phase is Phase.PENDING and not memory.arrived
+        memory = memory._replace(readable=True, stale=stale)
+    return memory if phase is Phase.PENDING else memory._replace(stale=False)
+
+
+def after_wait(memory: Memory, known: Known, now_s: float) -> Memory:
+    """Return what is remembered of a reboot that is awaited, or not any more."""
+    if awaits_reboot(known):
+        return memory._replace(waits_since_s=memory.waits_since_s or now_s)
+    if known.phase is None:
+        return memory
+    # A trial that was given up may not show it, where that could not be written.
+    asked_s = memory.asked_s if known.phase is Phase.TRIAL else None
+    return memory._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)
+
+
+def after_task(memory: Memory, task: Task) -> Memory:
+    """Return what is remembered after a task, however it ended: what is to be told is told once."""
+    match task:
+        case Task.ARRIVE:
+            return memory._replace(arrived=True)
+        case Task.TELL_DAMAGED:
+            return memory._replace(damage_told=True)
+        case Task.TELL_OVERDUE:
+            return memory._replace(overdue_told=True)
+        case _:
+            return memory
