@@ -1,6 +1,6 @@
 """Userspace is up: what GRUB wrote at this boot is forced down, and a trial leaves a trace of how far it came."""
 
-from manageboot import environment, events, lock
+from manageboot import environment, lock
 from manageboot.config import Config
 from manageboot.node import observe
 from manageboot.protocol import Phase
@@ -20,8 +20,6 @@ def arrived(config: Config) -> str:
 
     Durability: once it returns, what GRUB wrote at this boot survives a power cut, and so does the trace.
     """
-    # At a boot nothing has happened yet, and the metrics of the last one are gone.
-    events.refresh(config)
     with lock.held(config.state.lock, "arrived", wait_s=max(_WAIT_S, config.state.lock_timeout_s), brief=True):
         node = observe(config)
         environment.settle(node.environment)

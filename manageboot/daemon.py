@@ -11,14 +11,14 @@ import signal
 import time
 from collections.abc import Callable
 
-from manageboot import daemonfile, daemonlog, errands, lock, memory, notify, process, sight
+from manageboot import daemonfile, daemonlog, errands, events, localfs, lock, memory, notify, process, sight
 from manageboot.config import Config
 from manageboot.devicewatch import DeviceWatch
 from manageboot.display import Display
 from manageboot.errandrun import ErrandRun
 from manageboot.health import Examination, Result
-from manageboot.healthrun import HealthRun
 from manageboot.protocol import Phase
+from manageboot.steps import StepsRun
 from manageboot.supervision import REBOOTING, Known, Rules, Task, decide
 from manageboot.traces import Trial
 
@@ -64,12 +64,14 @@ class Daemon:
         self._memory, shown = daemonfile.load(config.state.lock)
         self._display = Display(config, shown)
         self._watch = DeviceWatch(config.slots, shown.devices)
-        self._health: HealthRun | None = None
+        self._local = StepsRun(localfs.steps())
+        self._examination: Examination | None = None
+        self._health: StepsRun | None = None
         self._errands = ErrandRun(config, () if lock_descriptor is None else (lock_descriptor,))
         self._letters: list[Callable[[Config], None]] = []
         self._in_trial = False
         self._repeats = False
-        self._devices_shown = False
+        self._mounted = False
         self._problem = ""
         self._stopping = False
         self._look_s = min(_LOOK_S, (notify.watchdog_s() or _LOOK_S * 3) / 3)
@@ -93,8 +95,10 @@ class Daemon:
     def _turn(self, now_s: float) -> float:
         """Do all that can be done without waiting, and return when to look again."""
         self._advance_errand(now_s)
-        self._look_at_devices(now_s)
-        wakes = [now_s + self._look_s, self._watch.wake_s(now_s)]
+        self._wait_for_file_systems(now_s)
+        if self._mounted:
+            self._look_at_devices(now_s)
+        wakes = [now_s + self._look_s, self._watch.wake_s(now_s), self._local.wake_s]
         if not self._errands.running:
             known = self._look(now_s)
             decision = decide(self._rules, known, now_s)
@@ -105,9 +109,9 @@ class Daemon:
             in_trial = known.phase is Phase.TRIAL
             wakes += [decision.wake_s, now_s + _LOOK_IN_TRIAL_S if in_trial else None]
         wakes.append(self._errands.wake_s)
-        if self._health is not None and not self._health.over:
+        if self._health is not None and self._examination is not None and not self._health.over:
             if self._health.advance(now_s):
-                self._tell_results(self._health.examination)
+                self._tell_results(self._examination)
                 wakes.append(now_s)
             else:
                 wakes.append(self._health.wake_s)
@@ -116,7 +120,7 @@ class Daemon:
 
     def _wait(self, until_s: float) -> None:
         poll = select.poll()
-        descriptors = [self._wakeup, *self._errands.descriptors]
+        descriptors = [self._wakeup, *self._errands.descriptors, *self._local.descriptors]
         if self._watch.descriptor is not None:
             descriptors.append(self._watch.descriptor)
         if self._health is not None and not self._health.over:
@@ -151,6 +155,8 @@ class Daemon:
             held=seen.held,
             verdict=None if self._examination is None else self._examination.verdict,
             arrived=self._memory.arrived,
+            mounted=self._mounted,
+            boot_told=self._memory.boot_told,
             damage_told=self._memory.damage_told,
             overdue_told=self._memory.overdue_told,
             stale=self._memory.stale,
@@ -164,13 +170,10 @@ class Daemon:
         self._display.say(seen.state, seen.problem, known, self._examination)
         return known._replace(waits_since_s=self._memory.waits_since_s, asked_s=self._memory.asked_s)
 
-    @property
-    def _examination(self) -> Examination | None:
-        return None if self._health is None else self._health.examination
-
     def _begin(self, task: Task, now_s: float) -> None:
         if task is Task.CHECK:
-            self._health = HealthRun(self._config.health)
+            self._examination = Examination(self._config.health)
+            self._health = StepsRun(self._examination.steps())
             return
         if task in REBOOTING:
             self._memory = self._memory._replace(asked_s=now_s)
@@ -181,6 +184,8 @@ class Daemon:
         match task:
             case Task.ARRIVE:
                 return errands.arrive
+            case Task.TELL_BOOT:
+                return errands.tell_boot
             case Task.TELL_DAMAGED:
                 return errands.tell_damaged
             case Task.TELL_OVERDUE:
@@ -212,19 +217,29 @@ class Daemon:
         if unwell:
             self._letters.append(errands.tell_health(unwell))
 
+    def _wait_for_file_systems(self, now_s: float) -> None:
+        if self._mounted:
+            return
+        if now_s >= localfs.PATIENCE_S:
+            self._local.stop()
+        if self._local.advance(now_s):
+            self._mounted = True
+            # The metrics of the last boot are gone, and nothing has happened yet that would write them anew.
+            self._letters += [events.refresh, errands.tell_devices(self._display.devices, {})]
+
     def _look_at_devices(self, now_s: float) -> None:
         lost, before = self._watch.look(now_s), self._display.devices
         news = {key: cause for key, cause in lost.items() if key not in before}
-        if lost.keys() != before.keys() or not self._devices_shown:
-            self._devices_shown = True
+        if lost.keys() != before.keys():
             self._letters.append(errands.tell_devices(lost, news))
         for key in before.keys() - lost.keys():
             logger.info("%s is there again", key)
         self._display.show_devices(lost)
 
     def _end(self) -> None:
-        if self._health is not None:
-            self._health.stop()
+        for steps in (self._local, self._health):
+            if steps is not None:
+                steps.stop()
         ends_s = since_boot() + _STOP_S
         while self._errands.running and since_boot() < ends_s:
             self._advance_errand(since_boot())

@@ -60,20 +60,28 @@ def guarded(errand: Callable[[Config], None], config: Config) -> Callable[[], in
 
 
 def arrive(config: Config) -> None:
-    """Force down what GRUB wrote, leave a trace in a trial, and tell what this boot is."""
+    """Force down what GRUB wrote, leave a trace in a trial, and tell of it. The records need not be there yet."""
     before = observe(config)
     logger.info("%s%s", arrival.arrived(config), _what_grub_said(before))
     if before.environment.state is None:
         return
     state, trace = before.state, before.trace
-    fell_back = fallback.explain(before)
     if state.phase is Phase.TRIAL and not before.environment.traces.trial:
         _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
         other = trace is not None and trace.nonce != before.environment.traces.nonce
         if state.grub_wrote_nothing or other:
             _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
-    if fell_back is not None:
-        events.announce_fallback(config, before, fell_back)
+
+
+def tell_boot(config: Config) -> None:
+    """Tell what this boot is, as far as the records tell it: of a fallback, the cause."""
+    node = observe(config)
+    entry = node.records.get(node.booted)
+    if node.record_problem is not None:
+        logger.warning("%s", node.record_problem)
+    logger.info("slot %s %s", node.booted, "has no record" if entry is None else f"is {entry.content} in its record")
+    if (fell_back := fallback.explain(node)) is not None:
+        events.announce_fallback(config, node, fell_back)
 
 
 def tell_damaged(config: Config) -> None:
@@ -221,6 +229,4 @@ def _what_grub_said(node: Node) -> str:
     words = [] if block is None else [f"boot_alternative={block.alternative} boot_cycle={block.cycle}"]
     if trace is not None:
         words.append(f"GRUB found {trace.cycle or 'nothing'}" + (f", try {trace.try_}" if trace.try_ else ""))
-    entry = node.records.get(node.booted)
-    words.append(f"its record says {entry.content}" if entry is not None else "it has no record")
     return f" ({', '.join(words)})"

@@ -6,12 +6,13 @@ other things meanwhile, and a test needs neither systemd nor time.
 
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
 from manageboot.children import Outcome
 from manageboot.config import HealthConfig
+from manageboot.steps import Command, Pause, Steps
 from manageboot.supervision import Verdict
 
 BOOT_COMPLETE = "boot-complete.target"
@@ -25,19 +26,6 @@ _TAIL_CHARACTERS = 2000
 _SYSTEMCTL_TIMEOUT_S = 30.0
 _BOOT_IS_OVER = frozenset({"running", "degraded", "maintenance"})
 _ON_ITS_WAY = frozenset({"activating", "reloading", "refreshing"})
-
-
-class Command(NamedTuple):
-    """A program to run, and how long it may take."""
-
-    argv: tuple[str, ...]
-    timeout_s: float
-
-
-class Pause(NamedTuple):
-    """Time to let pass."""
-
-    seconds: float
 
 
 class Result(StrEnum):
@@ -74,9 +62,6 @@ class _UnitState(NamedTuple):
     @property
     def text(self) -> str:
         return f"{self.active} ({self.sub if self.load == 'loaded' else self.load})"
-
-
-Steps = Generator[Command | Pause, Outcome | None, None]
 
 
 class Examination:

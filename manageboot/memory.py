@@ -10,6 +10,7 @@ class Memory(NamedTuple):
     """What a daemon that was killed would have known. Times are in seconds since boot."""
 
     arrived: bool = False
+    boot_told: bool = False
     damage_told: bool = False
     overdue_told: bool = False
     readable: bool = False
@@ -48,6 +49,8 @@ def after_task(memory: Memory, task: Task) -> Memory:
     match task:
         case Task.ARRIVE:
             return memory._replace(arrived=True)
+        case Task.TELL_BOOT:
+            return memory._replace(boot_told=True)
         case Task.TELL_DAMAGED:
             return memory._replace(damage_told=True)
         case Task.TELL_OVERDUE:

@@ -35,7 +35,8 @@ class Verdict(StrEnum):
 class Task(Enum):
     """What the daemon can do."""
 
-    ARRIVE = "force down what GRUB wrote, leave a trace, tell what this boot is"
+    ARRIVE = "force down what GRUB wrote, leave a trace"
+    TELL_BOOT = "tell what this boot is"
     TELL_DAMAGED = "tell that the block says nothing"
     CHECK = "run the health checks"
     CONFIRM = "confirm the trial"
@@ -48,7 +49,7 @@ class Task(Enum):
 REBOOTING = frozenset({Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE, Task.REBOOT})
 """The tasks after which the node has to go down."""
 
-TELLING = frozenset({Task.TELL_DAMAGED, Task.TELL_OVERDUE})
+TELLING = frozenset({Task.TELL_BOOT, Task.TELL_DAMAGED, Task.TELL_OVERDUE})
 """Those that only tell of something; whether they fail says nothing of the others."""
 
 
@@ -79,6 +80,9 @@ class Known(NamedTuple):
     verdict: Verdict | None = None
     """None: the checks were not started."""
     arrived: bool = False
+    mounted: bool = False
+    """Whether the local file systems are there, with the records, or are waited for no longer."""
+    boot_told: bool = False
     damage_told: bool = False
     overdue_told: bool = False
     stale: bool = False
@@ -117,6 +121,14 @@ def decide(rules: Rules, known: Known, now_s: float) -> Decision:
         known: what is known of the node.
         now_s: seconds since boot.
     """
+    decision = _decide(rules, known, now_s)
+    # It reads what may lie on a disk that hangs, so all else comes first.
+    if decision.task is None and known.arrived and known.mounted and not known.boot_told:
+        return Decision(Task.TELL_BOOT)
+    return decision
+
+
+def _decide(rules: Rules, known: Known, now_s: float) -> Decision:
     retry_s = None if known.failed_s is None else known.failed_s + RETRY_S
     if retry_s is not None and now_s < retry_s:
         return Decision(None, retry_s)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import config, daemonfile, errands, errors, lock, verbs
+from manageboot import config, daemonfile, errands, errors, localfs, lock, verbs
 from manageboot.daemon import Daemon
 from manageboot.daemonfile import Shown
 from manageboot.memory import Memory
@@ -50,16 +50,24 @@ def test_without_a_trial_it_only_watches(quiet: DaemonNode):
         assert quiet.status()["daemon"]["status"] == "slot A is booted and trusted"
         daemon.stop()
         assert "STOPPING=1" in daemon.notices
-        found = "boot_alternative=A boot_cycle=stable, GRUB found stable, it has no record"
-        assert f"manageboot: slot A is up ({found})" in daemon.log().splitlines()
+        log = daemon.log().splitlines()
+        assert "manageboot: slot A is up (boot_alternative=A boot_cycle=stable, GRUB found stable)" in log
+        assert "manageboot: slot A has no record" in log
     assert quiet.grubenv.read_bytes() == before
     assert quiet.status()["daemon"]["running"] is False
     assert quiet.reboot_count() == 0
     assert quiet.events() == []
 
 
-def test_it_is_small_and_sleeps(quiet: DaemonNode):
+@pytest.mark.parametrize("in_trial", [False, True])
+def test_it_is_small_and_sleeps(quiet: DaemonNode, in_trial: bool):
+    if in_trial:
+        # There it looks every few seconds, which is why a watch over the switches would see one more.
+        quiet.configure(policy="external")
+        quiet.start_trial()
     with running(quiet) as daemon:
+        if in_trial:
+            daemon.wait_for(lambda: (quiet.status()["daemon"]["health"] or {}).get("verdict") == "good", "the checks")
         proc = Path("/proc", str(daemon.process.pid))
 
         def asleep() -> bool:
@@ -347,7 +355,8 @@ class TestARebootThatDoesNotCome:
     """Driven turn by turn, with a clock of its own."""
 
     @pytest.fixture
-    def pending(self, quiet: DaemonNode) -> DaemonNode:
+    def pending(self, quiet: DaemonNode, monkeypatch: pytest.MonkeyPatch) -> DaemonNode:
+        monkeypatch.setenv("PATH", f"{quiet.directory}/bin:{os.environ['PATH']}")
         (quiet.directory / "run").mkdir()
         # The node has no devices; here that is no news.
         daemonfile.store(str(quiet.run_directory / "lock"), Memory(), Shown(devices=dict.fromkeys(DEVICES, "gone")))
@@ -357,10 +366,11 @@ class TestARebootThatDoesNotCome:
     def turn(daemon: Daemon, now_s: float) -> None:
         """Let the daemon do at a moment all that it wants to do then."""
         for _ in range(50):
-            if daemon._turn(now_s) > now_s and not daemon._errands.running:
+            later = daemon._turn(now_s) > now_s
+            descriptors = daemon._errands.descriptors + daemon._local.descriptors
+            if later and not descriptors:
                 return
-            if daemon._errands.running:
-                select.select(daemon._errands.descriptors, [], [], 30)
+            select.select(descriptors, [], [], 30 if descriptors else 0)
         raise AssertionError("it does not come to rest")
 
     def start(self, node: DaemonNode) -> Daemon:
@@ -533,6 +543,33 @@ class TestARebootThatDoesNotCome:
         assert errands.guarded(errands.give_up(Trial.DEADLINE, "late"), settings)() == 0
         assert (pending.manageboot("next"), pending.reboot_count()) == ("B", 0)
         assert "deadline" not in pending.events()
+
+    @pytest.mark.parametrize("comes", [True, False])
+    def test_what_the_records_tell_waits_for_the_file_systems(self, pending: DaemonNode, comes: bool):
+        pending.set_unit("local-fs.target", "inactive 17")
+        pending.set_block(mb_fallback="unconfirmed", mb_trial="deadline")
+        pending.boot("A", "failsafe_check")
+        daemon = self.start(pending)
+        for now_s in (10.0, 20.0, localfs.PATIENCE_S - 2):
+            self.turn(daemon, now_s)
+        assert (pending.events(), daemon._memory.arrived) == ([], True)
+        if comes:
+            pending.set_unit("local-fs.target", "active")
+            self.turn(daemon, localfs.PATIENCE_S - 0.5)
+        else:
+            self.turn(daemon, localfs.PATIENCE_S)
+        assert pending.events() == ["fallback"]
+
+    def test_the_deadline_waits_for_no_file_system(self, pending: DaemonNode):
+        pending.configure(policy="external", deadline="60")
+        pending.set_unit("local-fs.target", "inactive 17")
+        pending.start_trial()
+        daemon = self.start(pending)
+        self.turn(daemon, 10.0)
+        assert (pending.events(), pending.block()["mb_trial"]) == (["trial_started"], "userspace")
+        self.turn(daemon, 60.0)
+        assert (pending.reboot_count(), pending.block()["mb_trial"]) == (1, "deadline")
+        assert pending.events() == ["trial_started", "rolled_back", "deadline"]
 
     def test_devices_that_are_not_there_are_told_after_a_while(self, pending: DaemonNode):
         (pending.run_directory / "daemon.json").unlink()

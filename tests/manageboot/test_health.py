@@ -8,7 +8,8 @@ import pytest
 
 from manageboot.children import Outcome
 from manageboot.config import HealthConfig
-from manageboot.health import Command, Examination, Pause, Result
+from manageboot.health import Examination, Result
+from manageboot.steps import Command, Pause
 from manageboot.supervision import Verdict
 
 ACTIVE = "LoadState=loaded\nActiveState=active\nSubState=active"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from manageboot import arrival, config, events, history, metrics
+from manageboot import config, events, history, metrics
 from manageboot.config import Config
 from manageboot.events import Event
 from manageboot.history import Entry
@@ -116,7 +116,7 @@ def test_ours_tell_of_a_whole_upgrade(node: LoopNode, directory: Path, tmp_path:
     assert chosen(directory, "manageboot_state", "state") == ["pending"]
     assert chosen(directory, "manageboot_booted_slot", "slot") == ["A"]
     node.boot()
-    arrival.arrived(config.load(str(node.config)))
+    events.refresh(config.load(str(node.config)))
     assert chosen(directory, "manageboot_state", "state") == ["trial"]
     assert chosen(directory, "manageboot_booted_slot", "slot") == ["B"]
     node.ok("confirm")

@@ -29,6 +29,22 @@ def test_the_first_thing_is_to_arrive(phase: Phase):
     assert decide(AUTOMATIC, Known(phase, verdict=Verdict.GOOD), 5000.0).task is Task.ARRIVE
 
 
+@pytest.mark.parametrize("phase", Phase)
+def test_what_the_records_tell_waits_for_the_file_systems(phase: Phase):
+    known = Known(phase, arrived=True, verdict=Verdict.RUNNING, waits_since_s=5.0)
+    assert decide(EXTERNAL, known, 10.0).task is None
+    assert decide(EXTERNAL, known._replace(mounted=True), 10.0).task is Task.TELL_BOOT
+    assert decide(EXTERNAL, known._replace(mounted=True, boot_told=True), 10.0).task is None
+
+
+@pytest.mark.parametrize("known", [BAD, CHECKED])
+@pytest.mark.parametrize("mounted", [False, True])
+def test_nothing_that_has_to_be_done_waits_for_the_file_systems(known: Known, mounted: bool):
+    late = decide(EXTERNAL, known._replace(mounted=mounted), 900.0)
+    assert late.task in {Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE}
+    assert decide(EXTERNAL, TRIAL._replace(mounted=mounted), 10.0).task is Task.CHECK
+
+
 @pytest.mark.parametrize("phase", [Phase.IDLE, Phase.CONFLICT])
 @pytest.mark.parametrize("rules", [AUTOMATIC, EXTERNAL, IC_OS, AUTOMATIC._replace(reboot_again=True)])
 def test_without_a_trial_there_is_nothing_to_do(phase: Phase, rules: Rules):
@@ -84,6 +100,8 @@ def test_what_failed_is_tried_again_after_a_while():
 @pytest.mark.parametrize(("known", "now_s"), [(BAD, 20.0), (CHECKED, 900.0)])
 def test_a_disk_that_hangs_does_not_keep_a_trial_alive(known: Known, now_s: float):
     assert decide(AUTOMATIC, known._replace(hung=True), now_s) == Decision(Task.REBOOT)
+    # Nor does a lock that was held since before the arrival.
+    assert decide(AUTOMATIC, known._replace(hung=True, arrived=False), now_s) == Decision(Task.REBOOT)
 
 
 @pytest.mark.parametrize(("known", "now_s"), [(BAD, 20.0), (CHECKED, 900.0)])

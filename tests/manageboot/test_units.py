@@ -43,10 +43,29 @@ def test_what_the_unit_leaves_open_has_a_reason():
     assert unexplained - {"RestrictAddressFamilies", "UMask"} == set()
 
 
+def values(name: str) -> list[str]:
+    text = (UNITS / "manageboot.service").read_text()
+    return re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
+
+
+def test_the_daemon_waits_for_nothing_but_grubs_file_system():
+    """A trial whose /var waits for a key has to end as well; in QEMU, test_daemon_faults.py has that."""
+    waited_for = {unit for line in values("After") for unit in line.split()}
+    assert {unit for unit in waited_for if not re.fullmatch(r"(boot|efi)\S*\.mount", unit)} == {
+        "systemd-remount-fs.service",
+        "systemd-udevd.service",
+    }
+    assert (values("Requires"), values("RequiresMountsFor"), values("DefaultDependencies")) == ([], [], ["no"])
+    # Each of these would require /var.
+    assert not values("PrivateTmp") + values("StateDirectory") + values("LogsDirectory") + values("CacheDirectory")
+
+
 def test_the_daemon_takes_the_locks_that_the_verbs_take():
     """In a sandbox where it could not write them, it would fall back to others, which keep nobody out."""
-    [writable] = re.findall(r"^ReadWritePaths=(.*)$", (UNITS / "manageboot.service").read_text(), re.MULTILINE)
+    [writable] = values("ReadWritePaths")
     assert f"-{RUN_DIRECTORY}" in writable.split()
+    # systemd-tmpfiles runs later than the daemon starts.
+    assert f"-+mkdir --parents --mode=0700 {RUN_DIRECTORY}" in values("ExecStartPre")
     made = [line.split() for line in (UNITS / "manageboot.tmpfiles.conf").read_text().splitlines() if line[:1] == "d"]
     assert ["d", RUN_DIRECTORY, "0700", "root", "root", "-"] in made
 

@@ -30,6 +30,10 @@ def test_a_healthy_trial_stays(cache: Cache, node_images: NodeImages) -> None:
             {
                 "manageboot/manageboot.toml": configuration(),
                 "manageboot/health.d/required/10-root": "#!/bin/sh\ntest -e /opt/ic/share/version.txt\n",
+                # In the sandbox, between the daemon's first write to the block and the next one.
+                "manageboot/health.d/required/20-lock": "#!/bin/sh\ntouch --date=@0 /run/grubenv\n",
+                # The daemon does not wait for /var, which is mounted over what its sandbox has there.
+                "systemd/system/var.mount.d/late.conf": "[Unit]\nAfter=manageboot.service\n",
                 "manageboot/health.d/wanted/10-clock": "#!/bin/sh\necho the clock is off >&2; exit 1\n",
             },
         )
@@ -42,10 +46,19 @@ def test_a_healthy_trial_stays(cache: Cache, node_images: NodeImages) -> None:
         assert [(check["name"], check["result"]) for check in daemon["health"]["checks"]] == [
             ("boot-complete.target", "passed"),
             ("required/10-root", "passed"),
+            ("required/20-lock", "passed"),
             ("wanted/10-clock", "failed"),
         ]
         assert daemon["health"]["checks"][-1]["text"] == "exit status 1\nthe clock is off"
         assert [problem["code"] for problem in status(machine)["problems"]] == ["CHECK_FAILED"]
+        # It was there before /var, and has written its record there.
+        shown = machine.check("systemctl show -P ActiveEnterTimestampMonotonic manageboot var.mount").stdout
+        began, mounted = shown.split()
+        assert int(began) < int(mounted)
+        assert status(machine)["slots"]["B"]["record"]["state"] == "confirmed"
+        # It took the lock of the block that the verbs take: a file came there, and went.
+        [mode, changed] = machine.check("stat --format='%a %Y' /run/grubenv").stdout.split()
+        assert (mode, int(changed) > 0) == ("700", True)
         # In its sandbox it is as small as elsewhere, and systemd knows what it does.
         shown = machine.check("systemctl show -P StatusText -P NRestarts -P ActiveState manageboot").stdout.splitlines()
         assert shown == ["slot B is booted and trusted", "0", "active"]

@@ -89,6 +89,18 @@ def test_a_required_unit_fails(node: VirtualMachine) -> None:
     assert "fault.service failed" in node.check("manageboot history").stdout
 
 
+def test_a_file_system_never_comes(node: VirtualMachine) -> None:
+    """As the var of a guest whose key fails: systemd waits for it without limit, and most of the boot waits too."""
+    service = (
+        "[Unit]\nDefaultDependencies=no\nBefore=local-fs.target\n"
+        "[Service]\nType=oneshot\nTimeoutStartSec=infinity\nExecStart=/bin/sleep infinity\n"
+        "[Install]\nRequiredBy=local-fs.target\n"
+    )
+    lay_into(node, "A", {CONFIGURATION: configuration(deadline="60s"), FAULT: service})
+    reboot_into(node, "rollback", boots=2)
+    assert_fell_back(node, "deadline", told=[*TOLD, "rolled_back", "deadline"])
+
+
 def test_a_device_goes_and_comes_back(node: VirtualMachine) -> None:
     metrics = "/run/node_exporter/collector_textfile/manageboot_devices.prom"
     # The var of the slot that does not run is in nobody's use.

@@ -20,7 +20,8 @@ NEVER = "9999d"
 
 SYSTEMCTL = """\
 #!/bin/sh
-# Answers from files: the state of the system, and of each unit.
+# Answers from files: the state of the system, and of each unit, with a second word where it has a job.
+set_state() {{ printf 'LoadState=loaded\\nActiveState=%s\\nSubState=made-up\\nJob=%s\\n' "$1" "$2"; }}
 case "$1" in
 is-system-running) cat {directory}/system ;;
 show)
@@ -28,7 +29,7 @@ show)
     separator=
     for unit in "$@"; do
         printf "$separator"
-        printf 'LoadState=loaded\\nActiveState=%s\\nSubState=made-up\\n' "$(cat {directory}/units/$unit || echo active)"
+        set_state $(cat {directory}/units/$unit || echo active)
         separator='\\n'
     done ;;
 esac
@@ -99,7 +100,7 @@ class DaemonNode:
         path.chmod(0o755)
 
     def set_unit(self, unit: str, state: str) -> None:
-        """Say what systemctl answers for a unit, of which others are active."""
+        """Say what systemctl answers for a unit, with a second word where it has a job; others are active."""
         (self.directory / "units" / unit).write_text(state)
 
     def manageboot(self, *arguments: str) -> str:

@@ -42,7 +42,7 @@ def lay_into(machine: VirtualMachine, slot: str, files: Mapping[str, str]) -> No
     """Write files below /etc of the passive slot, in place of those of the last trial. Units are enabled."""
     lines = [
         f"set -e; mount /dev/disk/by-partlabel/{slot}_root /mnt; cd /mnt/etc",
-        "rm -rf manageboot systemd/system/fault*.service* systemd/system/*.wants/fault*",
+        "rm -rf manageboot; cd systemd/system; rm -rf fault*.service* *.wants/fault* *.requires/fault* *.mount.d; cd -",
     ]
     for name, text in files.items():
         lines.append(f"mkdir -p $(dirname {name}); printf %s {shlex.quote(text)} > {name}")

@@ -1,17 +1,38 @@
-"""Runs the health checks one after the other, as an event loop has time for them."""
+"""Commands to run one after the other, and time to let pass in between, as an event loop has time for them.
+
+What to run next is said by a generator, which is told how the last one ended; so it needs neither systemd nor time to
+be tested.
+"""
+
+from collections.abc import Generator
+from typing import NamedTuple
 
 from manageboot.children import Child, Outcome, spawn
-from manageboot.config import HealthConfig
-from manageboot.health import Command, Examination, Pause
 
 
-class HealthRun:
-    """An examination on its way. Times are those of the clock that the caller has."""
+class Command(NamedTuple):
+    """A program to run, and how long it may take."""
 
-    def __init__(self, config: HealthConfig) -> None:
-        """Prepare it; the first call of `advance` begins."""
-        self.examination = Examination(config)
-        self._steps = self.examination.steps()
+    argv: tuple[str, ...]
+    timeout_s: float
+
+
+class Pause(NamedTuple):
+    """Time to let pass."""
+
+    seconds: float
+
+
+Steps = Generator[Command | Pause, Outcome | None, None]
+"""What to do, one after the other; a command is answered by its outcome, a pause by None."""
+
+
+class StepsRun:
+    """Steps on their way. Times are those of the clock that the caller has."""
+
+    def __init__(self, steps: Steps) -> None:
+        """Prepare them; the first call of `advance` begins."""
+        self._steps = steps
         self._child: Child | None = None
         self._answer: Outcome | None = None
         self._pause_s: float | None = None
@@ -20,11 +41,13 @@ class HealthRun:
     @property
     def descriptors(self) -> list[int]:
         """What to wait for."""
-        return [] if self._child is None else self._child.descriptors
+        return [] if self._child is None or self.over else self._child.descriptors
 
     @property
     def wake_s(self) -> float | None:
         """When to call `advance` though nothing happens."""
+        if self.over:
+            return None
         return self._pause_s if self._child is None else self._child.wake_s
 
     def advance(self, now_s: float) -> bool:
@@ -43,7 +66,7 @@ class HealthRun:
         return True
 
     def stop(self) -> None:
-        """Kill what runs; the results so far stay."""
+        """Kill what runs."""
         if self._child is not None:
             self._child.kill()
         self.over = True

@@ -1,0 +1,50 @@
+"""When the daemon takes the local file systems for there, by what systemd says of them."""
+
+import pytest
+
+from manageboot import localfs
+from manageboot.children import Outcome
+from manageboot.steps import Command, Pause
+
+WAITING = "ActiveState=inactive\nJob=17"
+THERE = "ActiveState=active\nJob="
+GIVEN_UP = "ActiveState=inactive\nJob="
+FAILED = "ActiveState=failed\nJob="
+
+
+@pytest.mark.parametrize(
+    ("units", "over"),
+    [
+        ((THERE, THERE), True),
+        ((THERE, FAILED), True),
+        # A target that failed by one of its mounts is inactive.
+        ((GIVEN_UP, THERE), True),
+        ((WAITING, WAITING), False),
+        ((THERE, WAITING), False),
+        ((WAITING, GIVEN_UP), False),
+        # One that runs already and is started anew is there.
+        (("ActiveState=active\nJob=17", THERE), True),
+        ((THERE,), False),
+        (("Failed to connect to bus", THERE), False),
+        (("", ""), False),
+    ],
+)
+def test_what_systemd_says(units: tuple[str, ...], over: bool):
+    assert localfs.is_over(Outcome(0, "\n\n".join(units))) is over
+
+
+def test_without_systemd_nobody_is_waited_for():
+    assert localfs.is_over(Outcome(127, "cannot start systemctl: No such file or directory"))
+
+
+def test_it_asks_until_they_are_there():
+    steps = localfs.steps()
+    question = next(steps)
+    assert isinstance(question, Command)
+    assert question.argv[-2:] == localfs.UNITS
+    waiting = Outcome(0, f"{THERE}\n\n{WAITING}")
+    for answer in (None, Outcome(1, "Failed to get properties"), Outcome(None, ""), waiting):
+        assert isinstance(steps.send(answer), Pause)
+        assert steps.send(None) == question
+    with pytest.raises(StopIteration):
+        steps.send(Outcome(0, f"{THERE}\n\n{THERE}"))
