@@ -38,17 +38,22 @@ def lock_path(node_lock: str) -> str:
     return os.path.join(os.path.dirname(node_lock), "daemon.lock")
 
 
+def path(node_lock: str) -> str:
+    """Return where the file is, from the path of the node's lock."""
+    return os.path.join(os.path.dirname(node_lock), _NAME)
+
+
 def store(node_lock: str, memory: Memory, shown: Shown) -> bool:
     """Replace the file as a whole; return whether that was done. Nothing of it has to survive a power cut."""
-    path = os.path.join(os.path.dirname(node_lock), _NAME)
+    file_path = path(node_lock)
     content = _fitting(memory, shown)
-    temporary = f"{path}.new"
+    temporary = f"{file_path}.new"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             # Queries need no root, whatever the umask is.
             os.fchmod(file.fileno(), 0o644)
             file.write(content)
-        os.rename(temporary, path)
+        os.rename(temporary, file_path)
     except OSError:
         with suppress(OSError):
             os.unlink(temporary)
@@ -59,7 +64,7 @@ def store(node_lock: str, memory: Memory, shown: Shown) -> bool:
 def load(node_lock: str) -> tuple[Memory, Shown]:
     """Read what the last daemon of this boot left; what can't be understood counts as nothing."""
     try:
-        with open(os.path.join(os.path.dirname(node_lock), _NAME), encoding="utf-8") as file:
+        with open(path(node_lock), encoding="utf-8") as file:
             content = json.loads(file.read(_MAX_BYTES))
         if content["boot"] != boottrace.boot_id():
             return Memory(), Shown()

@@ -1,5 +1,6 @@
 """What the daemon shows of itself: to systemd in a line, to `status` and to the next daemon in a file."""
 
+import logging
 from collections.abc import Mapping
 
 from manageboot import daemonfile, notify
@@ -9,6 +10,8 @@ from manageboot.health import Examination
 from manageboot.memory import Memory
 from manageboot.protocol import BootState, Phase, explain
 from manageboot.supervision import Known, awaits_reboot
+
+logger = logging.getLogger(__name__)
 
 
 class Display:
@@ -20,6 +23,7 @@ class Display:
         self._deadline_s = config.confirm.deadline_s
         self._shown = shown
         self._stored: object = None
+        self._failed = False
         self._status = ""
 
     @property
@@ -59,7 +63,15 @@ class Display:
         )
 
     def store(self, memory: Memory) -> None:
-        """Write the file, if it has changed; with what is remembered in it, for the next daemon."""
-        if self._stored != (memory, self._shown):
+        """Write the file, if it has changed; with what is remembered in it, for the next daemon.
+
+        Where that fails, as in a full /run, it is tried again at the next call.
+        """
+        if self._stored == (memory, self._shown):
+            return
+        if daemonfile.store(self._lock, memory, self._shown):
             self._stored = (memory, self._shown)
-            daemonfile.store(self._lock, memory, self._shown)
+            self._failed = False
+        elif not self._failed:
+            self._failed = True
+            logger.error("cannot write %s: `status` and the next daemon are behind", daemonfile.path(self._lock))
