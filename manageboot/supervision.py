@@ -152,15 +152,21 @@ def _trial(rules: Rules, known: Known, now_s: float) -> Decision:
         # It was given up, and that could not be written down; GRUB goes back all the same.
         return Decision(None, known.asked_s + AGAIN_S)
     if known.verdict is Verdict.BAD:
-        return _reboot(known, now_s) if known.hung else Decision(Task.GIVE_UP_UNHEALTHY)
+        return _give_up(Task.GIVE_UP_UNHEALTHY, known, now_s)
     if _is_late(rules, now_s):
-        # Without the trace of the cause GRUB goes back as well.
-        return _reboot(known, now_s) if known.hung else Decision(Task.GIVE_UP_DEADLINE)
+        return _give_up(Task.GIVE_UP_DEADLINE, known, now_s)
     if known.verdict is Verdict.GOOD and rules.automatic:
         return Decision(Task.CONFIRM)
     if known.verdict is None:
         return Decision(Task.CHECK)
     return Decision(None, float(rules.deadline_s) if rules.deadline_s else None)
+
+
+def _give_up(task: Task, known: Known, now_s: float) -> Decision:
+    # Without the trace of the cause GRUB goes back as well. And a block that neither it nor the daemon could write may
+    # be writable after a reboot, where its file system is read-only since an error.
+    stuck = known.repeats and known.failed_s is not None and now_s >= LONG_S
+    return _reboot(known, now_s) if known.hung or stuck else Decision(task)
 
 
 def _blind(rules: Rules, known: Known, now_s: float) -> Decision:

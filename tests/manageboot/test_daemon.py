@@ -15,7 +15,7 @@ from manageboot import config, daemonfile, errands, errors, localfs, lock, verbs
 from manageboot.daemon import Daemon
 from manageboot.daemonfile import Shown
 from manageboot.memory import Memory
-from manageboot.supervision import AGAIN_S, BUSY_S, PATIENCE_S
+from manageboot.supervision import AGAIN_S, BUSY_S, LONG_S, PATIENCE_S, RETRY_S
 from manageboot.traces import Trial
 from support.daemonnode import NEVER, DaemonNode, RunningDaemon, running
 
@@ -461,8 +461,13 @@ class TestARebootThatDoesNotCome:
         pending.start_trial()
         pending.set_block(boot_cycle="first_boot")
         monkeypatch.setattr("manageboot.environment.settle", refuse)
-        self.turn(self.start(pending), 900.0)
+        daemon = self.start(pending)
+        for now_s in (900.0, 900.0 + RETRY_S, LONG_S - 1):
+            self.turn(daemon, now_s)
         assert (pending.reboot_count(), "deadline" in pending.events()) == (0, False)
+        # A file system that is read-only since an error often comes back with a reboot.
+        self.turn(daemon, LONG_S + RETRY_S)
+        assert pending.reboot_count() == 1
 
     def test_somebody_holds_the_lock_for_ever(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
         pending.configure(policy="external", deadline="20")

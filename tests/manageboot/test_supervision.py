@@ -111,6 +111,21 @@ def test_a_trial_that_would_be_the_same_again_is_not_rebooted_in_a_loop(known: K
     assert decide(AUTOMATIC, again, LONG_S) == Decision(Task.REBOOT)
 
 
+@pytest.mark.parametrize("known", [BAD, CHECKED])
+def test_a_trial_that_nobody_can_write_down_is_rebooted_in_the_end(known: Known):
+    """GRUB could not write the block, and so would start the trial again; the daemon can't write it either."""
+    stuck = known._replace(repeats=True, asked_s=LONG_S - RETRY_S - 1, failed_s=LONG_S - RETRY_S - 1)
+    assert decide(AUTOMATIC, stuck, LONG_S - 1).task in {Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE}
+    assert decide(AUTOMATIC, stuck, LONG_S) == Decision(Task.REBOOT)
+    # Where it has not been tried yet it is, however late.
+    assert decide(AUTOMATIC, known._replace(repeats=True), LONG_S).task is not Task.REBOOT
+    assert decide(AUTOMATIC, stuck._replace(held=True), LONG_S) == NOTHING
+    # After a reboot that does not come it is asked for again.
+    asked = stuck._replace(asked_s=LONG_S, failed_s=None)
+    assert decide(AUTOMATIC, asked, LONG_S + 1) == Decision(None, LONG_S + AGAIN_S)
+    assert decide(AUTOMATIC, asked, LONG_S + AGAIN_S).task is not None
+
+
 def test_a_lock_that_somebody_holds_for_ever_does_not_stop_the_deadline():
     busy = TRIAL._replace(arrived=False, failed_s=800.0)
     assert decide(AUTOMATIC, busy, 899.0) == Decision(Task.ARRIVE)
