@@ -1,8 +1,9 @@
 """Userspace is up: what GRUB wrote at this boot is forced down, and a trial leaves a trace of how far it came."""
 
-from manageboot import environment, lock
+from manageboot import environment, events, lock
 from manageboot.config import Config
-from manageboot.node import observe
+from manageboot.events import Event
+from manageboot.node import Node, observe
 from manageboot.protocol import Phase
 from manageboot.traces import Trial
 
@@ -24,7 +25,12 @@ def arrived(config: Config) -> str:
         node = observe(config)
         environment.settle(node.environment)
         traces = node.environment.traces
-        if node.state.phase is not Phase.TRIAL or traces.trial:
+        if node.state.phase is not Phase.TRIAL or (traces.trial and not _is_stale(config, node)):
             return f"slot {node.booted} is up"
         environment.write(config.boot.grubenv, node.state.block, traces._replace(trial=Trial.USERSPACE.value))
         return f"slot {node.booted} is up, on trial"
+
+
+def _is_stale(config: Config, node: Node) -> bool:
+    """Say whether the block tells of an earlier trial, which was given up, as if it were this one."""
+    return node.may_be_stale and not events.happened(config, Event.ROLLED_BACK)

@@ -141,7 +141,7 @@ class Daemon:
         self._problem = seen.problem
         phase = None if seen.state is None else seen.state.phase
         self._in_trial = phase is Phase.TRIAL
-        self._memory = memory.after_look(self._memory, phase)
+        self._memory = memory.after_look(self._memory, phase, may_be_stale=seen.may_be_stale)
         if phase not in {Phase.TRIAL, None} and self._health is not None and not self._health.over:
             logger.info("the trial is over, the health checks are stopped")
             self._health.stop()
@@ -150,7 +150,7 @@ class Daemon:
         known = Known(
             phase=phase,
             damaged=seen.damaged,
-            trial=seen.trial,
+            trial="" if self._memory.stale_trial else seen.trial,
             blind=seen.grub_tries and not self._memory.readable,
             held=seen.held,
             verdict=None if self._examination is None else self._examination.verdict,
@@ -207,7 +207,7 @@ class Daemon:
     def _advance_errand(self, now_s: float) -> None:
         task = self._errands.advance(now_s, in_trial=self._in_trial)
         if task is not None:
-            self._memory = memory.after_task(self._memory, task)
+            self._memory = memory.after_task(self._memory, task, succeeded=self._errands.succeeded)
 
     def _tell_results(self, examination: Examination) -> None:
         for result in examination.results:

@@ -29,6 +29,8 @@ class ErrandRun:
         self._child: Child | None = None
         self._task: Task | None = None
         self._busy_since_s: float | None = None
+        self.succeeded = False
+        """Whether the last one did what it was sent for."""
         self.failed_s: float | None = None
         """When a task last failed, if none succeeded since."""
         self.hung = False
@@ -64,14 +66,15 @@ class ErrandRun:
             return None
         busy = outcome.status == errors.LockedError.exit_code
         self._note_busy(busy, now_s, in_trial)
+        self.succeeded = outcome.status == 0
         self.hung = self.hung or outcome.status is None
-        if outcome.status != 0:
+        if not self.succeeded:
             logger.error("failed: %s (exit status %s)", task.value, outcome.status)
         if task is Task.ARRIVE and not busy:
             # A flush that failed is not tried again.
             self.failed_s = None
         elif task not in TELLING:
-            self.failed_s = None if outcome.status == 0 else now_s
+            self.failed_s = None if self.succeeded else now_s
         return None if busy else task
 
     def kill(self) -> None:

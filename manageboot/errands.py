@@ -10,13 +10,11 @@ from contextlib import suppress
 
 from manageboot import (
     arrival,
-    boottrace,
     children,
     environment,
     errors,
     events,
     fallback,
-    history,
     hold,
     process,
     signals,
@@ -66,7 +64,7 @@ def arrive(config: Config) -> None:
     if before.environment.state is None:
         return
     state, trace = before.state, before.trace
-    if state.phase is Phase.TRIAL and not before.environment.traces.trial:
+    if state.phase is Phase.TRIAL:
         _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
         other = trace is not None and trace.nonce != before.environment.traces.nonce
         if state.grub_wrote_nothing or other:
@@ -197,10 +195,7 @@ def _was_confirmed(config: Config) -> bool:
     with suppress(errors.ManagebootError):
         if trust.read(config.boot.grubenv) is booted_slot(config.boot):
             return True
-    with suppress(errors.ManagebootError):
-        name, boot = Event.CONFIRMED.name.lower(), boottrace.boot_id()
-        return boot is not None and any(e.event == name and e.boot == boot for e in history.read(config).entries)
-    return False
+    return events.happened(config, Event.CONFIRMED)
 
 
 def _flush() -> int:

@@ -18,7 +18,7 @@ from manageboot.node import Node, observe
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord, now
 
-__all__ = ["Event", "announce", "announce_fallback", "image_written", "refresh", "show_devices"]
+__all__ = ["Event", "announce", "announce_fallback", "happened", "image_written", "refresh", "show_devices"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,11 @@ _MAY_REPEAT = {
     Event.REBOOT_MISSING,
     Event.DEADLINE,
     Event.HEALTH_FAILED,
+    Event.TRIAL_STARTED,
+    Event.NOT_ACKNOWLEDGED,
 }
-"""A device that comes and goes all day, or a reboot that never comes, must not push what led to it out of history."""
+"""A device that comes and goes all day, or a reboot that never comes, must not push what led to it out of history.
+And a daemon that could not write down what it told tells it once more."""
 
 _LOCK_WAIT_S = 2.0
 """Whoever holds the lock of the history writes a sector and some small files."""
@@ -116,6 +119,12 @@ def is_announced(fell_back: Entry, happened: list[Entry]) -> bool:
         if entry.event in armed:
             return False
     return False
+
+
+def happened(config: Config, event: Event) -> bool:
+    """Say whether the history has an event of this boot."""
+    name, boot = event.name.lower(), boottrace.boot_id()
+    return boot is not None and any(e.event == name and e.boot == boot for e in _recall(config))
 
 
 def refresh(config: Config) -> None:

@@ -17,14 +17,24 @@ class Memory(NamedTuple):
     """Whether the block could be read once, and was not of a trial that runs."""
     stale: bool = False
     """Whether the commit that waits for a reboot is of an earlier boot."""
+    stale_trial: bool = False
+    """Whether the trial that the block calls given up was an earlier one."""
     waits_since_s: float | None = None
     asked_s: float | None = None
 
 
-def after_look(memory: Memory, phase: Phase | None) -> Memory:
-    """Return what is remembered after a look at the block, which may not have been readable."""
+def after_look(memory: Memory, phase: Phase | None, *, may_be_stale: bool) -> Memory:
+    """Return what is remembered after a look at the block.
+
+    Args:
+        memory: what was remembered.
+        phase: what was seen; None: the block could not be read.
+        may_be_stale: whether the trial that the block calls given up may be an earlier one.
+    """
     if phase is None:
         return memory
+    # The arrival clears it, where it is one. So what is found later is of this boot, unless it could not be cleared.
+    memory = memory._replace(stale_trial=may_be_stale and (memory.stale_trial or not memory.arrived))
     # Until the block says something else, one that can't be read any more is that of a trial.
     if phase is not Phase.TRIAL and not memory.readable:
         # What is pending at the first look is of an earlier boot, and this boot did not try it.
@@ -44,11 +54,11 @@ def after_wait(memory: Memory, known: Known, now_s: float) -> Memory:
     return memory._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)
 
 
-def after_task(memory: Memory, task: Task) -> Memory:
-    """Return what is remembered after a task, however it ended: what is to be told is told once."""
+def after_task(memory: Memory, task: Task, *, succeeded: bool) -> Memory:
+    """Return what is remembered after a task. A flush that failed is final, and what is to be told is told once."""
     match task:
         case Task.ARRIVE:
-            return memory._replace(arrived=True)
+            return memory._replace(arrived=True, stale_trial=memory.stale_trial and not succeeded)
         case Task.TELL_BOOT:
             return memory._replace(boot_told=True)
         case Task.TELL_DAMAGED:

@@ -40,6 +40,16 @@ class Node(NamedTuple):
         return state_of_stopped(block) if self.stopped else BootState(self.booted, block)
 
     @property
+    def may_be_stale(self) -> bool:
+        """Whether a trial counts as given up in the block, and that may be an earlier one.
+
+        Only the shipped script clears that when a trial begins. With another one, whoever commits and sets no more than
+        the two variables of IC-OS leaves it there.
+        """
+        cleared = self.trace is not None and self.trace.nonce == self.environment.traces.nonce
+        return self.environment.traces.given_up and not cleared
+
+    @property
     def passive_content(self) -> Content:
         """What the record says about the passive slot."""
         return record.content(self.records, self.booted.other)

@@ -19,6 +19,8 @@ class Sight(NamedTuple):
     """Whether the block is there, and says nothing."""
     trial: str
     """What stands in the block of how far the trial came."""
+    may_be_stale: bool
+    """Whether that may be of an earlier trial."""
     grub_tries: bool
     """Whether GRUB said at boot that it starts a trial."""
     held: bool
@@ -27,15 +29,16 @@ class Sight(NamedTuple):
 
 def look(config: Config) -> Sight:
     """Look at the node. Writes nothing and takes no lock."""
-    state, trial, problem, damaged = None, "", "", False
+    state, trial, may_be_stale, problem, damaged = None, "", False, "", False
     try:
         node = observe(config)
         # Where GRUB's file system is not mounted, there is no block that would say anything.
         environment.check_present(node.environment)
-        state, trial = node.state, node.environment.traces.trial
+        state, trial, may_be_stale = node.state, node.environment.traces.trial, node.may_be_stale
     except errors.BlockDamagedError as error:
         problem, damaged = str(error), True
     except errors.ManagebootError as error:
         problem = str(error)
     trace = boottrace.read(config.boot)
-    return Sight(state, problem, damaged, trial, trace is not None and trace.try_ != "", hold.held(config))
+    grub_tries = trace is not None and trace.try_ != ""
+    return Sight(state, problem, damaged, trial, may_be_stale, grub_tries, hold.held(config))

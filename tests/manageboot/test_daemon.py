@@ -469,6 +469,51 @@ class TestARebootThatDoesNotCome:
         self.turn(daemon, LONG_S + RETRY_S)
         assert pending.reboot_count() == 1
 
+    def start_another_trial(self, node: DaemonNode, cycle: str) -> None:
+        """Boot slot B on trial with a script that is not the shipped one, which leaves what an earlier trial left."""
+        node.set_block(boot_alternative="B", boot_cycle=cycle, mb_nonce="n0", mb_ack="n0", mb_trial="deadline")
+        (node.directory / "cmdline").write_text("dfinity.system=B\n")
+
+    @pytest.mark.parametrize("cycle", ["failsafe_check", "first_boot"])
+    def test_what_an_earlier_trial_left_is_not_of_this_one(self, pending: DaemonNode, cycle: str):
+        pending.configure(policy="external", deadline="900")
+        self.start_another_trial(pending, cycle)
+        daemon = self.start(pending)
+        self.turn(daemon, 10.0)
+        assert pending.block()["mb_trial"] == "userspace"
+        assert "trial_started" in pending.events()
+        for now_s in (10.0 + AGAIN_S, 10.0 + PATIENCE_S, 899.0):
+            self.turn(daemon, now_s)
+        assert ("reboot_missing" in pending.events(), pending.reboot_count()) == (False, 0)
+        self.turn(daemon, 900.0)
+        assert (pending.block()["mb_trial"], pending.reboot_count()) == ("deadline", 1)
+        # What it left itself is of this boot, for the next daemon too.
+        self.turn(self.start(pending), 900.0 + AGAIN_S)
+        assert (pending.block()["mb_trial"], pending.reboot_count()) == ("deadline", 2)
+
+    def test_it_is_not_of_this_one_even_if_it_can_not_be_cleared(
+        self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch
+    ):
+        pending.configure(policy="external", deadline="900")
+        self.start_another_trial(pending, "failsafe_check")
+        monkeypatch.setattr("manageboot.environment.settle", refuse)
+        daemon = self.start(pending)
+        for now_s in (10.0, 10.0 + PATIENCE_S, 899.0):
+            self.turn(daemon, now_s)
+        assert ("reboot_missing" in pending.events(), pending.reboot_count()) == (False, 0)
+        self.turn(daemon, 900.0)
+        assert ("deadline" in pending.events(), pending.reboot_count()) == (True, 1)
+
+    def test_a_trial_that_was_given_up_before_the_daemon_came_stays_so(self, pending: DaemonNode):
+        pending.configure(policy="automatic", deadline="900")
+        self.start_another_trial(pending, "failsafe_check")
+        pending.manageboot("rollback", "--no-reboot")
+        daemon = self.start(pending)
+        for now_s in (10.0, 20.0, 10.0 + PATIENCE_S):
+            self.turn(daemon, now_s)
+        assert (pending.block()["mb_trial"], pending.block()["boot_cycle"]) == ("by_hand", "failsafe_check")
+        assert pending.events()[-1] == "reboot_missing"
+
     def test_somebody_holds_the_lock_for_ever(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
         pending.configure(policy="external", deadline="20")
         pending.start_trial()
