@@ -135,7 +135,7 @@ class Daemon:
             self._watch.drain()
 
     def _look(self, now_s: float) -> Known:
-        seen = sight.look(self._config)
+        seen = sight.look(self._config, over=self._memory.readable)
         if seen.problem and seen.problem != self._problem:
             logger.error("%s", seen.problem)
         self._problem = seen.problem

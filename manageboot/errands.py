@@ -182,7 +182,8 @@ def _stays(config: Config) -> bool:
     try:
         node = observe(config)
         environment.check_present(node.environment)
-        stays = node.state.phase not in {Phase.TRIAL, Phase.PENDING}
+        over = node.state.phase not in {Phase.TRIAL, Phase.PENDING}
+        stays = _was_confirmed(config) if node.lost_its_block else over
     except errors.ManagebootError:
         # The block says nothing, so the others are asked whether the trial was confirmed before it was lost.
         stays = _was_confirmed(config)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from manageboot import boottrace, environment, errors, record
 from manageboot.boottrace import BootTrace
 from manageboot.config import Config
-from manageboot.environment import Environment
+from manageboot.environment import Condition, Environment
 from manageboot.protocol import BootState, Content, Slot, state_of_stopped
 from manageboot.record import SlotRecord
 from manageboot.slots import booted_slot
@@ -38,6 +38,12 @@ class Node(NamedTuple):
         """
         block = environment.stated(self.environment)
         return state_of_stopped(block) if self.stopped else BootState(self.booted, block)
+
+    @property
+    def lost_its_block(self) -> bool:
+        """Whether GRUB started a trial by a block that is empty or gone now, so that it says nothing of the trial."""
+        lost = self.environment.condition in {Condition.EMPTY, Condition.ABSENT}
+        return lost and self.trace is not None and self.trace.try_ != ""
 
     @property
     def may_be_stale(self) -> bool:

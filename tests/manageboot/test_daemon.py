@@ -539,21 +539,58 @@ class TestARebootThatDoesNotCome:
         assert daemon._memory.arrived
         assert (pending.reboot_count(), pending.events()) == (0, [])
 
+    @staticmethod
+    def lose_block(node: DaemonNode, how: str) -> None:
+        """Leave zeros, as a power cut may; or nothing, as a tool that truncates; or no file beside GRUB's script."""
+        node.grubenv.write_bytes({"zeros": b"\0" * 1024}.get(how, b""))
+        if how == "gone":
+            node.grubenv.unlink()
+
     @pytest.mark.parametrize("restarted", [False, True])
-    def test_a_block_that_is_lost_in_the_trial(self, pending: DaemonNode, restarted: bool):
+    @pytest.mark.parametrize("how", ["zeros", "empty", "gone"])
+    def test_a_block_that_is_lost_in_the_trial(self, pending: DaemonNode, restarted: bool, how: str):
         pending.configure(policy="external", deadline="900")
         pending.start_trial()
         daemon = self.start(pending)
         self.turn(daemon, 10.0)
-        pending.grubenv.write_bytes(b"\0" * 1024)
+        self.lose_block(pending, how)
         daemon = self.start(pending) if restarted else daemon
         self.turn(daemon, 899.0)
         assert pending.reboot_count() == 0
         self.turn(daemon, 900.0)
         assert pending.reboot_count() == 1
 
+    @pytest.mark.parametrize("how", ["empty", "gone"])
+    @pytest.mark.parametrize("slot", ["A", "B"])
+    def test_a_block_that_was_lost_before_the_daemon_came(self, pending: DaemonNode, how: str, slot: str):
+        """Slot A is what GRUB assumes without one, so such a trial looks like a slot that is trusted."""
+        pending.configure(policy="external", deadline="900")
+        pending.start_trial()
+        pending.boot(slot, "first_boot", try_="1")
+        self.lose_block(pending, how)
+        daemon = self.start(pending)
+        self.turn(daemon, 10.0)
+        assert "GRUB started a trial by it" in pending.status()["daemon"]["status"]
+        assert pending.status()["daemon"]["deadline_s"] == 900.0
+        self.turn(daemon, 899.0)
+        assert pending.reboot_count() == 0
+        self.turn(daemon, 900.0)
+        assert pending.reboot_count() == 1
+
+    @pytest.mark.parametrize("how", ["empty", "gone"])
+    def test_a_block_that_is_lost_where_there_is_no_trial(self, pending: DaemonNode, how: str):
+        pending.configure(policy="external", deadline="900")
+        self.lose_block(pending, how)
+        daemon = self.start(pending)
+        for now_s in (10.0, 900.0, 1e6):
+            self.turn(daemon, now_s)
+        assert (pending.reboot_count(), pending.status()["daemon"]["status"]) == (0, "slot A is booted and trusted")
+
     @pytest.mark.parametrize("seen", [False, True])
-    def test_a_block_that_is_lost_after_the_confirm_is_no_reason_to_reboot(self, pending: DaemonNode, seen: bool):
+    @pytest.mark.parametrize("how", ["zeros", "empty", "gone"])
+    def test_a_block_that_is_lost_after_the_confirm_is_no_reason_to_reboot(
+        self, pending: DaemonNode, seen: bool, how: str
+    ):
         pending.configure(policy="external", deadline="900")
         pending.start_trial()
         daemon = self.start(pending)
@@ -561,7 +598,7 @@ class TestARebootThatDoesNotCome:
         pending.manageboot("confirm")
         if seen:
             self.turn(daemon, 20.0)
-        pending.grubenv.write_bytes(b"\0" * 1024)
+        self.lose_block(pending, how)
         for now_s in (900.0, 1000.0, 1e6):
             self.turn(daemon, now_s)
         assert pending.reboot_count() == 0
