@@ -72,7 +72,7 @@ def arrive(config: Config) -> None:
 
 
 def tell_boot(config: Config) -> None:
-    """Tell what this boot is, as far as the records tell it: of a fallback, the cause."""
+    """Tell what this boot is, as far as the records tell it: of a fallback, the cause. Complete a confirm."""
     node = observe(config)
     entry = node.records.get(node.booted)
     if node.record_problem is not None:
@@ -80,6 +80,9 @@ def tell_boot(config: Config) -> None:
     logger.info("slot %s %s", node.booted, "has no record" if entry is None else f"is {entry.content} in its record")
     if (fell_back := fallback.explain(node)) is not None:
         events.announce_fallback(config, node, fell_back)
+    if node.environment.state is not None and verbs.half_confirmed(node):
+        # Whoever began it thinks that it is done; until it is, the other slot is no way back.
+        logger.info("a confirm was cut short, and is completed: %s", verbs.confirm(config))
 
 
 def tell_damaged(config: Config) -> None:

@@ -104,7 +104,7 @@ def confirm(config: Config) -> str:
     # Where GRUB's file system is not mounted, nothing tells whether there is a trial.
     environment.check_present(node.environment)
     decision = decide(node.state, Verb.CONFIRM, node.passive_content)
-    if decision.block is None and not _half_confirmed(node):
+    if decision.block is None and not half_confirmed(node):
         if decision.warns:
             logger.warning("nothing is confirmed: %s", explain(node.state))
         if _trust_is_behind(node):
@@ -117,7 +117,7 @@ def confirm(config: Config) -> str:
         node, decision = _prepare(config, Verb.CONFIRM)
         if _given_up(node):
             return _leave_given_up(node)
-        was_trial = node.state.phase is Phase.TRIAL or _half_confirmed(node)
+        was_trial = node.state.phase is Phase.TRIAL or half_confirmed(node)
         if node.state.grub_wrote_nothing:
             logger.warning(
                 "GRUB started the trial without writing that into %s; had it failed, it would have been tried again",
@@ -140,6 +140,11 @@ def confirm(config: Config) -> str:
                 config, Event.CONFIRMED, f"Slot {booted} is confirmed", node, booted, seconds=round(since_boot_s, 3)
             )
         return f"slot {node.booted} is confirmed"
+
+
+def half_confirmed(node: Node) -> bool:
+    """Say whether the booted slot is trusted, and its record does not know: a confirm was cut short."""
+    return node.state.phase is Phase.IDLE and record.content(node.records, node.booted) is Content.COMMITTED
 
 
 def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) -> str:
@@ -216,11 +221,6 @@ def _leave_given_up(node: Node) -> str:
     booted, because = node.booted, node.environment.traces.trial
     logger.warning("nothing is confirmed: the trial of slot %s was given up (%s)", booted, because)
     return f"the trial of slot {booted} was given up, slot {booted.other} boots next"
-
-
-def _half_confirmed(node: Node) -> bool:
-    """Say whether the booted slot is trusted, and its record does not know: a confirm was cut short."""
-    return node.state.phase is Phase.IDLE and record.content(node.records, node.booted) is Content.COMMITTED
 
 
 def _write(config: Config, decision: Decision, traces: Traces) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import config, daemonfile, errands, errors, localfs, lock, verbs
+from manageboot import config, daemonfile, errands, errors, localfs, lock, record, verbs
 from manageboot.daemon import Daemon
 from manageboot.daemonfile import Shown
 from manageboot.memory import Memory
+from manageboot.protocol import Content, Slot
+from manageboot.record import SlotRecord
 from manageboot.supervision import AGAIN_S, BUSY_S, LONG_S, PATIENCE_S, RETRY_S
 from manageboot.traces import Trial
 from support.daemonnode import NEVER, DaemonNode, RunningDaemon, running
@@ -657,6 +659,20 @@ class TestARebootThatDoesNotCome:
         self.turn(daemon, 60.0)
         assert (pending.reboot_count(), pending.block()["mb_trial"]) == (1, "deadline")
         assert pending.events() == ["trial_started", "rolled_back", "deadline"]
+
+    @pytest.mark.parametrize("policy", ["external", "automatic"])
+    def test_a_confirm_that_was_cut_short_is_completed(self, pending: DaemonNode, policy: str):
+        pending.configure(policy=policy)
+        state = str(pending.directory / "state")
+        record.store(state, {Slot.B: SlotRecord(Content.COMMITTED, version="2", nonce="n1")})
+        pending.set_block(boot_alternative="B", boot_cycle="stable", mb_ack="n1")
+        pending.boot("B", "stable")
+        daemon = self.start(pending)
+        for now_s in (10.0, 20.0):
+            self.turn(daemon, now_s)
+        found = record.load(state)
+        assert [found[slot].content for slot in Slot] == [Content.CONFIRMED, Content.CONFIRMED]
+        assert pending.events() == ["confirmed"]
 
     def test_devices_that_are_not_there_are_told_after_a_while(self, pending: DaemonNode):
         (pending.run_directory / "daemon.json").unlink()
