@@ -17,8 +17,12 @@ _FLUSH_S = 0.5
 """How long a flush may take before there is less in the next one: nobody can interrupt it."""
 _LEAST_WINDOWS = 4
 
+_READ_WINDOWS = 4
+"""How many windows that lie one behind the other are read in one request, which a device does faster than four."""
+
 _SAMPLE_BYTES = 4096
-"""What is read back at the begin of each WINDOW_BYTES of zeros, and at their end."""
+_SAMPLE_STEP_BYTES = 16 << 20
+"""Zeros are read back in samples, at the begin of each such step and at their end."""
 
 
 class ReadBack:
@@ -34,7 +38,7 @@ class ReadBack:
         self.bytes_read = 0
         self._compare = compare
         self._batch_windows = BATCH_WINDOWS
-        self._buffer = memoryview(aligned_buffer(WINDOW_BYTES))
+        self._buffer = memoryview(aligned_buffer(_READ_WINDOWS * WINDOW_BYTES))
 
     def stage(self, windows: Iterator[Window]) -> Iterator[Window]:
         """Flush and compare windows, a batch at a time; give those that are as they should be.
@@ -58,10 +62,10 @@ class ReadBack:
 
     def _checked(self, batch: list[Window]) -> Iterator[Window]:
         self._flush({window.image.device for window in batch})
-        for window in batch:
+        for group in _neighbours(batch):
             if self._compare:
-                self.check(window)
-            yield window
+                self._check(group)
+            yield from group
 
     def _flush(self, devices: set[BlockDevice]) -> None:
         """Flush devices, and let the next batch be as large as suits them."""
@@ -74,27 +78,31 @@ class ReadBack:
         elif took_s < _FLUSH_S / 4:
             self._batch_windows = min(self._batch_windows * 2, BATCH_WINDOWS)
 
-    def check(self, window: Window) -> None:
-        """Compare one window with what the device holds.
+    def _check(self, group: list[Window]) -> None:
+        """Compare a group of `_neighbours` with what the device holds.
 
         Raises:
             ReadBackError: it is something else; device, offset and both values are named.
             DeviceError: the device failed.
         """
-        if window.kept:
+        first = group[0]
+        if first.kept:
             return
-        if window.buffer is None:
-            self._check_zeros(window)
-        else:
-            self._check_data(window, window.buffer[: window.length])
+        if first.buffer is None:
+            self._check_zeros(first)
+            return
+        image, length = first.image, sum(window.length for window in group)
+        found = self._buffer[: image.device.round_up(length)]
+        self._read(image.device, first.offset, found)
+        for window in group:
+            at = window.offset - first.offset
+            self._compare_data(window, found[at : at + window.length])
 
-    def _check_data(self, window: Window, expected: memoryview) -> None:
-        image = window.image
-        buffer = self._buffer[: image.device.round_up(window.length)]
-        self._read(image.device, window.offset, buffer)
+    def _compare_data(self, window: Window, found: memoryview) -> None:
+        assert window.buffer is not None
+        image, expected = window.image, window.buffer[: window.length]
         if window.offset == 0 and image.head is not None:
-            buffer[: len(image.head)] = memoryview(image.head)
-        found = buffer[: window.length]
+            found[: len(image.head)] = memoryview(image.head)[: len(found)]
         if not equal(found, expected):
             said = "zeros" if all_zeros(found) else f"sha256 {window_digest(found).hex()}"
             raise _error(image, window.offset, f"sha256 {window_digest(expected).hex()}", said)
@@ -103,7 +111,7 @@ class ReadBack:
         device = window.image.device
         end = window.offset + device.round_up(window.length)
         sample = min(_SAMPLE_BYTES, end - window.offset)
-        starts = [*range(window.offset, end - sample, WINDOW_BYTES), end - sample]
+        starts = [*range(window.offset, end - sample, _SAMPLE_STEP_BYTES), end - sample]
         for start in starts:
             buffer = self._buffer[:sample]
             self._read(device, start, buffer)
@@ -113,6 +121,28 @@ class ReadBack:
     def _read(self, device: BlockDevice, offset: int, buffer: memoryview) -> None:
         device.read_into(offset, buffer)
         self.bytes_read += len(buffer)
+
+
+def _neighbours(windows: list[Window]) -> Iterator[list[Window]]:
+    """Put windows of data together that one request can read; each other one stays alone."""
+    group: list[Window] = []
+    for window in windows:
+        if group and not (len(group) < _READ_WINDOWS and _follows(window, group[-1])):
+            yield group
+            group = []
+        group.append(window)
+    if group:
+        yield group
+
+
+def _follows(window: Window, last: Window) -> bool:
+    return (
+        window.image is last.image
+        and window.offset == last.offset + last.length
+        and not (window.kept or last.kept)
+        and window.buffer is not None
+        and last.buffer is not None
+    )
 
 
 def _error(image: ImageWriter, offset: int, expected: str, found: str) -> errors.ReadBackError:

@@ -40,16 +40,16 @@ class Targets(NamedTuple):
 
 
 @contextmanager
-def targets(directory: Path) -> Iterator[Targets]:
-    """Make the devices."""
+def targets(directory: Path, *, cached: bool) -> Iterator[Targets]:
+    """Make the devices; cached, the page cache lies between them and their files, as it does behind no real device."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, size in SIZES.items():
         with (directory / name).open("ab") as file:
             file.truncate(size)
     with (
-        loop_device(directory / "boot") as boot,
-        loop_device(directory / "root") as root,
-        loop_device(directory / "var") as var,
+        loop_device(directory / "boot", cached=cached) as boot,
+        loop_device(directory / "root", cached=cached) as root,
+        loop_device(directory / "var", cached=cached) as var,
     ):
         yield Targets(boot, root, var, directory)
 

@@ -104,6 +104,33 @@ def test_a_changed_byte_is_found_and_named(device: str, image: Path, offset: int
     assert caught.value.exit_code == 74
 
 
+def test_windows_that_are_read_at_once_are_told_apart(device: str, tmp_path: Path):
+    (tmp_path / "image").write_bytes(b"".join(bytes((letter,)) * MIB for letter in b"abcdef"))
+    with BlockDevice(device) as opened:
+        _, windows = write(opened, tmp_path / "image", withhold_head=False)
+        verify(windows)
+        # Four are read at once, so the sixth is in the second request.
+        for offset in (2 * MIB + 1, 5 * MIB + 1):
+            scribble(device, offset)
+            with pytest.raises(errors.ReadBackError, match=f" at {offset - 1}: expected sha256"):
+                verify(windows)
+            opened.write(offset - 1, windows[offset // MIB].buffer)
+
+
+@pytest.mark.parametrize("offset", [0, 16 * MIB, 32 * MIB + 4095, 40 * MIB - 1])
+def test_zeros_are_sampled_all_along(tmp_path: Path, offset: int):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(40 * MIB)
+    with loop_device(tmp_path / "large") as path, BlockDevice(path) as opened:
+        window = Window(ImageWriter(opened, withhold_head=False), 0, 40 * MIB, None)
+        read_back = ReadBack(compare=True)
+        assert list(read_back.stage(iter([window]))) == [window]
+        assert read_back.bytes_read == 4 * 4096
+        scribble(path, offset)
+        with pytest.raises(errors.ReadBackError, match="expected zeros"):
+            verify([window])
+
+
 class SlowDevice:
     """Takes its time for a flush, on a clock that the test moves."""
 

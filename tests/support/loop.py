@@ -17,15 +17,19 @@ def run(*command: str | Path) -> str:
 
 
 @contextmanager
-def loop_device(file: Path, *, sector_size: int = 512, offset: int = 0, size: int = 0) -> Iterator[str]:
+def loop_device(
+    file: Path, *, sector_size: int = 512, offset: int = 0, size: int = 0, cached: bool = True
+) -> Iterator[str]:
     """Attach a file, or `size` bytes of it from an offset on, to a free loop device.
 
-    Its number is asked of the kernel, so others may do the same.
+    Its number is asked of the kernel, so others may do the same. With cached=False it reads and writes the
+    file past the page cache.
     """
     if os.geteuid() != 0:
         pytest.skip("loop devices need root")
+    cache = f"--direct-io={'off' if cached else 'on'}"
     part = [f"--offset={offset}", f"--sizelimit={size}"] if size else []
-    path = run("losetup", "--find", "--show", "--sector-size", str(sector_size), "--direct-io=off", *part, file)
+    path = run("losetup", "--find", "--show", "--sector-size", str(sector_size), cache, *part, file)
     try:
         yield path
     finally:
