@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
 _FLUSH_S = 10.0
+_LAST_RESORT = ("systemctl", "reboot")
 _STAYS = 1
 """An exit status that no bug and no signal gives."""
 
@@ -172,7 +173,12 @@ def reboot(*, flush: bool) -> Callable[[Config], None]:
             return
         if flush and children.within(_FLUSH_S, _flush) is None:
             logger.warning("the disks are not flushed after %g s, the node reboots all the same", _FLUSH_S)
-        process.run(config.boot.reboot_command, failure=errors.RebootError, doing="reboot")
+        try:
+            process.run(config.boot.reboot_command, failure=errors.RebootError, doing="reboot")
+        except errors.RebootError as error:
+            # A node that nobody reaches must not stay in a bad trial because of a command that some boots can't run.
+            logger.error("%s; `%s` is tried", error, " ".join(_LAST_RESORT))
+            process.run(_LAST_RESORT, failure=errors.RebootError, doing="reboot")
 
     return errand
 

@@ -11,7 +11,7 @@ UNITS = ("local-fs.target", "systemd-tmpfiles-setup.service")
 PATIENCE_S = 120.0
 """How long after boot it is waited for them, at most: one of them may need a key that nobody types in."""
 
-_POLL_S = 1.0
+_POLL_S = 2.0
 _SYSTEMCTL_TIMEOUT_S = 30.0
 _NO_SYSTEMCTL = 127
 

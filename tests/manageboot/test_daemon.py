@@ -251,14 +251,16 @@ def test_a_trial_that_finds_no_block_ends_at_the_deadline(trial: DaemonNode):
         daemon.stop()
 
 
-def test_a_reboot_that_fails_is_tried_again(trial: DaemonNode):
+def test_a_reboot_command_that_fails_is_no_way_to_stay(trial: DaemonNode):
     trial.configure(deadline=PAST)
     trial.config.write_text(trial.config.read_text().replace("/bin/sh", "/bin/false"))
     with running(trial) as daemon:
         wait_for_block(daemon, trial, mb_trial="deadline")
+        daemon.wait_for(lambda: trial.reboot_count() == 1, "the reboot")
         daemon.wait_for(lambda: children(daemon.process.pid) == [], "the errand to end")
         daemon.stop()
         assert "cannot reboot" in daemon.log()
+    assert trial.reboots.read_text() == "last resort\n"
 
 
 @pytest.mark.devices
@@ -640,12 +642,12 @@ class TestARebootThatDoesNotCome:
         pending.set_block(mb_fallback="unconfirmed", mb_trial="deadline")
         pending.boot("A", "failsafe_check")
         daemon = self.start(pending)
-        for now_s in (10.0, 20.0, localfs.PATIENCE_S - 2):
+        for now_s in (10.0, 20.0, localfs.PATIENCE_S - 4):
             self.turn(daemon, now_s)
         assert (pending.events(), daemon._memory.arrived) == ([], True)
         if comes:
             pending.set_unit("local-fs.target", "active")
-            self.turn(daemon, localfs.PATIENCE_S - 0.5)
+            self.turn(daemon, localfs.PATIENCE_S - 1)
         else:
             self.turn(daemon, localfs.PATIENCE_S)
         assert pending.events() == ["fallback"]

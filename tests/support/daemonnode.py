@@ -32,6 +32,7 @@ show)
         set_state $(cat {directory}/units/$unit || echo active)
         separator='\\n'
     done ;;
+reboot) echo last resort >> {directory}/reboots ;;
 esac
 """
 
