@@ -5,6 +5,7 @@ other things meanwhile, and a test needs neither systemd nor time.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from enum import StrEnum
@@ -24,6 +25,7 @@ _SETTLE_S = 5.0
 _TAIL_CHARACTERS = 2000
 """How much of the end of an executable's output is shown."""
 _SYSTEMCTL_TIMEOUT_S = 30.0
+_UNIT_NAME_LIMIT = 256
 _BOOT_IS_OVER = frozenset({"running", "degraded", "maintenance"})
 _ON_ITS_WAY = frozenset({"activating", "reloading", "refreshing"})
 
@@ -108,6 +110,11 @@ class Examination:
             yield Pause(_POLL_S)
 
     def _units(self) -> Steps:
+        for name in self._config.required_units:
+            if not _is_unit_name(name):
+                self.results.append(CheckResult(name, True, Result.FAILED, "that is no name of a unit"))
+        if self.results:
+            return
         units = (BOOT_COMPLETE, *self._config.required_units)
         argv = ("systemctl", "show", "--property=LoadState,ActiveState,SubState", "--", *units)
         down_before: set[str] = set()
@@ -161,6 +168,15 @@ class Examination:
             result, cause = (Result.FAILED, f"exit status {status}") if status else (Result.PASSED, "")
         text = "\n".join(line for line in (cause, output[-_TAIL_CHARACTERS:]) if line)
         self.results.append(CheckResult(name, required, result, text))
+
+
+def _is_unit_name(name: str) -> bool:
+    """Say whether `systemctl show` gives one answer for a name: a pattern has many, and a template alone none.
+
+    Source: systemd.unit(5).
+    """
+    found = re.fullmatch(r"[\w:.\\-]+(@[\w:.\\@-]+)?", name, re.ASCII)
+    return found is not None and len(name) < _UNIT_NAME_LIMIT and not re.search(r"@\.\w+$", name)
 
 
 def _listed(directory: str, kind: str) -> list[tuple[str, str]]:

@@ -102,6 +102,21 @@ def test_a_required_unit_has_to_be_active(config: HealthConfig):
     assert bad.results[-1].text == "failed (failed)"
 
 
+@pytest.mark.parametrize("name", ["", "a b.service", "web*.service", "/var", "getty@.service", "@a.service", "x" * 256])
+def test_what_systemctl_gives_no_single_answer_for_is_no_unit(config: HealthConfig, name: str):
+    """It would be asked for ever."""
+    bad = Node().examine(config._replace(required_units=("a.service", name)))
+    assert (bad.verdict, table(bad)) == (Verdict.BAD, {name: "failed"})
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "getty@tty1.service", "a@b@c.service", r"dev-disk-by\x2dlabel-a.device", "a_b:c-1.mount", "-.mount"]
+)
+def test_names_of_units_are_taken(config: HealthConfig, name: str):
+    good = Node(states("active", "active")).examine(config._replace(required_units=(name,)))
+    assert (good.verdict, table(good)[name]) == (Verdict.GOOD, "passed")
+
+
 def test_a_unit_that_does_not_exist_is_not_active(config: HealthConfig):
     config = config._replace(required_units=("a.service",))
     answer = f"{ACTIVE}\n\nLoadState=not-found\nActiveState=inactive\nSubState=dead"
