@@ -48,9 +48,12 @@ def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Ite
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()} {verb}{f' {_BRIEFLY}' if brief else ''}\n".encode(), 0)
-        yield descriptor
-        with suppress(OSError):
-            os.ftruncate(descriptor, 0)
+        try:
+            yield descriptor
+        finally:
+            # Whoever holds it next must not be taken for this one before it says who it is.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

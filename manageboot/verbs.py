@@ -130,11 +130,13 @@ def confirm(config: Config) -> str:
             booted = node.booted
             entry = node.records.get(booted, SlotRecord(Content.VOID, version=running_version()))
             entry = entry._replace(content=Content.CONFIRMED, confirmed=now(), nonce=None, committed_in=None)
-            # Until this moment the other slot was the way back, so it holds a trusted system.
-            other = node.records.get(booted.other, SlotRecord(Content.VOID))
-            if other.content is not Content.CONFIRMED:
-                other = other._replace(content=Content.CONFIRMED)
-            _record(config, {**node.records, booted: entry, booted.other: other})
+            records = {**node.records, booted: entry}
+            # In a trial the other slot is the way back, and so a trusted system. When a confirm that was cut short is
+            # completed, something else may have been installed there since, and its record tells.
+            if node.state.phase is Phase.TRIAL or booted.other not in records:
+                other = records.get(booted.other, SlotRecord(Content.VOID))
+                records[booted.other] = other._replace(content=Content.CONFIRMED)
+            _record(config, records)
             since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
             _announce(
                 config, Event.CONFIRMED, f"Slot {booted} is confirmed", node, booted, seconds=round(since_boot_s, 3)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def test_it_is_held_once_and_released(tmp_path: Path):
     assert Path(path).read_text() == ""
     with lock.held(path, "rollback"):
         pass
+
+
+def test_nothing_is_said_of_a_holder_that_failed(tmp_path: Path):
+    path = tmp_path / "lock"
+    with suppress(ZeroDivisionError), lock.held(str(path), "upgrade-install"):
+        _ = 1 / 0
+    assert path.read_text() == ""
 
 
 def test_it_dies_with_its_holder(tmp_path: Path):

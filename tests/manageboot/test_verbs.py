@@ -122,6 +122,18 @@ def test_a_confirm_that_was_cut_short_is_completed_by_confirming_again(node: Loo
     assert [node.record(slot) for slot in "AB"] == ["confirmed", "confirmed"]
 
 
+def test_a_confirm_that_is_completed_late_says_nothing_of_what_was_installed_since(node: LoopNode, update: Path):
+    node.ok("upgrade-install", update)
+    node.ok("upgrade-commit", "--no-reboot")
+    node.boot()
+    node.set_block(boot_cycle="stable")
+    node.ok("upgrade-install", update)
+    node.ok("confirm")
+    assert [node.record(slot) for slot in "AB"] == ["installed", "confirmed"]
+    node.ok("upgrade-commit", "--no-reboot")
+    assert node.block()["boot_alternative"] == "A"
+
+
 @pytest.mark.parametrize("verb", ["upgrade-commit", "confirm"])
 def test_a_signal_after_the_block_is_written_changes_nothing(node: LoopNode, update: Path, verb: str):
     node.ok("upgrade-install", update)
