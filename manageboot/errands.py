@@ -22,6 +22,7 @@ from manageboot import (
     verbs,
 )
 from manageboot.config import Config
+from manageboot.environment import Condition
 from manageboot.events import Event
 from manageboot.health import CheckResult
 from manageboot.node import Node, observe, running_version
@@ -81,7 +82,8 @@ def tell_boot(config: Config) -> None:
     logger.info("slot %s %s", node.booted, "has no record" if entry is None else f"is {entry.content} in its record")
     if (fell_back := fallback.explain(node)) is not None:
         events.announce_fallback(config, node, fell_back)
-    if node.environment.state is not None and verbs.half_confirmed(node):
+    # An empty block says of a trial of slot A what it says of a slot that is trusted, so it counts for nothing here.
+    if node.environment.condition is Condition.OK and verbs.half_confirmed(node):
         # Whoever began it thinks that it is done; until it is, the other slot is no way back.
         logger.info("a confirm was cut short, and is completed: %s", verbs.confirm(config))
 

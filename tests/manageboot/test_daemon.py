@@ -1,7 +1,6 @@
 """The daemon as a process: what it does to the block, the history, the status, and what it tells systemd."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -11,21 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import config, daemonfile, errands, errors, localfs, lock, record, verbs
-from manageboot.daemon import Daemon
-from manageboot.daemonfile import Shown
-from manageboot.memory import Memory
+from manageboot import config, errands, errors, localfs, lock, record, verbs
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
 from manageboot.supervision import AGAIN_S, BUSY_S, LONG_S, PATIENCE_S, RETRY_S
 from manageboot.traces import Trial
-from support.daemonnode import NEVER, DaemonNode, RunningDaemon, running
+from support.daemonnode import NEVER, DaemonNode, RunningDaemon, running, start, stepped, turn
 
 pytestmark = pytest.mark.grub
 
 PAST = "1s"
 """A deadline that any machine is past which runs tests."""
-DEVICES = [f"slots.{slot}.{part}" for slot in "AB" for part in ("boot", "root")]
 RSS_LIMIT_KIB = 30 * 1024
 
 
@@ -361,90 +356,72 @@ class TestARebootThatDoesNotCome:
 
     @pytest.fixture
     def pending(self, quiet: DaemonNode, monkeypatch: pytest.MonkeyPatch) -> DaemonNode:
-        monkeypatch.setenv("PATH", f"{quiet.directory}/bin:{os.environ['PATH']}")
-        (quiet.directory / "run").mkdir()
-        # The node has no devices; here that is no news.
-        daemonfile.store(str(quiet.run_directory / "lock"), Memory(), Shown(devices=dict.fromkeys(DEVICES, "gone")))
-        return quiet
-
-    @staticmethod
-    def turn(daemon: Daemon, now_s: float) -> None:
-        """Let the daemon do at a moment all that it wants to do then."""
-        for _ in range(50):
-            later = daemon._turn(now_s) > now_s
-            descriptors = daemon._errands.descriptors + daemon._local.descriptors
-            if later and not descriptors:
-                return
-            select.select(descriptors, [], [], 30 if descriptors else 0)
-        raise AssertionError("it does not come to rest")
-
-    def start(self, node: DaemonNode) -> Daemon:
-        return Daemon(config.load(str(node.config)))
+        return stepped(quiet, monkeypatch)
 
     def commit(self, node: DaemonNode) -> None:
         node.set_block(boot_alternative="B", boot_cycle="first_boot", mb_nonce="n2")
 
     def test_it_is_told_and_left_alone(self, pending: DaemonNode):
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         self.commit(pending)
         for now_s in (100.0, 100.0 + PATIENCE_S - 1):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert (pending.events(), "REBOOT_MISSING" in pending.problems()) == ([], False)
         for now_s in (100.0 + PATIENCE_S, 5000.0):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert (pending.events(), "REBOOT_MISSING" in pending.problems()) == (["reboot_missing"], True)
         pending.manageboot("upgrade-cancel")
-        self.turn(daemon, 6000.0)
+        turn(daemon, 6000.0)
         assert ("REBOOT_MISSING" in pending.problems(), pending.reboot_count()) == (False, 0)
 
     def test_it_is_asked_for_again(self, pending: DaemonNode):
         pending.configure(boot="reboot_again = true")
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         self.commit(pending)
-        self.turn(daemon, 100.0)
+        turn(daemon, 100.0)
         # One that is restarted goes on counting.
-        daemon = self.start(pending)
-        self.turn(daemon, 100.0 + PATIENCE_S)
+        daemon = start(pending)
+        turn(daemon, 100.0 + PATIENCE_S)
         assert pending.reboot_count() == 1
-        daemon = self.start(pending)
-        self.turn(daemon, 100.0 + PATIENCE_S + AGAIN_S - 1)
+        daemon = start(pending)
+        turn(daemon, 100.0 + PATIENCE_S + AGAIN_S - 1)
         assert pending.reboot_count() == 1
-        self.turn(daemon, 100.0 + PATIENCE_S + AGAIN_S)
+        turn(daemon, 100.0 + PATIENCE_S + AGAIN_S)
         assert pending.reboot_count() == 2
 
     def test_a_commit_that_grub_did_not_try_is_no_reason_to_reboot(self, pending: DaemonNode):
         pending.configure(boot="reboot_again = true")
         self.commit(pending)
         pending.boot("A", "first_boot")
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (10.0, 1000.0, 1e6):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert pending.reboot_count() == 0
 
     def test_what_was_given_up_is_insisted_on(self, pending: DaemonNode):
         pending.configure(policy="external", deadline="900")
         pending.start_trial()
-        daemon = self.start(pending)
-        self.turn(daemon, 899.0)
+        daemon = start(pending)
+        turn(daemon, 899.0)
         assert pending.reboot_count() == 0
-        self.turn(daemon, 900.0)
+        turn(daemon, 900.0)
         assert (pending.reboot_count(), pending.block()["mb_trial"]) == (1, "deadline")
-        self.turn(self.start(pending), 900.0 + AGAIN_S)
+        turn(start(pending), 900.0 + AGAIN_S)
         assert (pending.reboot_count(), pending.events()[-1]) == (2, "reboot_missing")
 
     def test_a_block_that_can_not_be_written_is_no_way_out(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
         pending.configure(policy="external", deadline="900")
         pending.start_trial()
         monkeypatch.setattr("manageboot.environment.write", fail_to_write)
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (900.0, 910.0, 900.0 + AGAIN_S - 1):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert pending.reboot_count() == 1
         assert pending.events().count("deadline") == 1
         assert pending.manageboot("next") == "A"
-        self.turn(daemon, 900.0 + AGAIN_S)
+        turn(daemon, 900.0 + AGAIN_S)
         assert pending.reboot_count() == 2
 
     def test_a_block_that_is_read_only_is_no_way_out(self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
@@ -452,9 +429,9 @@ class TestARebootThatDoesNotCome:
         pending.start_trial()
         # As vfat with errors=remount-ro, which can't be flushed or written.
         monkeypatch.setattr("manageboot.environment.settle", refuse)
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (900.0, 900.0 + AGAIN_S):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert pending.reboot_count() == 2
         # The history keeps what led there, however often it is tried.
         assert pending.events() == ["deadline"]
@@ -466,12 +443,12 @@ class TestARebootThatDoesNotCome:
         pending.start_trial()
         pending.set_block(boot_cycle="first_boot")
         monkeypatch.setattr("manageboot.environment.settle", refuse)
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (900.0, 900.0 + RETRY_S, LONG_S - 1):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert (pending.reboot_count(), "deadline" in pending.events()) == (0, False)
         # A file system that is read-only since an error often comes back with a reboot.
-        self.turn(daemon, LONG_S + RETRY_S)
+        turn(daemon, LONG_S + RETRY_S)
         assert pending.reboot_count() == 1
 
     def start_another_trial(self, node: DaemonNode, cycle: str) -> None:
@@ -483,17 +460,17 @@ class TestARebootThatDoesNotCome:
     def test_what_an_earlier_trial_left_is_not_of_this_one(self, pending: DaemonNode, cycle: str):
         pending.configure(policy="external", deadline="900")
         self.start_another_trial(pending, cycle)
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         assert pending.block()["mb_trial"] == "userspace"
         assert "trial_started" in pending.events()
         for now_s in (10.0 + AGAIN_S, 10.0 + PATIENCE_S, 899.0):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert ("reboot_missing" in pending.events(), pending.reboot_count()) == (False, 0)
-        self.turn(daemon, 900.0)
+        turn(daemon, 900.0)
         assert (pending.block()["mb_trial"], pending.reboot_count()) == ("deadline", 1)
         # What it left itself is of this boot, for the next daemon too.
-        self.turn(self.start(pending), 900.0 + AGAIN_S)
+        turn(start(pending), 900.0 + AGAIN_S)
         assert (pending.block()["mb_trial"], pending.reboot_count()) == ("deadline", 2)
 
     def test_it_is_not_of_this_one_even_if_it_can_not_be_cleared(
@@ -502,20 +479,20 @@ class TestARebootThatDoesNotCome:
         pending.configure(policy="external", deadline="900")
         self.start_another_trial(pending, "failsafe_check")
         monkeypatch.setattr("manageboot.environment.settle", refuse)
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (10.0, 10.0 + PATIENCE_S, 899.0):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert ("reboot_missing" in pending.events(), pending.reboot_count()) == (False, 0)
-        self.turn(daemon, 900.0)
+        turn(daemon, 900.0)
         assert ("deadline" in pending.events(), pending.reboot_count()) == (True, 1)
 
     def test_a_trial_that_was_given_up_before_the_daemon_came_stays_so(self, pending: DaemonNode):
         pending.configure(policy="automatic", deadline="900")
         self.start_another_trial(pending, "failsafe_check")
         pending.manageboot("rollback", "--no-reboot")
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (10.0, 20.0, 10.0 + PATIENCE_S):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert (pending.block()["mb_trial"], pending.block()["boot_cycle"]) == ("by_hand", "failsafe_check")
         assert pending.events()[-1] == "reboot_missing"
 
@@ -524,23 +501,23 @@ class TestARebootThatDoesNotCome:
         pending.start_trial()
         monkeypatch.setattr("manageboot.arrival._WAIT_S", 0.0)
         with lock.held(str(pending.run_directory / "lock"), "confirm"):
-            daemon = self.start(pending)
+            daemon = start(pending)
             for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
                 if now_s < 10 + BUSY_S:
                     assert pending.reboot_count() == 0
-                self.turn(daemon, float(now_s))
+                turn(daemon, float(now_s))
         assert pending.reboot_count() == 1
 
     def test_a_lock_that_was_held_for_long_is_no_reason_to_reboot(
         self, pending: DaemonNode, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr("manageboot.arrival._WAIT_S", 0.0)
-        daemon = self.start(pending)
+        daemon = start(pending)
         with lock.held(str(pending.run_directory / "lock"), "upgrade-install"):
             for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
-                self.turn(daemon, float(now_s))
+                turn(daemon, float(now_s))
             assert not daemon._memory.arrived
-        self.turn(daemon, 5000.0)
+        turn(daemon, 5000.0)
         assert daemon._memory.arrived
         assert (pending.reboot_count(), pending.events()) == (0, [])
 
@@ -556,13 +533,13 @@ class TestARebootThatDoesNotCome:
     def test_a_block_that_is_lost_in_the_trial(self, pending: DaemonNode, restarted: bool, how: str):
         pending.configure(policy="external", deadline="900")
         pending.start_trial()
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         self.lose_block(pending, how)
-        daemon = self.start(pending) if restarted else daemon
-        self.turn(daemon, 899.0)
+        daemon = start(pending) if restarted else daemon
+        turn(daemon, 899.0)
         assert pending.reboot_count() == 0
-        self.turn(daemon, 900.0)
+        turn(daemon, 900.0)
         assert pending.reboot_count() == 1
 
     @pytest.mark.parametrize("how", ["empty", "gone"])
@@ -573,22 +550,22 @@ class TestARebootThatDoesNotCome:
         pending.start_trial()
         pending.boot(slot, "first_boot", try_="1")
         self.lose_block(pending, how)
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         assert "GRUB started a trial by it" in pending.status()["daemon"]["status"]
         assert pending.status()["daemon"]["deadline_s"] == 900.0
-        self.turn(daemon, 899.0)
+        turn(daemon, 899.0)
         assert pending.reboot_count() == 0
-        self.turn(daemon, 900.0)
+        turn(daemon, 900.0)
         assert pending.reboot_count() == 1
 
     @pytest.mark.parametrize("how", ["empty", "gone"])
     def test_a_block_that_is_lost_where_there_is_no_trial(self, pending: DaemonNode, how: str):
         pending.configure(policy="external", deadline="900")
         self.lose_block(pending, how)
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (10.0, 900.0, 1e6):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert (pending.reboot_count(), pending.status()["daemon"]["status"]) == (0, "slot A is booted and trusted")
 
     @pytest.mark.parametrize("seen", [False, True])
@@ -598,14 +575,14 @@ class TestARebootThatDoesNotCome:
     ):
         pending.configure(policy="external", deadline="900")
         pending.start_trial()
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         pending.manageboot("confirm")
         if seen:
-            self.turn(daemon, 20.0)
+            turn(daemon, 20.0)
         self.lose_block(pending, how)
         for now_s in (900.0, 1000.0, 1e6):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert pending.reboot_count() == 0
 
     def test_the_last_look_is_right_before_the_reboot(self, pending: DaemonNode):
@@ -641,25 +618,25 @@ class TestARebootThatDoesNotCome:
         pending.set_unit("local-fs.target", "inactive 17")
         pending.set_block(mb_fallback="unconfirmed", mb_trial="deadline")
         pending.boot("A", "failsafe_check")
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (10.0, 20.0, localfs.PATIENCE_S - 4):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         assert (pending.events(), daemon._memory.arrived) == ([], True)
         if comes:
             pending.set_unit("local-fs.target", "active")
-            self.turn(daemon, localfs.PATIENCE_S - 1)
+            turn(daemon, localfs.PATIENCE_S - 1)
         else:
-            self.turn(daemon, localfs.PATIENCE_S)
+            turn(daemon, localfs.PATIENCE_S)
         assert pending.events() == ["fallback"]
 
     def test_the_deadline_waits_for_no_file_system(self, pending: DaemonNode):
         pending.configure(policy="external", deadline="60")
         pending.set_unit("local-fs.target", "inactive 17")
         pending.start_trial()
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         assert (pending.events(), pending.block()["mb_trial"]) == (["trial_started"], "userspace")
-        self.turn(daemon, 60.0)
+        turn(daemon, 60.0)
         assert (pending.reboot_count(), pending.block()["mb_trial"]) == (1, "deadline")
         assert pending.events() == ["trial_started", "rolled_back", "deadline"]
 
@@ -670,20 +647,20 @@ class TestARebootThatDoesNotCome:
         record.store(state, {Slot.B: SlotRecord(Content.COMMITTED, version="2", nonce="n1")})
         pending.set_block(boot_alternative="B", boot_cycle="stable", mb_ack="n1")
         pending.boot("B", "stable")
-        daemon = self.start(pending)
+        daemon = start(pending)
         for now_s in (10.0, 20.0):
-            self.turn(daemon, now_s)
+            turn(daemon, now_s)
         found = record.load(state)
         assert [found[slot].content for slot in Slot] == [Content.CONFIRMED, Content.CONFIRMED]
         assert pending.events() == ["confirmed"]
 
     def test_devices_that_are_not_there_are_told_after_a_while(self, pending: DaemonNode):
         (pending.run_directory / "daemon.json").unlink()
-        daemon = self.start(pending)
-        self.turn(daemon, 10.0)
+        daemon = start(pending)
+        turn(daemon, 10.0)
         assert pending.problems() == []
-        self.turn(daemon, 20.0)
+        turn(daemon, 20.0)
         assert pending.problems() == ["DEVICE_LOST"] * 4
         assert pending.events() == ["device_lost"] * 4
-        self.turn(daemon, 1000.0)
+        turn(daemon, 1000.0)
         assert pending.events() == ["device_lost"] * 4

@@ -13,10 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from manageboot import config, daemonfile
+from manageboot.daemon import Daemon
+from manageboot.daemonfile import Shown
+from manageboot.memory import Memory
 from support.loop import run
 
 PATIENCE_S = 30.0
 NEVER = "9999d"
+DEVICES = [f"slots.{slot}.{part}" for slot in "AB" for part in ("boot", "root")]
 
 SYSTEMCTL = """\
 #!/bin/sh
@@ -192,3 +199,31 @@ def running(node: DaemonNode, **environment: str) -> Iterator[RunningDaemon]:
             process.wait()
             assert process.stderr is not None
             process.stderr.close()
+
+
+def stepped(node: DaemonNode, monkeypatch: pytest.MonkeyPatch) -> DaemonNode:
+    """Prepare a node for a daemon in this process, which is driven turn by turn, with a clock that is a number."""
+    monkeypatch.setenv("PATH", f"{node.directory}/bin:{os.environ['PATH']}")
+    node.run_directory.mkdir()
+    # The node has no devices; here that is no news.
+    daemonfile.store(str(node.run_directory / "lock"), Memory(), Shown(devices=dict.fromkeys(DEVICES, "gone")))
+    return node
+
+
+def start(node: DaemonNode) -> Daemon:
+    """Make a daemon, which knows what the one before it left."""
+    return Daemon(config.load(str(node.config)))
+
+
+def turn(daemon: Daemon, *moments_s: float) -> None:
+    """Let the daemon do at each moment all that it wants to do then, in seconds since boot."""
+    for now_s in moments_s:
+        for _ in range(50):
+            later = daemon._turn(now_s) > now_s
+            steps = [daemon._local, *([] if daemon._health is None else [daemon._health])]
+            descriptors = daemon._errands.descriptors + [number for one in steps for number in one.descriptors]
+            if later and not descriptors:
+                break
+            select.select(descriptors, [], [], 30 if descriptors else 0)
+        else:
+            raise AssertionError("it does not come to rest")
