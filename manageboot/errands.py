@@ -96,7 +96,14 @@ def tell_damaged(config: Config) -> None:
 
 
 def confirm(config: Config) -> None:
-    """Confirm the trial."""
+    """Confirm the trial, unless it was given up in this boot.
+
+    Raises:
+        NotOnTrialError: it was.
+    """
+    node = observe(config)
+    if node.environment.traces.given_up and arrival.given_up_now(config, node):
+        raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was given up in this boot")
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
 

@@ -52,7 +52,9 @@ class Node(NamedTuple):
         Only the shipped script clears that when a trial begins. With another one, whoever commits and sets no more than
         the two variables of IC-OS leaves it there.
         """
-        cleared = self.trace is not None and self.trace.nonce == self.environment.traces.nonce
+        trace = self.trace
+        # Where it did not start a trial, somebody chose this slot from GRUB's menu: what stands there holds.
+        cleared = trace is not None and (trace.try_ == "" or trace.nonce == self.environment.traces.nonce)
         return self.environment.traces.given_up and not cleared
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from manageboot import boottrace, environment, errors, hold
+from manageboot import boottrace, environment, errors, givenup, hold
 from manageboot.config import Config
 from manageboot.node import observe
 from manageboot.protocol import BootState
@@ -42,7 +42,8 @@ def look(config: Config, *, over: bool) -> Sight:
         if node.lost_its_block and not over:
             path, condition = node.environment.path, node.environment.condition
             raise errors.BlockMissingError(f"cannot read {path}: it is {condition}, and GRUB started a trial by it")
-        state, trial, may_be_stale = node.state, node.environment.traces.trial, node.may_be_stale
+        state, trial = node.state, node.environment.traces.trial
+        may_be_stale = node.may_be_stale and not givenup.marked(config, trial)
     except errors.BlockDamagedError as error:
         problem, damaged = str(error), True
     except errors.ManagebootError as error:

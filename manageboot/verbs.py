@@ -8,7 +8,7 @@ import logging
 import os
 import time
 
-from manageboot import environment, errors, events, fallback, head, lock, process, record, signals, trust
+from manageboot import environment, errors, events, fallback, givenup, head, lock, process, record, signals, trust
 from manageboot.config import Config
 from manageboot.events import Event
 from manageboot.node import Node, observe, running_version
@@ -173,6 +173,7 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
             # Somebody confirmed it a moment ago; going back from there is a decision of its own.
             raise errors.NotOnTrialError(f"cannot {Verb.ROLLBACK} because of {because}: {explain(node.state)}")
         if node.state.phase is Phase.TRIAL:
+            givenup.mark(config, because)
             given_up = node.environment.traces._replace(tries="", trial=because.value)
             _write(config, decision._replace(block=decision.block or node.state.block), given_up)
         else:

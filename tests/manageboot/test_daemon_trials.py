@@ -1,12 +1,15 @@
 """Trials that do not go by the book: who may call one good, and who has given which one up. Turn by turn."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from manageboot import record
+from manageboot import arrival, config, errands, record, verbs
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
+from manageboot.traces import Trial
 from support.daemonnode import DaemonNode, start, stepped, turn
 
 pytestmark = pytest.mark.grub
@@ -36,3 +39,89 @@ def test_a_block_that_is_empty_trusts_no_slot(node: DaemonNode, shipped: bool):
     turn(daemon, 30.0, 40.0)
     assert record.load(state)[Slot.A].content is Content.COMMITTED
     assert "confirmed" not in node.events()
+
+
+def boot_with_another_script(node: DaemonNode, **block: str) -> None:
+    """Boot slot B on trial with a script that clears nothing for a trial, and says nothing of it."""
+    node.set_block(boot_alternative="B", boot_cycle="failsafe_check", **block)
+    (node.directory / "cmdline").write_text("dfinity.system=B\n")
+
+
+def kill(*_arguments: object, **_more: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop(*_arguments: object, **_more: object) -> None:
+    raise KeyboardInterrupt
+
+
+def stays_given_up(node: DaemonNode) -> bool:
+    return (node.block()["mb_trial"], node.block()["boot_cycle"]) == ("by_hand", "failsafe_check")
+
+
+def test_what_somebody_gave_up_stays_so_though_the_arrival_failed(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+    boot_with_another_script(node, mb_trial="deadline")
+    node.set_unit("boot-complete.target", "activating 3")
+    with monkeypatch.context() as patch:
+        patch.setattr(errands, "arrive", kill)
+        daemon = start(node)
+        turn(daemon, 10.0)
+    node.manageboot("rollback", "--no-reboot")
+    node.set_unit("boot-complete.target", "active")
+    turn(daemon, 20.0, 30.0, 40.0, 50.0)
+    assert stays_given_up(node)
+
+
+def test_it_stays_so_without_the_history(node: DaemonNode):
+    boot_with_another_script(node)
+    # Nobody can write it.
+    (node.grubenv.parent / "manageboot.log").mkdir()
+    node.manageboot("rollback", "--no-reboot")
+    turn(start(node), 10.0, 20.0, 30.0)
+    assert stays_given_up(node)
+
+
+def test_it_stays_so_if_the_rollback_was_killed_after_its_write(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+    boot_with_another_script(node)
+    node.configure(policy="external")
+    turn(start(node), 10.0)
+    assert node.block()["mb_trial"] == "userspace"
+    with monkeypatch.context() as patch:
+        patch.setattr(verbs, "_announce", stop)
+        with pytest.raises(KeyboardInterrupt):
+            verbs.rollback(config.load(str(node.config)), reboot=False)
+    assert "rolled_back" not in node.events()
+    # The next daemon remembers nothing.
+    (node.run_directory / "daemon.json").unlink()
+    node.configure(policy="automatic")
+    turn(start(node), 20.0, 30.0, 40.0)
+    assert stays_given_up(node)
+
+
+@pytest.mark.parametrize("lost", ["history", "mark"])
+def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
+    boot_with_another_script(node)
+    node.manageboot("rollback", "--no-reboot")
+    (node.run_directory / "given-up" if lost == "mark" else node.grubenv.parent / "manageboot.log").unlink()
+    settings = config.load(str(node.config))
+    assert errands.guarded(errands.confirm, settings)() == 69
+    assert stays_given_up(node)
+
+
+def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
+    boot_with_another_script(node, mb_trial=Trial.DEADLINE)
+    for text in ("b3f6 deadline\n", f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} by_hand\n", ""):
+        (node.run_directory / "given-up").write_text(text)
+        assert arrival.arrived(config.load(str(node.config))) == "slot B is up, on trial"
+        assert node.block()["mb_trial"] == "userspace"
+        node.set_block(mb_trial=Trial.DEADLINE)
+
+
+def test_a_slot_that_was_given_up_and_is_chosen_from_the_menu_is_confirmed_by_hand(node: DaemonNode):
+    node.set_block(boot_alternative="B", boot_cycle="failsafe_check", mb_nonce="n1", mb_ack="n1", mb_trial="unhealthy")
+    words = "manageboot.slot=B manageboot.cycle=failsafe_check manageboot.fault=menu"
+    (node.directory / "cmdline").write_text(f"dfinity.system=B {words}\n")
+    turn(start(node), 10.0, 20.0, 30.0)
+    assert (node.block()["boot_cycle"], node.block()["mb_trial"]) == ("failsafe_check", "unhealthy")
+    node.manageboot("confirm")
+    assert node.block()["boot_cycle"] == "stable"

@@ -1,0 +1,56 @@
+"""That a trial was given up in this boot, where the block can't tell: a stock script clears nothing for the next trial.
+
+The mark lies in /run, beside the lock, and names the boot. It is made before the block is written, so it is there even
+if the run that gives the trial up is killed right after.
+"""
+
+import os
+from contextlib import suppress
+
+from manageboot import boottrace
+from manageboot.config import Config
+from manageboot.traces import Trial
+
+_NAME = "given-up"
+_LIMIT = 200
+
+
+def path(config: Config) -> str:
+    """Return where the mark is."""
+    return os.path.join(os.path.dirname(config.state.lock), _NAME)
+
+
+def mark(config: Config, because: Trial) -> None:
+    """Leave the mark. Raises nothing: a full /run is no reason to keep a trial, and the history tells it as well.
+
+    Args:
+        config: the settings.
+        because: what is about to be written into the block.
+    """
+    boot = boottrace.boot_id()
+    if boot is None:
+        return
+    file, new = path(config), f"{path(config)}.new"
+    with suppress(OSError):
+        try:
+            with open(new, "w", encoding="ascii") as stream:
+                os.fchmod(stream.fileno(), 0o644)
+                stream.write(f"{boot} {because}\n")
+            os.rename(new, file)
+        except OSError:
+            os.unlink(new)
+
+
+def marked(config: Config, trial: str) -> bool:
+    """Say whether what the block tells of a trial that was given up was written in this boot, as far as the mark tells.
+
+    Args:
+        config: the settings.
+        trial: what stands in the block.
+    """
+    try:
+        with open(path(config), encoding="ascii", errors="replace") as stream:
+            words = stream.read(_LIMIT).split()
+    except OSError:
+        return False
+    return words == [boottrace.boot_id(), trial]
