@@ -9,13 +9,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
 
 from manageboot import daemonfile, daemonlog, errands, events, localfs, lock, memory, notify, process, sight
 from manageboot.config import Config
 from manageboot.devicewatch import DeviceWatch
 from manageboot.display import Display
 from manageboot.errandrun import ErrandRun
+from manageboot.errands import Errand
 from manageboot.health import Examination, Result
 from manageboot.protocol import Phase
 from manageboot.steps import StepsRun
@@ -68,7 +68,7 @@ class Daemon:
         self._examination: Examination | None = None
         self._health: StepsRun | None = None
         self._errands = ErrandRun(config, () if lock_descriptor is None else (lock_descriptor,))
-        self._letters: list[Callable[[Config], None]] = []
+        self._letters: list[Errand] = []
         self._in_trial = False
         self._repeats = False
         self._mounted = False
@@ -135,7 +135,7 @@ class Daemon:
             self._watch.drain()
 
     def _look(self, now_s: float) -> Known:
-        seen = sight.look(self._config, over=self._memory.readable)
+        seen = sight.look(self._config, tried=self._memory.tried, over=self._memory.readable)
         if seen.problem and seen.problem != self._problem:
             logger.error("%s", seen.problem)
         self._problem = seen.problem
@@ -145,13 +145,15 @@ class Daemon:
         if phase not in {Phase.TRIAL, None} and self._health is not None and not self._health.over:
             logger.info("the trial is over, the health checks are stopped")
             self._health.stop()
+            # Should the trial go on after all, they begin anew.
+            self._examination = self._health = None
         if seen.state is not None:
             self._repeats = seen.state.grub_wrote_nothing
         known = Known(
             phase=phase,
             damaged=seen.damaged,
             trial="" if self._memory.stale_trial else seen.trial,
-            blind=seen.grub_tries and not self._memory.readable,
+            blind=(seen.grub_tries or self._memory.tried) and not self._memory.readable,
             held=seen.held,
             verdict=None if self._examination is None else self._examination.verdict,
             arrived=self._memory.arrived,
@@ -180,7 +182,7 @@ class Daemon:
             logger.warning("%s", task.value)
         self._send(task, self._errand_of(task), now_s)
 
-    def _errand_of(self, task: Task) -> Callable[[Config], None]:
+    def _errand_of(self, task: Task) -> Errand:
         match task:
             case Task.ARRIVE:
                 return errands.arrive
@@ -197,9 +199,9 @@ class Daemon:
             case Task.GIVE_UP_UNHEALTHY:
                 return errands.give_up(Trial.UNHEALTHY, "" if self._examination is None else self._examination.cause)
             case Task.REBOOT | Task.CHECK:
-                return errands.reboot(flush=not self._errands.hung)
+                return errands.reboot(flush=not self._errands.hung, tried=self._memory.tried)
 
-    def _send(self, task: Task | None, errand: Callable[[Config], None], now_s: float) -> None:
+    def _send(self, task: Task | None, errand: Errand, now_s: float) -> None:
         # What a daemon that is restarted has to know is written down before.
         self._display.store(self._memory)
         self._errands.send(task, errand, now_s)
@@ -208,6 +210,8 @@ class Daemon:
         task = self._errands.advance(now_s, in_trial=self._in_trial)
         if task is not None:
             self._memory = memory.after_task(self._memory, task, succeeded=self._errands.succeeded)
+        if self._errands.was_confirmed:
+            self._memory = memory.after_refusal(self._memory)
 
     def _tell_results(self, examination: Examination) -> None:
         for result in examination.results:

@@ -1,12 +1,12 @@
 """Runs the errands one after the other, and keeps what became of the last one."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from manageboot import children, errors
 from manageboot.children import Child
 from manageboot.config import Config
-from manageboot.errands import guarded
+from manageboot.errands import CONFIRMED, Errand, guarded
 from manageboot.supervision import BUSY_S, TELLING, Task
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ class ErrandRun:
         self._busy_since_s: float | None = None
         self.succeeded = False
         """Whether the last one did what it was sent for."""
+        self.was_confirmed = False
+        """Whether it found that the trial was confirmed before its block was lost."""
         self.failed_s: float | None = None
         """When a task last failed, if none succeeded since."""
         self.hung = False
@@ -51,13 +53,14 @@ class ErrandRun:
         """When to call `advance` though nothing happens."""
         return None if self._child is None else self._child.wake_s
 
-    def send(self, task: Task | None, errand: Callable[[Config], None], now_s: float) -> None:
+    def send(self, task: Task | None, errand: Errand, now_s: float) -> None:
         """Start an errand, for a task or only to tell of something."""
         self._task = task
         self._child = children.fork(guarded(errand, self._config), now_s + _TIMEOUT_S, without=self._without)
 
     def advance(self, now_s: float, *, in_trial: bool) -> Task | None:
         """Go as far as is possible without waiting; return the task that is over, unless it is to be done again."""
+        self.was_confirmed = False
         outcome = None if self._child is None else self._child.advance(now_s)
         if outcome is None:
             return None
@@ -66,7 +69,8 @@ class ErrandRun:
             return None
         busy = outcome.status == errors.LockedError.exit_code
         self._note_busy(busy, now_s, in_trial)
-        self.succeeded = outcome.status == 0
+        self.was_confirmed = outcome.status == CONFIRMED
+        self.succeeded = outcome.status in {0, CONFIRMED}
         self.hung = self.hung or outcome.status is None
         if not self.succeeded:
             logger.error("failed: %s (exit status %s)", task.value, outcome.status)

@@ -36,16 +36,21 @@ _LOOK_S = 5.0
 _FLUSH_S = 10.0
 _LAST_RESORT = ("systemctl", "reboot")
 _STAYS = 1
-"""An exit status that no bug and no signal gives."""
+CONFIRMED = 3
+"""Exit statuses that no bug and no signal gives. CONFIRMED: there is no reboot, since the trial was confirmed before
+its block was lost."""
+
+Errand = Callable[[Config], int | None]
+"""What to do; its exit status, if that is to tell more than that it was done."""
 
 
-def guarded(errand: Callable[[Config], None], config: Config) -> Callable[[], int]:
+def guarded(errand: Errand, config: Config) -> Callable[[], int]:
     """Give an errand the form that a child process needs: it logs its errors, and ends in good order at a signal."""
 
     def run() -> int:
         signals.listen()
         try:
-            errand(config)
+            return errand(config) or 0
         except errors.ManagebootError as error:
             logger.error("%s [%s]%s", error, error.code, f"; {error.hint}" if error.hint else "")
             return error.exit_code
@@ -54,7 +59,6 @@ def guarded(errand: Callable[[Config], None], config: Config) -> Callable[[], in
         except Exception:
             logger.exception("a bug in manageboot; please report it")
             return errors.ManagebootError.exit_code
-        return 0
 
     return run
 
@@ -107,7 +111,7 @@ def confirm(config: Config) -> None:
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
 
-def give_up(because: Trial, cause: str) -> Callable[[Config], None]:
+def give_up(because: Trial, cause: str) -> Errand:
     """Make the errand that gives a trial up and reboots.
 
     Args:
@@ -115,13 +119,13 @@ def give_up(because: Trial, cause: str) -> Callable[[Config], None]:
         cause: the same in words.
     """
 
-    def errand(config: Config) -> None:
+    def errand(config: Config) -> int | None:
         event = Event.DEADLINE if because is Trial.DEADLINE else Event.HEALTH_FAILED
         try:
             verbs.rollback(config, reboot=False, because=because)
         except errors.NotOnTrialError:
             logger.info("the trial is over, it was confirmed in the last moment")
-            return
+            return None
         except errors.LockedError:
             raise
         except errors.ManagebootError as error:
@@ -132,7 +136,7 @@ def give_up(because: Trial, cause: str) -> Callable[[Config], None]:
             logger.error("the cause of the fallback is not written down: %s", error)
         node = observe(config)
         _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
-        reboot(flush=True)(config)
+        return reboot(flush=True, tried=True)(config)
 
     return errand
 
@@ -143,7 +147,7 @@ def tell_overdue(config: Config) -> None:
     _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {explain(node.state)}")
 
 
-def tell_health(results: list[CheckResult]) -> Callable[[Config], None]:
+def tell_health(results: list[CheckResult]) -> Errand:
     """Make the errand that tells of checks which are only wanted, and failed."""
 
     def errand(config: Config) -> None:
@@ -153,7 +157,7 @@ def tell_health(results: list[CheckResult]) -> Callable[[Config], None]:
     return errand
 
 
-def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Callable[[Config], None]:
+def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Errand:
     """Make the errand that tells of devices which are gone or failed, and renews their metrics.
 
     Args:
@@ -169,17 +173,19 @@ def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Callable[[
     return errand
 
 
-def reboot(*, flush: bool) -> Callable[[Config], None]:
+def reboot(*, flush: bool, tried: bool) -> Errand:
     """Make the errand that asks for a reboot and leaves the block as it is, unless the node is to stay after all.
 
     Args:
         flush: whether the disks are flushed before, in case the node is in no state to do so by itself.
+        tried: whether a trial was seen in this boot.
     """
 
-    def errand(config: Config) -> None:
+    def errand(config: Config) -> int | None:
         # Each in a child: one that waits for a disk that hangs must not keep the node from going down.
-        if children.within(_LOOK_S, lambda: _STAYS if _stays(config) else 0) == _STAYS:
-            return
+        answer = children.within(_LOOK_S, lambda: _stays(config, tried))
+        if answer in {_STAYS, CONFIRMED}:
+            return CONFIRMED if answer == CONFIRMED else None
         if flush and children.within(_FLUSH_S, _flush) is None:
             logger.warning("the disks are not flushed after %g s, the node reboots all the same", _FLUSH_S)
         try:
@@ -188,26 +194,30 @@ def reboot(*, flush: bool) -> Callable[[Config], None]:
             # A node that nobody reaches must not stay in a bad trial because of a command that some boots can't run.
             logger.error("%s; `%s` is tried", error, " ".join(_LAST_RESORT))
             process.run(_LAST_RESORT, failure=errors.RebootError, doing="reboot")
+        return None
 
     return errand
 
 
-def _stays(config: Config) -> bool:
-    """Say whether the node has no reason to go down any more, since somebody decided so in the meantime."""
+def _stays(config: Config, tried: bool) -> int:
+    """Say, as an exit status, whether the node has no reason to go down any more: somebody decided so meanwhile."""
     if hold.held(config):
         logger.info("no reboot: a person is at work")
-        return True
+        return _STAYS
     try:
         node = observe(config)
         environment.check_present(node.environment)
-        over = node.state.phase not in {Phase.TRIAL, Phase.PENDING}
-        stays = _was_confirmed(config) if node.lost_its_block else over
+        is_lost = node.lost_its_block(tried=tried)
+        over = not is_lost and node.state.phase not in {Phase.TRIAL, Phase.PENDING}
     except errors.ManagebootError:
-        # The block says nothing, so the others are asked whether the trial was confirmed before it was lost.
-        stays = _was_confirmed(config)
-    if stays:
+        is_lost, over = True, False
+    # Where the block says nothing, the others are asked whether the trial was confirmed before it was lost.
+    confirmed = is_lost and _was_confirmed(config)
+    if over or confirmed:
         logger.info("no reboot: the trial is over")
-    return stays
+    if confirmed:
+        return CONFIRMED
+    return _STAYS if over else 0
 
 
 def _was_confirmed(config: Config) -> bool:

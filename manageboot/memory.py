@@ -14,7 +14,9 @@ class Memory(NamedTuple):
     damage_told: bool = False
     overdue_told: bool = False
     readable: bool = False
-    """Whether the block could be read once, and was not of a trial that runs."""
+    """Whether the block said something that is not of a trial, and of none since."""
+    tried: bool = False
+    """Whether a trial was seen."""
     stale: bool = False
     """Whether the commit that waits for a reboot is of an earlier boot."""
     stale_trial: bool = False
@@ -36,11 +38,18 @@ def after_look(memory: Memory, phase: Phase | None, *, may_be_stale: bool) -> Me
     # The arrival clears it, where it is one. So what is found later is of this boot, unless it could not be cleared.
     memory = memory._replace(stale_trial=may_be_stale and (memory.stale_trial or not memory.arrived))
     # Until the block says something else, one that can't be read any more is that of a trial.
-    if phase is not Phase.TRIAL and not memory.readable:
+    if phase is Phase.TRIAL:
+        memory = memory._replace(tried=True, readable=False)
+    elif not memory.readable:
         # What is pending at the first look is of an earlier boot, and this boot did not try it.
         stale = phase is Phase.PENDING and not memory.arrived
         memory = memory._replace(readable=True, stale=stale)
     return memory if phase is Phase.PENDING else memory._replace(stale=False)
+
+
+def after_refusal(memory: Memory) -> Memory:
+    """Return what is remembered when a reboot proved needless: the trial was confirmed before its block was lost."""
+    return memory._replace(readable=True, asked_s=None)
 
 
 def after_wait(memory: Memory, known: Known, now_s: float) -> Memory:

@@ -39,11 +39,14 @@ class Node(NamedTuple):
         block = environment.stated(self.environment)
         return state_of_stopped(block) if self.stopped else BootState(self.booted, block)
 
-    @property
-    def lost_its_block(self) -> bool:
-        """Whether GRUB started a trial by a block that is empty or gone now, so that it says nothing of the trial."""
+    def lost_its_block(self, *, tried: bool) -> bool:
+        """Say whether there was a trial by a block that is empty or gone now, so that it says nothing of the trial.
+
+        Args:
+            tried: whether the block spoke of a trial in this boot; the shipped script tells it as well.
+        """
         lost = self.environment.condition in {Condition.EMPTY, Condition.ABSENT}
-        return lost and self.trace is not None and self.trace.try_ != ""
+        return lost and (tried or (self.trace is not None and self.trace.try_ != ""))
 
     @property
     def may_be_stale(self) -> bool:

@@ -27,19 +27,20 @@ class Sight(NamedTuple):
     """Whether a person is at work."""
 
 
-def look(config: Config, *, over: bool) -> Sight:
+def look(config: Config, *, tried: bool, over: bool) -> Sight:
     """Look at the node. Writes nothing and takes no lock.
 
     Args:
         config: the settings.
-        over: whether the trial that GRUB started at this boot, if it did, is known to be over.
+        tried: whether a trial was seen in this boot.
+        over: whether the trial of this boot, if there was one, is known to be over.
     """
     state, trial, may_be_stale, problem, damaged = None, "", False, "", False
     try:
         node = observe(config)
         # Where GRUB's file system is not mounted, there is no block that would say anything.
         environment.check_present(node.environment)
-        if node.lost_its_block and not over:
+        if node.lost_its_block(tried=tried) and not over:
             path, condition = node.environment.path, node.environment.condition
             raise errors.BlockMissingError(f"cannot read {path}: it is {condition}, and GRUB started a trial by it")
         state, trial = node.state, node.environment.traces.trial

@@ -587,7 +587,7 @@ class TestARebootThatDoesNotCome:
 
     def test_the_last_look_is_right_before_the_reboot(self, pending: DaemonNode):
         settings = config.load(str(pending.config))
-        reboot = errands.guarded(errands.reboot(flush=False), settings)
+        reboot = errands.guarded(errands.reboot(flush=False, tried=False), settings)
         assert (reboot(), pending.reboot_count()) == (0, 0)
         pending.start_trial()
         pending.manageboot("confirm", "--hold")
@@ -602,7 +602,7 @@ class TestARebootThatDoesNotCome:
         monkeypatch.setattr("os.sync", hang)
         monkeypatch.setattr("manageboot.errands.observe", hang)
         settings = config.load(str(pending.config))
-        assert errands.guarded(errands.reboot(flush=True), settings)() == 0
+        assert errands.guarded(errands.reboot(flush=True, tried=False), settings)() == 0
         assert pending.reboot_count() == 1
 
     def test_a_trial_that_is_confirmed_in_the_last_moment_stays(self, pending: DaemonNode):

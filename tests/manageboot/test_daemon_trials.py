@@ -9,6 +9,7 @@ import pytest
 from manageboot import arrival, config, errands, record, verbs
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
+from manageboot.supervision import Task
 from manageboot.traces import Trial
 from support.daemonnode import DaemonNode, start, stepped, turn
 
@@ -43,7 +44,7 @@ def test_a_block_that_is_empty_trusts_no_slot(node: DaemonNode, shipped: bool):
 
 def boot_with_another_script(node: DaemonNode, **block: str) -> None:
     """Boot slot B on trial with a script that clears nothing for a trial, and says nothing of it."""
-    node.set_block(boot_alternative="B", boot_cycle="failsafe_check", **block)
+    node.set_block(**{"boot_alternative": "B", "boot_cycle": "failsafe_check", **block})
     (node.directory / "cmdline").write_text("dfinity.system=B\n")
 
 
@@ -125,3 +126,77 @@ def test_a_slot_that_was_given_up_and_is_chosen_from_the_menu_is_confirmed_by_ha
     assert (node.block()["boot_cycle"], node.block()["mb_trial"]) == ("failsafe_check", "unhealthy")
     node.manageboot("confirm")
     assert node.block()["boot_cycle"] == "stable"
+
+
+def lose(node: DaemonNode, how: str) -> None:
+    """Leave what is no block, nothing, or no file."""
+    node.grubenv.write_bytes({"damaged": b"x" * 1024}.get(how, b""))
+    if how == "gone":
+        node.grubenv.unlink()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("slot", ["A", "B"])
+@pytest.mark.parametrize("how", ["damaged", "empty", "gone"])
+def test_a_lost_block_ends_no_deadline_whoever_booted_the_node(node: DaemonNode, how: str, slot: str, restarted: bool):
+    node.configure(policy="external", deadline="900")
+    boot_with_another_script(node, boot_alternative=slot)
+    (node.directory / "cmdline").write_text(f"dfinity.system={slot}\n")
+    daemon = start(node)
+    turn(daemon, 10.0)
+    lose(node, how)
+    daemon = start(node) if restarted else daemon
+    turn(daemon, 20.0, 899.0)
+    assert node.reboot_count() == 0
+    assert node.status()["daemon"]["deadline_s"] == 900.0
+    turn(daemon, 900.0)
+    assert node.reboot_count() == 1
+
+
+@pytest.mark.parametrize("slot", ["A", "B"])
+def test_a_block_that_is_empty_for_a_moment_ends_no_health_checks(node: DaemonNode, slot: str):
+    """GRUB's own tool truncates the block before it writes it anew."""
+    boot_with_another_script(node, boot_alternative=slot)
+    (node.directory / "cmdline").write_text(f"dfinity.system={slot}\n")
+    node.set_unit("boot-complete.target", "activating 3")
+    daemon = start(node)
+    turn(daemon, 10.0)
+    content = node.grubenv.read_bytes()
+    node.grubenv.write_bytes(b"")
+    turn(daemon, 12.0)
+    node.grubenv.write_bytes(content)
+    node.set_unit("boot-complete.target", "active")
+    turn(daemon, 20.0, 30.0)
+    assert (node.block()["boot_cycle"], node.events()[-1]) == ("stable", "confirmed")
+
+
+def test_checks_that_were_stopped_begin_anew_with_the_trial(node: DaemonNode):
+    boot_with_another_script(node)
+    node.set_unit("boot-complete.target", "activating 3")
+    daemon = start(node)
+    turn(daemon, 10.0)
+    node.set_block(boot_cycle="stable")
+    turn(daemon, 20.0)
+    node.set_block(boot_cycle="failsafe_check")
+    node.set_unit("boot-complete.target", "active")
+    turn(daemon, 30.0, 40.0)
+    assert (node.block()["boot_cycle"], node.events()[-1]) == ("stable", "confirmed")
+
+
+@pytest.mark.parametrize("how", ["damaged", "empty", "gone"])
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_block_that_is_lost_right_after_the_confirm_is_asked_about_once(
+    node: DaemonNode, caplog: pytest.LogCaptureFixture, how: str, shipped: bool
+):
+    node.configure(policy="external", deadline="900")
+    boot_with_another_script(node)
+    if shipped:
+        node.start_trial()
+    daemon = start(node)
+    turn(daemon, 10.0)
+    node.manageboot("confirm")
+    lose(node, how)
+    turn(daemon, 20.0, 901.0, 962.0, 1023.0)
+    turn(start(node), 1084.0, 1e6)
+    asked = [line for line in caplog.messages if line == Task.REBOOT.value]
+    assert (node.reboot_count(), len(asked)) == (0, 1)
