@@ -163,8 +163,10 @@ class Daemon:
             overdue_told=self._memory.overdue_told,
             stale=self._memory.stale,
             hung=self._errands.hung,
+            busy=self._errands.busy,
             repeats=self._repeats,
             failed_s=self._errands.failed_s,
+            put_off_s=self._errands.put_off_s,
         )
         self._memory = memory.after_wait(self._memory, known, now_s)
         if phase is Phase.TRIAL or known.blind:

@@ -7,7 +7,7 @@ from manageboot import children, errors
 from manageboot.children import Child
 from manageboot.config import Config
 from manageboot.errands import CONFIRMED, Errand, guarded
-from manageboot.supervision import BUSY_S, TELLING, Task
+from manageboot.supervision import BUSY_S, LOCKING, TELLING, Task
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,19 @@ class ErrandRun:
         self._child: Child | None = None
         self._task: Task | None = None
         self._busy_since_s: float | None = None
+        self._kept_from: Task | None = None
         self.succeeded = False
         """Whether the last one did what it was sent for."""
         self.was_confirmed = False
         """Whether it found that the trial was confirmed before its block was lost."""
         self.failed_s: float | None = None
         """When a task last failed, if none succeeded since."""
+        self.put_off_s: float | None = None
+        """When another run last kept one from telling something, which can wait."""
         self.hung = False
-        """Whether one did not end in time, or whoever holds the lock of the node seems not to."""
+        """Whether one did not end in time."""
+        self.busy = False
+        """Whether whoever holds the lock of the node seems to hang."""
 
     @property
     def running(self) -> bool:
@@ -56,7 +61,8 @@ class ErrandRun:
     def send(self, task: Task | None, errand: Errand, now_s: float) -> None:
         """Start an errand, for a task or only to tell of something."""
         self._task = task
-        self._child = children.fork(guarded(errand, self._config), now_s + _TIMEOUT_S, without=self._without)
+        run = guarded(errand, self._config, again=task is not None and task is self._kept_from)
+        self._child = children.fork(run, now_s + _TIMEOUT_S, without=self._without)
 
     def advance(self, now_s: float, *, in_trial: bool) -> Task | None:
         """Go as far as is possible without waiting; return the task that is over, unless it is to be done again."""
@@ -68,12 +74,17 @@ class ErrandRun:
         if task is None:
             return None
         busy = outcome.status == errors.LockedError.exit_code
-        self._note_busy(busy, now_s, in_trial)
+        if task in LOCKING:
+            self._note_busy(busy, now_s, in_trial)
         self.was_confirmed = outcome.status == CONFIRMED
         self.succeeded = outcome.status in {0, CONFIRMED}
         self.hung = self.hung or outcome.status is None
-        if not self.succeeded:
+        # Another run may take long, as an installation does, and that is said once.
+        if not self.succeeded and not (busy and task is self._kept_from):
             logger.error("failed: %s (exit status %s)", task.value, outcome.status)
+        self._kept_from = task if busy else None
+        if task in TELLING:
+            self.put_off_s = now_s if busy else None
         if task is Task.ARRIVE and not busy:
             # A flush that failed is not tried again.
             self.failed_s = None
@@ -88,10 +99,9 @@ class ErrandRun:
 
     def _note_busy(self, busy: bool, now_s: float, in_trial: bool) -> None:
         if not busy:
-            self._busy_since_s = None
+            self._busy_since_s, self.busy = None, False
         elif self._busy_since_s is None:
             self._busy_since_s = now_s
         elif now_s >= self._busy_since_s + BUSY_S and in_trial:
-            # Whoever holds the lock hangs, so this counts as if the errand did. An installation may take longer, but
-            # there is none in a trial.
-            self.hung = True
+            # An installation may take longer, but there is none in a trial.
+            self.busy = True

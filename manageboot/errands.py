@@ -44,15 +44,22 @@ Errand = Callable[[Config], int | None]
 """What to do; its exit status, if that is to tell more than that it was done."""
 
 
-def guarded(errand: Errand, config: Config) -> Callable[[], int]:
-    """Give an errand the form that a child process needs: it logs its errors, and ends in good order at a signal."""
+def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[[], int]:
+    """Give an errand the form that a child process needs: it logs its errors, and ends in good order at a signal.
+
+    Args:
+        errand: what to do.
+        config: the settings.
+        again: whether another run kept it from the lock before, so that this need not be said any more.
+    """
 
     def run() -> int:
         signals.listen()
         try:
             return errand(config) or 0
         except errors.ManagebootError as error:
-            logger.error("%s [%s]%s", error, error.code, f"; {error.hint}" if error.hint else "")
+            level = logging.DEBUG if again and isinstance(error, errors.LockedError) else logging.ERROR
+            logger.log(level, "%s [%s]%s", error, error.code, f"; {error.hint}" if error.hint else "")
             return error.exit_code
         except (signals.Terminated, KeyboardInterrupt):
             return 143
@@ -80,16 +87,18 @@ def arrive(config: Config) -> None:
 def tell_boot(config: Config) -> None:
     """Tell what this boot is, as far as the records tell it: of a fallback, the cause. Complete a confirm."""
     node = observe(config)
-    entry = node.records.get(node.booted)
-    if node.record_problem is not None:
-        logger.warning("%s", node.record_problem)
-    logger.info("slot %s %s", node.booted, "has no record" if entry is None else f"is {entry.content} in its record")
     if (fell_back := fallback.explain(node)) is not None:
         events.announce_fallback(config, node, fell_back)
     # An empty block says of a trial of slot A what it says of a slot that is trusted, so it counts for nothing here.
     if node.environment.condition is Condition.OK and verbs.half_confirmed(node):
         # Whoever began it thinks that it is done; until it is, the other slot is no way back.
+        # It may have to wait for another run, so all that is said once comes after it.
         logger.info("a confirm was cut short, and is completed: %s", verbs.confirm(config))
+        node = observe(config)
+    entry = node.records.get(node.booted)
+    if node.record_problem is not None:
+        logger.warning("%s", node.record_problem)
+    logger.info("slot %s %s", node.booted, "has no record" if entry is None else f"is {entry.content} in its record")
 
 
 def tell_damaged(config: Config) -> None:

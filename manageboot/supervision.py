@@ -53,6 +53,10 @@ TELLING = frozenset({Task.TELL_BOOT, Task.TELL_DAMAGED, Task.TELL_OVERDUE})
 """Those that only tell of something; whether they fail says nothing of the others."""
 
 
+LOCKING = frozenset({Task.ARRIVE, Task.CONFIRM, Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE})
+"""Those that need the lock of the node."""
+
+
 class Rules(NamedTuple):
     """What the configuration wants."""
 
@@ -88,7 +92,9 @@ class Known(NamedTuple):
     stale: bool = False
     """Whether the commit that is pending had its reboot, and GRUB did not try it; another one would not help."""
     hung: bool = False
-    """Whether a task did not end in time, as one that waits for a disk, or for somebody who does."""
+    """Whether a task did not end in time, as one that waits for a disk."""
+    busy: bool = False
+    """Whether somebody has held the lock of the node for so long that they seem to hang."""
     repeats: bool = False
     """Whether GRUB, as the block last said, could not write, and so would start the same trial again and again."""
     waits_since_s: float | None = None
@@ -97,6 +103,8 @@ class Known(NamedTuple):
     """When this daemon last asked for one."""
     failed_s: float | None = None
     """When a task last failed, if none succeeded since."""
+    put_off_s: float | None = None
+    """When another run last kept one that only tells of something from it."""
 
 
 class Decision(NamedTuple):
@@ -124,7 +132,10 @@ def decide(rules: Rules, known: Known, now_s: float) -> Decision:
     decision = _decide(rules, known, now_s)
     # It reads what may lie on a disk that hangs, so all else comes first.
     if decision.task is None and known.arrived and known.mounted and not known.boot_told:
-        return Decision(Task.TELL_BOOT)
+        tell_s = now_s if known.put_off_s is None else known.put_off_s + RETRY_S
+        if now_s >= tell_s:
+            return Decision(Task.TELL_BOOT)
+        return Decision(None, tell_s if decision.wake_s is None else min(tell_s, decision.wake_s))
     return decision
 
 
@@ -136,13 +147,21 @@ def _decide(rules: Rules, known: Known, now_s: float) -> Decision:
         return Decision(Task.TELL_DAMAGED)
     if known.phase is None:
         return _blind(rules, known, now_s) if known.blind else Decision(None)
-    # Somebody may hold the lock for ever; the deadline comes all the same.
-    late = known.phase is Phase.TRIAL and known.failed_s is not None and _is_late(rules, now_s)
-    if not known.arrived and not (late or (known.hung and known.phase is Phase.TRIAL)):
+    if not known.arrived and not _goes_on(rules, known, now_s):
         return Decision(Task.ARRIVE)
     if awaits_reboot(known):
         return _awaited(rules, known, now_s)
     return _trial(rules, known, now_s) if known.phase is Phase.TRIAL else Decision(None)
+
+
+def _goes_on(rules: Rules, known: Known, now_s: float) -> bool:
+    """Say whether a trial goes on though it has not arrived: somebody may hold the lock for ever, and it has to end."""
+    if known.phase is not Phase.TRIAL:
+        return False
+    if known.hung or (known.failed_s is not None and _is_late(rules, now_s)):
+        return True
+    # Whoever holds it may still let go, so the arrival is tried again and again, and only what can't wait comes first.
+    return known.busy and (known.asked_s is not None or _trial(rules, known, now_s).task in {Task.CHECK, *REBOOTING})
 
 
 def _trial(rules: Rules, known: Known, now_s: float) -> Decision:
@@ -166,7 +185,7 @@ def _give_up(task: Task, known: Known, now_s: float) -> Decision:
     # Without the trace of the cause GRUB goes back as well. And a block that neither it nor the daemon could write may
     # be writable after a reboot, where its file system is read-only since an error.
     stuck = known.repeats and known.failed_s is not None and now_s >= LONG_S
-    return _reboot(known, now_s) if known.hung or stuck else Decision(task)
+    return _reboot(known, now_s) if known.hung or known.busy or stuck else Decision(task)
 
 
 def _blind(rules: Rules, known: Known, now_s: float) -> Decision:

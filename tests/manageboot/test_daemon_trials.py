@@ -1,15 +1,17 @@
 """Trials that do not go by the book: who may call one good, and who has given which one up. Turn by turn."""
 
+import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from manageboot import arrival, config, errands, record, verbs
+from manageboot import arrival, config, errands, lock, record, verbs
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
-from manageboot.supervision import Task
+from manageboot.supervision import BUSY_S, Task
 from manageboot.traces import Trial
 from support.daemonnode import DaemonNode, start, stepped, turn
 
@@ -200,3 +202,42 @@ def test_a_block_that_is_lost_right_after_the_confirm_is_asked_about_once(
     turn(start(node), 1084.0, 1e6)
     asked = [line for line in caplog.messages if line == Task.REBOOT.value]
     assert (node.reboot_count(), len(asked)) == (0, 1)
+
+
+def test_a_lock_that_is_let_go_costs_neither_arrival_nor_cause(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+    node.configure(policy="external", deadline="900")
+    node.start_trial()
+    monkeypatch.setattr("manageboot.arrival._WAIT_S", 0.0)
+    with lock.held(str(node.run_directory / "lock"), "confirm"):
+        daemon = start(node)
+        turn(daemon, *(float(now_s) for now_s in range(10, 30 + int(BUSY_S) + 30, 15)))
+        assert daemon._errands.busy
+    turn(daemon, 350.0)
+    assert (node.block()["mb_trial"], node.events(), daemon._errands.busy) == ("userspace", ["trial_started"], False)
+    turn(daemon, 899.0, 900.0)
+    assert (node.block()["mb_trial"], node.reboot_count()) == ("deadline", 1)
+
+
+def test_a_confirm_that_waits_for_an_installation_keeps_nothing_else_waiting(
+    node: DaemonNode, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    record.store(str(node.directory / "state"), {Slot.B: SlotRecord(Content.COMMITTED, version="2", nonce="n1")})
+    node.set_block(boot_alternative="B", boot_cycle="stable", mb_ack="n1")
+    node.boot("B", "stable")
+    node.set_unit("local-fs.target", "activating 3")
+    monkeypatch.setattr("manageboot.verbs._CONFIRM_WAIT_S", 0.0)
+    logging.getLogger("manageboot").addHandler(handler := logging.StreamHandler(sys.stderr))
+    try:
+        daemon = start(node)
+        turn(daemon, 7.0)
+        with lock.held(str(node.run_directory / "lock"), "upgrade-install"):
+            node.set_unit("local-fs.target", "active")
+            turn(daemon, *(float(now_s) for now_s in range(10, 100, 3)))
+            assert (daemon._memory.boot_told, daemon._letters) == (False, [])
+        turn(daemon, 120.0)
+        assert daemon._memory.boot_told
+    finally:
+        logging.getLogger("manageboot").removeHandler(handler)
+    assert node.events() == ["confirmed"]
+    log = capfd.readouterr().err
+    assert (log.count("cannot confirm"), log.count("failed: tell what this boot is")) == (1, 1)

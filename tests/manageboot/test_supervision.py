@@ -136,6 +136,35 @@ def test_a_lock_that_somebody_holds_for_ever_does_not_stop_the_deadline():
     assert decide(AUTOMATIC, busy._replace(failed_s=None), 900.0) == Decision(Task.ARRIVE)
 
 
+@pytest.mark.parametrize(("known", "now_s"), [(BAD, 20.0), (CHECKED, 900.0), (GOOD, 900.0)])
+def test_a_lock_that_is_held_for_long_does_not_keep_a_trial_alive(known: Known, now_s: float):
+    for arrived in (False, True):
+        assert decide(EXTERNAL, known._replace(busy=True, arrived=arrived), now_s) == Decision(Task.REBOOT)
+
+
+def test_while_it_is_held_the_checks_run_and_the_arrival_is_tried_on():
+    busy = TRIAL._replace(arrived=False, busy=True)
+    assert decide(AUTOMATIC, busy, 300.0) == Decision(Task.CHECK)
+    for known in (CHECKED, GOOD):
+        waits = known._replace(arrived=False, busy=True)
+        assert decide(AUTOMATIC, waits, 300.0) == Decision(Task.ARRIVE)
+        assert decide(AUTOMATIC, waits._replace(failed_s=300.0), 301.0) == Decision(None, 300.0 + RETRY_S)
+        assert decide(AUTOMATIC, waits._replace(held=True), 5000.0) == Decision(Task.ARRIVE)
+        # Not when it was given up, and only the reboot is waited for.
+        assert decide(AUTOMATIC, waits._replace(asked_s=900.0), 901.0) == Decision(None, 900.0 + AGAIN_S)
+
+
+def test_telling_waits_for_another_run():
+    told_later = Known(Phase.IDLE, arrived=True, mounted=True, put_off_s=50.0)
+    assert decide(EXTERNAL, told_later, 51.0) == Decision(None, 50.0 + RETRY_S)
+    assert decide(EXTERNAL, told_later, 50.0 + RETRY_S) == Decision(Task.TELL_BOOT)
+    # All else goes on meanwhile.
+    checked = CHECKED._replace(mounted=True, put_off_s=50.0)
+    assert decide(EXTERNAL, checked._replace(verdict=None), 51.0) == Decision(Task.CHECK)
+    assert decide(EXTERNAL, checked, 51.0) == Decision(None, 50.0 + RETRY_S)
+    assert decide(EXTERNAL._replace(deadline_s=60), checked, 51.0) == Decision(None, 60.0)
+
+
 @pytest.mark.parametrize("known", [BAD, CHECKED, BAD._replace(hung=True)])
 def test_giving_up_is_done_once_even_if_it_could_not_be_written_down(known: Known):
     asked = known._replace(asked_s=950.0)
