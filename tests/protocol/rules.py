@@ -1,5 +1,6 @@
 """What must hold in every state, whatever led to it."""
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -110,6 +111,11 @@ class Rules:
         booted, passive = str(state.booted), other(str(state.booted))
         if any(TORN in one.contents for one in states):
             self.violate("whatever can be loaded is whole", f"{verb}: slot {passive} holds a part of an image", state)
+        if verb == "upgrade-install":
+            for one in states:
+                says, holds = recorded_content(one, booted, passive), one.content(passive)
+                if says == "installed" and one.records != state.records and holds != NEW:
+                    self.violate("what is recorded as installed is whole", f"slot {passive}: {holds}", state)
         touched = any(one.content(passive) != state.content(passive) for one in states)
         if touched and state.content(booted) != GOOD:
             self.violate("the way back is not overwritten", f"{verb}: slot {booted} was never confirmed", state)
@@ -173,6 +179,12 @@ def given_up(state: State) -> bool:
     found = variables(state.block)
     of_this_boot = found.get("mb_nonce") and f"manageboot.nonce={found['mb_nonce']}" in state.arguments.split()
     return bool(of_this_boot) and found.get("mb_trial") in {"by_hand", "unhealthy", "deadline"}
+
+
+def recorded_content(state: State, booted: str, slot: str) -> str | None:
+    """What the records of the booted slot say of a slot."""
+    text = state.records["AB".index(booted)]
+    return json.loads(text)["slots"].get(slot, {}).get("state") if text else None
 
 
 def judged(state: State, verb: str, after: State, refusal: str | None) -> State:
