@@ -72,6 +72,7 @@ class Daemon:
         self._in_trial = False
         self._repeats = False
         self._mounted = False
+        self._early = False
         self._problem = ""
         self._stopping = False
         self._look_s = min(_LOOK_S, (notify.watchdog_s() or _LOOK_S * 3) / 3)
@@ -158,7 +159,7 @@ class Daemon:
             verdict=None if self._examination is None else self._examination.verdict,
             arrived=self._memory.arrived,
             mounted=self._mounted,
-            boot_told=self._memory.boot_told,
+            boot_told=self._memory.boot_told or (self._memory.boot_told_early and not self._local.over),
             damage_told=self._memory.damage_told,
             overdue_told=self._memory.overdue_told,
             stale=self._memory.stale,
@@ -206,12 +207,14 @@ class Daemon:
     def _send(self, task: Task | None, errand: Errand, now_s: float) -> None:
         # What a daemon that is restarted has to know is written down before.
         self._display.store(self._memory)
+        self._early = not self._local.over
         self._errands.send(task, errand, now_s)
 
     def _advance_errand(self, now_s: float) -> None:
         task = self._errands.advance(now_s, in_trial=self._in_trial)
         if task is not None:
-            self._memory = memory.after_task(self._memory, task, succeeded=self._errands.succeeded)
+            succeeded = self._errands.succeeded
+            self._memory = memory.after_task(self._memory, task, succeeded=succeeded, early=self._early)
         if self._errands.was_confirmed:
             self._memory = memory.after_refusal(self._memory)
 
@@ -224,11 +227,10 @@ class Daemon:
             self._letters.append(errands.tell_health(unwell))
 
     def _wait_for_file_systems(self, now_s: float) -> None:
-        if self._mounted:
+        if self._local.over:
             return
-        if now_s >= localfs.PATIENCE_S:
-            self._local.stop()
-        if self._local.advance(now_s):
+        # Once its patience is at an end it goes by what is there, and once more when systemd is done.
+        if self._local.advance(now_s) or (now_s >= localfs.PATIENCE_S and not self._mounted):
             self._mounted = True
             # The metrics of the last boot are gone, and nothing has happened yet that would write them anew.
             self._letters += [events.refresh, errands.tell_devices(self._display.devices, {})]

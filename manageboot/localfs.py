@@ -4,14 +4,19 @@ The daemon starts before them, since some may never come. But the records lie on
 metrics is made after them.
 """
 
+import itertools
+
 from manageboot.children import Outcome
 from manageboot.steps import Command, Pause, Steps
 
 UNITS = ("local-fs.target", "systemd-tmpfiles-setup.service")
 PATIENCE_S = 120.0
-"""How long after boot it is waited for them, at most: one of them may need a key that nobody types in."""
+"""How long after boot what does not need them all waits for them, at most: one may need a key that nobody types in."""
 
 _POLL_S = 2.0
+_SLOW_POLL_S = 60.0
+_POLLS = int(PATIENCE_S / _POLL_S)
+"""How often it is asked before it is asked slowly, as for a file system check that takes an hour."""
 _SYSTEMCTL_TIMEOUT_S = 30.0
 _NO_SYSTEMCTL = 127
 
@@ -19,11 +24,11 @@ _NO_SYSTEMCTL = 127
 def steps() -> Steps:
     """Yield what to run until they are there, or systemd does not try any more."""
     argv = ("systemctl", "show", "--property=ActiveState,Job", "--", *UNITS)
-    while True:
+    for count in itertools.count(1):
         outcome = yield Command(argv, _SYSTEMCTL_TIMEOUT_S)
         if outcome is not None and is_over(outcome):
             return
-        yield Pause(_POLL_S)
+        yield Pause(_POLL_S if count <= _POLLS else _SLOW_POLL_S)
 
 
 def is_over(outcome: Outcome) -> bool:

@@ -11,6 +11,8 @@ class Memory(NamedTuple):
 
     arrived: bool = False
     boot_told: bool = False
+    boot_told_early: bool = False
+    """Whether what this boot is was told before systemd was done with the file systems, so that it may be told anew."""
     damage_told: bool = False
     overdue_told: bool = False
     readable: bool = False
@@ -63,13 +65,20 @@ def after_wait(memory: Memory, known: Known, now_s: float) -> Memory:
     return memory._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)
 
 
-def after_task(memory: Memory, task: Task, *, succeeded: bool) -> Memory:
-    """Return what is remembered after a task. A flush that failed is final, and what is to be told is told once."""
+def after_task(memory: Memory, task: Task, *, succeeded: bool, early: bool) -> Memory:
+    """Return what is remembered after a task. A flush that failed is final, and what is to be told is told once.
+
+    Args:
+        memory: what was remembered.
+        task: what is over.
+        succeeded: whether it did what it was sent for.
+        early: whether it was sent before systemd was done with the file systems.
+    """
     match task:
         case Task.ARRIVE:
             return memory._replace(arrived=True, stale_trial=memory.stale_trial and not succeeded)
         case Task.TELL_BOOT:
-            return memory._replace(boot_told=True)
+            return memory._replace(boot_told=not early, boot_told_early=True)
         case Task.TELL_DAMAGED:
             return memory._replace(damage_told=True)
         case Task.TELL_OVERDUE:

@@ -241,3 +241,25 @@ def test_a_confirm_that_waits_for_an_installation_keeps_nothing_else_waiting(
     assert node.events() == ["confirmed"]
     log = capfd.readouterr().err
     assert (log.count("cannot confirm"), log.count("failed: tell what this boot is")) == (1, 1)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_the_records_tell_is_told_however_late_they_come(node: DaemonNode, restarted: bool):
+    """Here the record of a commit is all that tells of the fallback, and the check of /var takes long."""
+    node.boot("A", "stable")
+    node.set_unit("local-fs.target", "activating 3")
+    daemon = start(node)
+    turn(daemon, 10.0, 119.0, 121.0, 200.0)
+    assert (node.events(), daemon._memory.boot_told, daemon._memory.boot_told_early) == ([], False, True)
+    daemon = start(node) if restarted else daemon
+    turn(daemon, 210.0)
+    records = {
+        Slot.A: SlotRecord(Content.CONFIRMED),
+        Slot.B: SlotRecord(Content.COMMITTED, version="2", committed="2026-11-24T23:00:00Z"),
+    }
+    record.store(str(node.directory / "state"), records)
+    node.set_unit("local-fs.target", "active")
+    turn(daemon, 300.0, 3000.0)
+    assert (node.events(), daemon._memory.boot_told) == (["fallback"], True)
+    turn(start(node), 4000.0)
+    assert node.events() == ["fallback"]

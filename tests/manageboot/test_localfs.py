@@ -37,6 +37,18 @@ def test_without_systemd_nobody_is_waited_for():
     assert localfs.is_over(Outcome(127, "cannot start systemctl: No such file or directory"))
 
 
+def test_it_asks_on_for_as_long_as_it_takes_but_slowly():
+    steps = localfs.steps()
+    pauses, question = [], next(steps)
+    while sum(pauses) < 10_000:
+        pause = steps.send(Outcome(0, f"{THERE}\n\n{WAITING}"))
+        assert isinstance(pause, Pause)
+        pauses.append(pause.seconds)
+        assert steps.send(None) == question
+    assert sum(pause for pause in pauses if pause < 10) == localfs.PATIENCE_S
+    assert len(pauses) < 300
+
+
 def test_it_asks_until_they_are_there():
     steps = localfs.steps()
     question = next(steps)

@@ -155,6 +155,10 @@ class RunningDaemon:
     def stop(self) -> None:
         """End it as systemd does; it has to end well."""
         self.process.send_signal(signal.SIGTERM)
+        given_up = time.monotonic() + PATIENCE_S
+        # As systemd does all the time: a socket holds a few notices only, and whoever sends one more waits.
+        while self.process.poll() is None and time.monotonic() < given_up:
+            self._listen(0.05)
         assert self.process.wait(PATIENCE_S) == 0, self.log()
         self._listen(0)
 
