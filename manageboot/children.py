@@ -19,6 +19,9 @@ _CANNOT_START = 127
 _DEATH_S = 5.0
 """How long a killed process may take to end; one that waits for a broken disk does not."""
 
+_END_S = 1.0
+"""How long the loop waits for one that it killed and does not ask any more."""
+
 
 class Outcome(NamedTuple):
     """How a child ended."""
@@ -78,6 +81,16 @@ class Child:
         """Kill its whole process group."""
         with suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill it and be done with it, whatever it printed; one that waits for a broken disk is left to the system."""
+        self.kill()
+        self._close_output()
+        poll = select.poll()
+        poll.register(self._exit, select.POLLIN)
+        poll.poll(_END_S * 1000)
+        os.waitpid(self._pid, os.WNOHANG)
+        os.close(self._exit)
 
     def _read(self) -> None:
         # One that prints faster than it is read must not keep the loop here.

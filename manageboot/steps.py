@@ -68,7 +68,8 @@ class StepsRun:
     def stop(self) -> None:
         """Kill what runs."""
         if self._child is not None:
-            self._child.kill()
+            self._child.end()
+            self._child = None
         self.over = True
 
     def _next(self, answer: Outcome | None, now_s: float) -> None:

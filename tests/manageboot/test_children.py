@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from manageboot.children import Child, Outcome, fork, spawn, within
+from manageboot.steps import Command, Steps, StepsRun
 
 PATIENCE_S = 20.0
 
@@ -175,3 +176,22 @@ def test_a_descriptor_that_the_child_must_not_have():
     os.close(ours)
     child.kill()
     assert wait_for(child).status == -signal.SIGKILL
+
+
+def test_steps_that_are_stopped_leave_no_process():
+    def endless() -> Steps:
+        yield Command(("/bin/sh", "-c", "sleep 1000"), 1000.0)
+
+    steps = StepsRun(endless())
+    before = len(os.listdir("/proc/self/fd"))
+    assert not steps.advance(0.0)
+    [child] = [int(pid) for pid in children()]
+    steps.stop()
+    assert (children(), is_alive(child), steps.descriptors) == ([], False, [])
+    assert len(os.listdir("/proc/self/fd")) == before
+    steps.stop()
+
+
+def children() -> list[str]:
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return file.read().split()
