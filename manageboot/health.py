@@ -171,12 +171,15 @@ class Examination:
 
 
 def _is_unit_name(name: str) -> bool:
-    """Say whether `systemctl show` gives one answer for a name: a pattern has many, and a template alone none.
+    """Say whether `systemctl show` gives one answer for a name.
 
-    Source: systemd.unit(5).
+    A pattern has many, a template alone none, and a number is that of a job. What else a unit can't have in its name,
+    as the slash of a path, systemctl escapes, each byte with four characters.
+
+    Source: systemctl(1), systemd-escape(1), systemd.unit(5).
     """
-    found = re.fullmatch(r"[\w:.\\-]+(@[\w:.\\@-]+)?", name, re.ASCII)
-    return found is not None and len(name) < _UNIT_NAME_LIMIT and not re.search(r"@\.\w+$", name)
+    length = len(re.sub(rb"[^\w:.\\@/-]", b"....", name.encode()))
+    return 0 < length < _UNIT_NAME_LIMIT and not re.search(r"[*?[\0]|^@|@(\.\w+)?\Z|^\d+\Z", name)
 
 
 def _listed(directory: str, kind: str) -> list[tuple[str, str]]:

@@ -102,7 +102,10 @@ def test_a_required_unit_has_to_be_active(config: HealthConfig):
     assert bad.results[-1].text == "failed (failed)"
 
 
-@pytest.mark.parametrize("name", ["", "a b.service", "web*.service", "/var", "getty@.service", "@a.service", "x" * 256])
+@pytest.mark.parametrize(
+    "name",
+    ["", "web*.service", "a?", "a[b", "getty@.service", "getty@", "@a.service", "17", "a\0b", "x" * 256, "/ü" * 64],
+)
 def test_what_systemctl_gives_no_single_answer_for_is_no_unit(config: HealthConfig, name: str):
     """It would be asked for ever."""
     bad = Node().examine(config._replace(required_units=("a.service", name)))
@@ -110,7 +113,22 @@ def test_what_systemctl_gives_no_single_answer_for_is_no_unit(config: HealthConf
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "getty@tty1.service", "a@b@c.service", r"dev-disk-by\x2dlabel-a.device", "a_b:c-1.mount", "-.mount"]
+    "name",
+    [
+        "a",
+        "getty@tty1.service",
+        "a@b@c.service",
+        r"dev-disk-by\x2dlabel-a.device",
+        "a_b:c-1.mount",
+        "-.mount",
+        # What systemctl makes the name of a unit by itself.
+        "/var",
+        "/dev/vda",
+        "a+b",
+        "a b.service",
+        "ü.service",
+        "17a",
+    ],
 )
 def test_names_of_units_are_taken(config: HealthConfig, name: str):
     good = Node(states("active", "active")).examine(config._replace(required_units=(name,)))
