@@ -178,6 +178,15 @@ def test_the_caller_is_killed(caller: Caller, image: Path):
     assert caller.node.boot() == "B"
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP as a terminal leaves it; who runs these tests under nohup has it ignored, and so would the runs."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)])
 def test_it_is_ended(caller: Caller, image: Path, number: signal.Signals, status: int):
     with caller.running(image=image) as running:
