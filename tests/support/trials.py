@@ -18,8 +18,8 @@ INSTALL_DEADLINE_S = 600.0
 METRICS = "/run/node_exporter/collector_textfile/manageboot.prom"
 FALLBACK_MESSAGE_ID = "61cda6566c8c4494a6d046bf656ae036"
 
-# The fault waits until the daemon has left its trace, so that what the trial died of is always the same.
-AFTER_ARRIVAL = "until grep -aq mb_trial=userspace /boot/grub/grubenv; do sleep 0.5; done"
+# The fault waits until the daemon has left its trace and told of it, so that what is seen is always the same.
+AFTER_ARRIVAL = "until grep -q boot_told...true /run/manageboot/daemon.json; do sleep 0.5; done"
 
 
 def configuration(*, policy: str = "automatic", deadline: str = "10min", health: str = "") -> str:
