@@ -13,13 +13,16 @@ from manageboot.image import Member
 from manageboot.pipeline import Buffers
 from manageboot.record import ImageRecord
 
+ZEROS_BYTES = 32 << 20
+"""How long a window of zeros is at most: nobody can interrupt it, and a device without the offload has to write it."""
+
 _RUN_BYTES = 64 << 10
 """The unit in which zeros inside a window are told from data."""
 
 
 @dataclass(slots=True)
 class Window:
-    """A piece of an image on its way to the device: at most WINDOW_BYTES of data, or any length of zeros."""
+    """A piece of an image on its way to the device: at most WINDOW_BYTES of data, or ZEROS_BYTES of zeros."""
 
     image: "ImageWriter"
     offset: int
@@ -79,13 +82,17 @@ class ImageWriter:
         self.size = member.size
         self._data_size = member.data_size
         buffer = buffers.take()
-        for offset in range(0, member.size, WINDOW_BYTES):
-            length = min(WINDOW_BYTES, member.size - offset)
-            if member.readinto(buffer[:length]):
+        offset = 0
+        while offset < member.size:
+            end = offset + member.skip_hole(WINDOW_BYTES)
+            for start in range(offset, end, ZEROS_BYTES):
+                yield Window(self, start, min(ZEROS_BYTES, end - start), None)
+            offset = end
+            if length := min(WINDOW_BYTES, member.size - offset):
+                member.readinto(buffer[:length])
                 yield Window(self, offset, length, buffer)
                 buffer = buffers.take()
-            else:
-                yield Window(self, offset, length, None)
+                offset += length
         buffers.give_back(buffer)
 
     def hash(self, window: Window) -> None:

@@ -72,10 +72,12 @@ def render(result: dict[str, Any]) -> str:
 def _digest(member: Member) -> str:
     digest = ImageDigest()
     window = memoryview(aligned_buffer(WINDOW_BYTES))
-    for offset in range(0, member.size, WINDOW_BYTES):
+    offset = 0
+    while (offset := offset + member.skip_hole(WINDOW_BYTES)) < member.size:
         part = window[: min(WINDOW_BYTES, member.size - offset)]
-        if member.readinto(part):
-            digest.add(offset, part)
+        member.readinto(part)
+        digest.add(offset, part)
+        offset += len(part)
     return digest.hexdigest(member.size)
 
 

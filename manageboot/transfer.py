@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from manageboot.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, UpdateImage
 from manageboot.image.archive import MAX_VERSION_SIZE
-from manageboot.imagewriter import ImageWriter, Window
+from manageboot.imagewriter import ZEROS_BYTES, ImageWriter, Window
 from manageboot.pipeline import Buffers, Pipeline, Stage
 from manageboot.progress import Counts
 from manageboot.readback import BATCH_WINDOWS, ReadBack
@@ -100,11 +100,12 @@ class Transfer:
 
 
 def _merge_zeros(windows: Iterator[Window]) -> Iterator[Window]:
-    """Make one of neighbouring windows of zeros: the device then gets one request for all of them."""
+    """Make one of neighbouring windows of zeros, up to ZEROS_BYTES: the device then gets one request for them."""
     zeros: Window | None = None
     for window in windows:
         if zeros is not None:
-            if window.buffer is None and window.image is zeros.image:
+            room = ZEROS_BYTES - zeros.length
+            if window.buffer is None and window.image is zeros.image and window.length <= room:
                 zeros.length += window.length
                 continue
             yield zeros

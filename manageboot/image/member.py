@@ -43,14 +43,28 @@ class Member:
         self._position = 0
         self._next = 0  # extent that ends after the position
 
-    def readinto(self, window: memoryview) -> bool:
+    def skip_hole(self, unit: int) -> int:
+        """Step over as many whole units of a hole as come next.
+
+        Args:
+            unit: in bytes; only the image's last one may be shorter.
+
+        Returns:
+            How many bytes were stepped over; 0 if the next unit holds data, or the image has ended.
+        """
+        starts = self._extents.starts
+        end = starts[self._next] if self._next < len(starts) else self.size
+        hole = max(end - self._position, 0)
+        if end < self.size:
+            hole -= hole % unit
+        self._position += hole
+        return hole
+
+    def readinto(self, window: memoryview) -> None:
         """Fill the window with the next bytes of the image, zeros where there are holes.
 
         Args:
             window: of any size, but not longer than what is left of the image.
-
-        Returns:
-            False, with the window left as it was, if there is nothing but a hole.
 
         Raises:
             DataError: the update image is bad or ends too early.
@@ -63,8 +77,6 @@ class Member:
             raise ValueError(message)
         self._position = end
         starts, ends = self._extents.starts, self._extents.ends
-        if self._next == len(starts) or starts[self._next] >= end:
-            return False
         at = begin
         while self._next < len(starts) and (start := starts[self._next]) < end:
             if start > at:
@@ -77,7 +89,6 @@ class Member:
                 break
             self._next += 1
         _clear(window[at - begin :])
-        return True
 
     def read_text(self, limit: int) -> str:
         """Return the whole content as text, without the white space around it.

@@ -1,6 +1,7 @@
 """Make update images byte by byte, good ones and bad ones, without the project's code; and read them to the end."""
 
 import hashlib
+import itertools
 import mmap
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -159,35 +160,37 @@ def xz_with_dictionary(compressed: bytes, code: int) -> bytes:
     return compressed[:12] + bytes(block) + compressed[12 + size :]
 
 
-def windows(size: int, sizes: Iterator[int] | None = None) -> Iterator[int]:
-    """Cut an image into windows."""
-    while size:
-        step = min(next(sizes) if sizes else WINDOW_SIZE, size)
-        yield step
-        size -= step
+def hole_of(extents: Extents, size: int, position: int, step: int) -> int:
+    """Bytes of whole steps, from a position of an image on, that hold no data; the last step may be shorter."""
+    begin = position
+    while position < size:
+        end = min(position + step, size)
+        if any(length and at < end and position < at + length for at, length in extents):
+            break
+        position = end
+    return position - begin
 
 
 def read_image(
     image: UpdateImage, sizes: Iterator[int] | None = None, root_extents: Extents | None = None
 ) -> dict[str, bytes]:
-    """Read all members as an installation does, and check what a window must keep; small images only.
+    """Read all members as an installation does, in steps of the sizes; small images only.
 
-    With the extents of root.img, also check that just those of its windows are passed over that are holes.
+    With the extents of root.img, also check that just those of its steps are passed over that are holes.
     """
     found: dict[str, bytes] = {}
     for one in image.members():
         content = bytearray()
-        for step in windows(one.size, sizes):
-            window = bytearray(b"\xa5" * step)
-            begin, end = len(content), len(content) + step
-            filled = one.readinto(memoryview(window))
+        for step in sizes or itertools.repeat(WINDOW_SIZE):
+            hole = one.skip_hole(step)
             if one.name == "root.img" and root_extents is not None:
-                assert filled == any(length and at < end and begin < at + length for at, length in root_extents)
-            if filled:
-                content += window
-            else:
-                assert window == b"\xa5" * step
-                content += bytes(step)
+                assert hole == hole_of(root_extents, one.size, len(content), step)
+            content += bytes(hole)
+            if len(content) == one.size:
+                break
+            window = bytearray(b"\xa5" * min(step, one.size - len(content)))
+            one.readinto(memoryview(window))
+            content += window
         found[one.name] = bytes(content)
     return found
 
@@ -206,7 +209,15 @@ def digests(image: UpdateImage) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in image.members():
         digest = hashlib.sha256()
-        for step in windows(one.size):
-            digest.update(buffer[:step] if one.readinto(buffer[:step]) else zeros[:step])
+        position = 0
+        while position < one.size:
+            hole = one.skip_hole(WINDOW_SIZE)
+            for at in range(0, hole, WINDOW_SIZE):
+                digest.update(zeros[: min(WINDOW_SIZE, hole - at)])
+            position += hole
+            window = buffer[: min(WINDOW_SIZE, one.size - position)]
+            one.readinto(window)
+            digest.update(window)
+            position += len(window)
         found[one.name] = digest.hexdigest()
     return found

@@ -149,7 +149,7 @@ def test_two_image_files(unpacked: Path):
             if member.name == "root.img":
                 assert ROOT_DATA_SIZE <= member.data_size < member.size // 2
             window = bytearray(member.size)
-            assert member.readinto(memoryview(window))
+            member.readinto(memoryview(window))
             found[member.name] = bytes(window)
         assert (image.format, image.sha256, image.bytes_read) == ("files", None, image.bytes_total)
     assert found == {name: (unpacked / name).read_bytes() for name in ("boot.img", "root.img")}
@@ -257,7 +257,9 @@ def test_an_image_beyond_8_gib_with_its_data_at_the_end(tmp_path: Path):
 
 
 def data_windows(member) -> Iterator[tuple[int, bytes]]:
-    for at in range(0, member.size, MIB):
+    at = 0
+    while (at := at + member.skip_hole(MIB)) < member.size:
         window = bytearray(min(MIB, member.size - at))
-        if member.readinto(memoryview(window)):
-            yield at, bytes(window)
+        member.readinto(memoryview(window))
+        yield at, bytes(window)
+        at += len(window)

@@ -1,0 +1,67 @@
+"""A signal ends an installation soon, wherever it finds it."""
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from install.crashnode import served
+from manageboot.imagewriter import ZEROS_BYTES
+from support.images import MIB, make_image, pack
+from support.loop import loop_device
+from support.node import LoopNode
+
+PATIENCE_S = 120
+HOLE_BYTES = 1 << 30
+
+
+def bytes_moved(path: str) -> int:
+    """What was read and written since the kernel made the device.
+
+    Source: linux, Documentation/admin-guide/iostats.rst, fields 3 and 7, in sectors of 512 bytes.
+    """
+    fields = (Path("/sys/class/block") / Path(path).name / "stat").read_text().split()
+    return 512 * (int(fields[2]) + int(fields[6]))
+
+
+@pytest.fixture
+def update(tmp_path: Path) -> Path:
+    """An update image whose root is one hole, but for its first bytes."""
+    directory = tmp_path / "update"
+    directory.mkdir()
+    make_image(directory / "boot.img", MIB, seed=1)
+    with (directory / "root.img").open("wb") as file:
+        file.write(random.Random(2).randbytes(4096))
+        file.truncate(HOLE_BYTES)
+    (directory / "VERSION.TXT").write_text("0.2.0\n")
+    return pack(directory, "boot.img", "root.img", "VERSION.TXT")
+
+
+@pytest.mark.devices
+def test_a_signal_does_not_wait_for_a_large_hole(node: LoopNode, update: Path, tmp_path: Path):
+    # Over FUSE, the device makes no zeros itself: each of them is read or sent.
+    disks, mount = tmp_path / "disks", tmp_path / "mount"
+    for path in (disks, mount):
+        path.mkdir()
+    with (disks / "root").open("wb") as file:
+        file.truncate(HOLE_BYTES)
+    with served(disks, mount), loop_device(mount / "root") as root:
+        node.devices["B"]["root"] = root
+        node.write_config()
+        begin = bytes_moved(root)
+        with subprocess.Popen(node.command("upgrade-install", str(update)), stderr=subprocess.PIPE) as process:
+            deadline = time.monotonic() + PATIENCE_S
+            while bytes_moved(root) - begin < 2 * ZEROS_BYTES:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            before = bytes_moved(root)
+            assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        # What it was at, and no more; it may have begun another one before the signal came.
+        assert bytes_moved(root) - before <= 2 * ZEROS_BYTES
+        assert bytes_moved(root) - begin < HOLE_BYTES // 2
+    assert node.record("B") == "void"
