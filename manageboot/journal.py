@@ -4,9 +4,14 @@ Each event has a MESSAGE_ID of its own; systemd-units/manageboot.catalog says wh
 """
 
 import os
+from contextlib import suppress
 from enum import Enum
 
 from manageboot.protocol import Slot
+from manageboot.receiver import Receiver
+
+# Source: systemd, sd_journal_sendv(3).
+_JOURNALD = Receiver("/run/systemd/journal/socket")
 
 
 class Event(Enum):
@@ -32,7 +37,7 @@ class Event(Enum):
 def send(
     event: Event, message: str, *, slot: Slot, version: str | None, transaction: str | None, cause: str | None
 ) -> None:
-    """Write an event into the journal; where there is no journal, do nothing.
+    """Write an event into the journal; where there is no journal, or it hangs, do nothing.
 
     Args:
         event: what happened.
@@ -42,43 +47,39 @@ def send(
         transaction: the installation that it belongs to, if known.
         cause: why it happened, as a code word, where there is one.
     """
-    try:
-        from systemd import journal
-    except ImportError:
-        return
     fields = {
         "SYSLOG_IDENTIFIER": "manageboot",
+        "MESSAGE_ID": event.value,
         "MANAGEBOOT_EVENT": event.name.lower(),
         "MANAGEBOOT_SLOT": slot.value,
         "MANAGEBOOT_VERSION": version or "",
         "MANAGEBOOT_TRANSACTION": transaction or "",
         "MANAGEBOOT_CAUSE": cause or "",
     }
-    # A file name may hold bytes that are no text, and the journal's library takes nothing else.
-    fields = {name: _printable(value) for name, value in fields.items()}
-    try:
-        journal.send(_printable(message), MESSAGE_ID=event.value, **fields)
-    except OSError:
-        # No journal is no reason to fail an upgrade.
-        return
+    _send(message, fields)
 
 
 def log(line: str, *, name: str) -> None:
-    """Write a line into the journal; where there is no journal, do nothing.
+    """Write a line into the journal; where there is no journal, or it hangs, do nothing.
 
     Args:
         line: what to write.
         name: of the program that says it, as `journalctl -t` knows it.
     """
+    _send(line, {"SYSLOG_IDENTIFIER": name, "SYSLOG_PID": str(os.getpid())})
+
+
+def _send(message: str, fields: dict[str, str]) -> None:
     try:
         from systemd import journal
     except ImportError:
         return
-    try:
-        journal.send(_printable(line), SYSLOG_IDENTIFIER=name, SYSLOG_PID=str(os.getpid()))
-    except OSError:
-        return
+    # No journal is no reason to fail an upgrade, or to hold it up.
+    if _JOURNALD.takes_more():
+        with suppress(OSError):
+            journal.send(_printable(message), **{name: _printable(value) for name, value in fields.items()})
 
 
 def _printable(text: str) -> str:
+    # A file name may hold bytes that are no text, and the journal's library takes nothing else.
     return text.encode("utf-8", "backslashreplace").decode()

@@ -2,6 +2,9 @@
 
 import os
 from contextlib import suppress
+from functools import cache
+
+from manageboot.receiver import Receiver
 
 
 def ready() -> None:
@@ -15,8 +18,11 @@ def status(text: str) -> None:
 
 
 def alive() -> None:
-    """Say that the daemon lives; without that, systemd restarts it after WatchdogSec."""
-    _send("WATCHDOG=1")
+    """Say that the daemon lives; without that, systemd restarts it after WatchdogSec.
+
+    It says once more that the daemon is ready, since systemd may have been too busy to hear that.
+    """
+    _send("READY=1\nWATCHDOG=1")
 
 
 def stopping() -> None:
@@ -31,12 +37,17 @@ def watchdog_s() -> float | None:
 
 
 def _send(state: str) -> None:
-    if "NOTIFY_SOCKET" not in os.environ:
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
         return
     try:
         from systemd import daemon
     except ImportError:
         return
-    # A socket that is not there, or a systemd that starts anew, does not hear it; the daemon goes on.
-    with suppress(OSError):
-        daemon.notify(state)
+    # A socket that is not there, or a systemd that hangs or starts anew, does not hear it; the daemon goes on.
+    if _receiver(path).takes_more():
+        with suppress(OSError):
+            daemon.notify(state)
+
+
+_receiver = cache(Receiver)

@@ -1,6 +1,8 @@
 """The events and the catalog that explains them."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,40 @@ def test_without_a_journal_an_event_is_no_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(systemd_journal, "send", fail)
     journal.send(journal.Event.CONFIRMED, "Slot B is confirmed", slot=Slot.B, version="1", transaction=None, cause=None)
+
+
+# A mount namespace of its own: the machine's journal stays out of it, and is not bothered.
+HANGING_JOURNAL = """
+set -e
+mount -t tmpfs none /run/systemd
+mkdir /run/systemd/journal
+exec "$@"
+"""
+
+SENDER = """
+import socket, sys
+from manageboot import journal
+from manageboot.protocol import Slot
+from support.deaf import drain, fill
+
+path = "/run/systemd/journal/socket"
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+    listener.bind(path)
+    fill(path)
+    journal.log("lost", name="test")
+    journal.send(journal.Event.CONFIRMED, "lost", slot=Slot.B, version=None, transaction=None, cause=None)
+    drain(listener)
+    journal.send(journal.Event.CONFIRMED, "heard", slot=Slot.B, version=None, transaction=None, cause=None)
+    sys.stdout.buffer.write(listener.recv(10000, socket.MSG_DONTWAIT))
+"""
+
+
+@pytest.mark.devices
+def test_a_journal_that_hangs_keeps_nobody_waiting():
+    pytest.importorskip("systemd")
+    command = ["unshare", "--mount", "sh", "-c", HANGING_JOURNAL, "-", sys.executable, "-c", SENDER]
+    heard = subprocess.run(
+        command, cwd=Path(__file__).parents[1], env={"PYTHONPATH": "."}, capture_output=True, check=True, timeout=60
+    ).stdout
+    assert b"MESSAGE=heard" in heard
+    assert b"MESSAGE_ID=" + journal.Event.CONFIRMED.value.encode() in heard

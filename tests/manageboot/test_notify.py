@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from manageboot import notify
+from support.deaf import drain, fill
 
 pytest.importorskip("systemd")
 
@@ -16,6 +17,18 @@ def test_systemd_hears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         notify.ready()
         assert listener.recv(100) == b"READY=1"
+
+
+def test_a_systemd_that_does_not_listen_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        fill(str(tmp_path / "notify"))
+        notify.ready()
+        drain(listener)
+        # Once it listens again, it hears what it missed.
+        notify.alive()
+        assert listener.recv(100) == b"READY=1\nWATCHDOG=1"
 
 
 def test_a_socket_that_is_gone_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
