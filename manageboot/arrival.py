@@ -1,8 +1,7 @@
 """Userspace is up: what GRUB wrote at this boot is forced down, and a trial leaves a trace of how far it came."""
 
-from manageboot import environment, events, givenup, lock
+from manageboot import environment, givenup, lock
 from manageboot.config import Config
-from manageboot.events import Event
 from manageboot.node import Node, observe
 from manageboot.protocol import Phase
 from manageboot.traces import Trial
@@ -31,12 +30,6 @@ def arrived(config: Config) -> str:
         return f"slot {node.booted} is up, on trial"
 
 
-def given_up_now(config: Config, node: Node) -> bool:
-    """Say whether the trial that the block calls given up is that of this boot: either witness of it suffices."""
-    trial = node.environment.traces.trial
-    return givenup.marked(config, trial) or events.happened(config, Event.ROLLED_BACK)
-
-
 def _is_stale(config: Config, node: Node) -> bool:
     """Say whether the block tells of an earlier trial, which was given up, as if it were this one."""
-    return node.may_be_stale and not given_up_now(config, node)
+    return node.may_be_stale and not givenup.in_this_boot(config, node.environment.traces.trial)

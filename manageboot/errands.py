@@ -15,6 +15,7 @@ from manageboot import (
     errors,
     events,
     fallback,
+    givenup,
     hold,
     process,
     signals,
@@ -115,7 +116,8 @@ def confirm(config: Config) -> None:
         NotOnTrialError: it was.
     """
     node = observe(config)
-    if node.environment.traces.given_up and arrival.given_up_now(config, node):
+    traces = node.environment.traces
+    if traces.given_up and givenup.in_this_boot(config, traces.trial):
         raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was given up in this boot")
     logger.info("the health checks passed: %s", verbs.confirm(config))
 

@@ -7,8 +7,9 @@ if the run that gives the trial up is killed right after.
 import os
 from contextlib import suppress
 
-from manageboot import boottrace
+from manageboot import boottrace, events
 from manageboot.config import Config
+from manageboot.events import Event
 from manageboot.traces import Trial
 
 _NAME = "given-up"
@@ -41,8 +42,20 @@ def mark(config: Config, because: Trial) -> None:
             os.unlink(new)
 
 
+def in_this_boot(config: Config, trial: str) -> bool:
+    """Say whether what the block tells of a trial that was given up was written in this boot.
+
+    Either witness suffices: the mark, or the history, which is there even where /run was full.
+
+    Args:
+        config: the settings.
+        trial: what stands in the block.
+    """
+    return marked(config, trial) or events.happened(config, Event.ROLLED_BACK)
+
+
 def marked(config: Config, trial: str) -> bool:
-    """Say whether what the block tells of a trial that was given up was written in this boot, as far as the mark tells.
+    """Say the same by the mark alone, which is quick.
 
     Args:
         config: the settings.

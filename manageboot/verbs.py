@@ -110,12 +110,12 @@ def confirm(config: Config) -> str:
         if _trust_is_behind(node):
             _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
-    if _given_up(node):
+    if _given_up(config, node):
         return _leave_given_up(node)
     wait_s = max(_CONFIRM_WAIT_S, config.state.lock_timeout_s)
     with lock.held(config.state.lock, Verb.CONFIRM, wait_s=wait_s, brief=True):
         node, decision = _prepare(config, Verb.CONFIRM)
-        if _given_up(node):
+        if _given_up(config, node):
             return _leave_given_up(node)
         was_trial = node.state.phase is Phase.TRIAL or half_confirmed(node)
         if node.state.grub_wrote_nothing:
@@ -209,14 +209,16 @@ def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
     return node, decide(node.state, verb, node.passive_content)
 
 
-def _given_up(node: Node) -> bool:
+def _given_up(config: Config, node: Node) -> bool:
     """Say whether this very trial was given up.
 
-    A grub.cfg that is not the shipped one never clears what an earlier trial left, so there it tells nothing.
+    A grub.cfg that is not the shipped one never clears what an earlier trial left; there, other witnesses have to tell.
     """
     left_behind = node.environment.traces
+    if node.state.phase is not Phase.TRIAL or not left_behind.given_up:
+        return False
     of_this_boot = node.trace is not None and left_behind.nonce != "" and left_behind.nonce == node.trace.nonce
-    return node.state.phase is Phase.TRIAL and of_this_boot and left_behind.given_up
+    return of_this_boot or givenup.in_this_boot(config, left_behind.trial)
 
 
 def _leave_given_up(node: Node) -> str:

@@ -109,6 +109,9 @@ def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
     settings = config.load(str(node.config))
     assert errands.guarded(errands.confirm, settings)() == 69
     assert stays_given_up(node)
+    # By hand it comes too late as well.
+    assert "was given up, slot A boots next" in verbs.confirm(settings)
+    assert stays_given_up(node)
 
 
 def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
