@@ -6,11 +6,12 @@ Settings are NamedTuples, not dataclasses: `dataclasses` imports `inspect`, and 
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manageboot import errors
 from manageboot.protocol import MAX_TRIES, Slot
+from manageboot.table import Table
 
 if TYPE_CHECKING:
     from grubenv import Inside
@@ -24,10 +25,6 @@ OS_TYPE_PATH = "/opt/ic/share/os-type"
 PROFILES = ("guestos", "hostos", "custom")
 
 _PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
-_SIZE_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_DURATION_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
-
-_T = TypeVar("_T")
 
 
 class BootConfig(NamedTuple):
@@ -196,75 +193,8 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-class _Table:
-    """A TOML table that is emptied key by key; what is left at the end is unknown."""
-
-    def __init__(self, values: object, name: str, source: str) -> None:
-        self.name = name
-        self.source = source
-        if not isinstance(values, dict):
-            raise self._error("", values, "a table")
-        self._values = dict(values)
-
-    def take(self, key: str, kind: type[_T], meaning: str) -> _T:
-        """Take a value that has to be there and of a kind (an int is no bool, and the reverse)."""
-        value = self._values.pop(key, None)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self._error(key, value, meaning)
-        return value
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        values = self.take(key, list, "a list of strings")
-        if not all(isinstance(value, str) for value in values):
-            raise self._error(key, values, "a list of strings")
-        return tuple(values)
-
-    def path(self, key: str) -> str:
-        value = self.take(key, str, "an absolute path")
-        if not value.startswith("/") or "\0" in value:
-            raise self._error(key, value, "an absolute path")
-        return value
-
-    def choice(self, key: str, choices: Sequence[_T], kind: type[_T]) -> _T:
-        meaning = " or ".join(repr(choice) for choice in choices)
-        value = self.take(key, kind, meaning)
-        if value not in choices:
-            raise self._error(key, value, meaning)
-        return value
-
-    def number(self, key: str, low: int, high: int) -> int:
-        value = self.take(key, int, f"a number from {low} to {high}")
-        if not low <= value <= high:
-            raise self._error(key, value, f"a number from {low} to {high}")
-        return value
-
-    def quantity(self, key: str, units: Mapping[str, int], example: str) -> int:
-        value = self.take(key, object, example)
-        match = re.fullmatch(r"(\d{1,15}) ?([A-Za-z]*)", str(value)) if not isinstance(value, bool) else None
-        if match is None or match[2] not in units:
-            raise self._error(key, value, f"a value such as {example!r}")
-        return int(match[1]) * units[match[2]]
-
-    def table(self, key: str) -> "_Table":
-        return _Table(self._values.pop(key, {}), f"{self.name}.{key}" if self.name else key, self.source)
-
-    def has(self, key: str) -> bool:
-        return key in self._values
-
-    def finish(self) -> None:
-        """Refuse what nobody took."""
-        for key in self._values:
-            full = f"{self.name}.{key}" if self.name else key
-            raise errors.ConfigError(f"cannot use {self.source}: unknown key {full}")
-
-    def _error(self, key: str, value: object, meaning: str) -> errors.ConfigError:
-        full = ".".join(part for part in (self.name, key) if part)
-        found = "it is missing" if value is None else f"it is {value!r}"
-        return errors.ConfigError(f"cannot use {self.source}: {full} has to be {meaning}, and {found}")
-
-
 def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
-    top = _Table(values, "", source)
+    top = Table(values, "", source)
     boot = top.table("boot")
     slots = top.table("slots")
     state = top.table("state")
@@ -291,20 +221,20 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             directory=state.path("directory"),
             lock=state.path("lock"),
             history=state.path("history") if state.has("history") else None,
-            lock_timeout_s=state.quantity("lock_timeout", _DURATION_UNITS, "20min"),
+            lock_timeout_s=state.duration("lock_timeout"),
         ),
         install=InstallConfig(
-            wipe_var_bytes=install.quantity("wipe_var", _SIZE_UNITS, "16MiB"),
+            wipe_var_bytes=install.size("wipe_var"),
             verify=install.take("verify", bool, "true or false"),
         ),
         confirm=ConfirmConfig(
             policy=confirm.choice("policy", ("external", "automatic"), str),
-            deadline_s=confirm.quantity("deadline", _DURATION_UNITS, "15min"),
+            deadline_s=confirm.duration("deadline"),
         ),
         health=HealthConfig(
             required_units=health.strings("required_units"),
             directory=health.path("directory"),
-            timeout_s=health.quantity("timeout", _DURATION_UNITS, "1min"),
+            timeout_s=health.duration("timeout"),
         ),
         metrics=MetricsConfig(directory=metrics.path("directory")),
     )
@@ -329,7 +259,7 @@ TAKEN_NAMES = frozenset({
 })  # fmt: skip
 
 
-def _roles(table: _Table) -> RolesConfig:
+def _roles(table: Table) -> RolesConfig:
     roles = RolesConfig(table.strings("written"), table.strings("wiped"))
     everything = roles.written + roles.wiped
     for role in everything:
@@ -342,16 +272,10 @@ def _roles(table: _Table) -> RolesConfig:
     return roles
 
 
-def _slot(table: _Table, roles: RolesConfig) -> SlotConfig:
+def _slot(table: Table, roles: RolesConfig) -> SlotConfig:
     there = [role for role in roles.written + roles.wiped if role in roles.written or table.has(role)]
     return {role: _spec(table, role) for role in there}
 
 
-def _spec(table: _Table, key: str) -> str:
-    meaning = "a device path, PARTUUID=..., PARTLABEL=... or LV=group/name"
-    value = table.take(key, str, meaning)
-    if not _SPEC.fullmatch(value):
-        raise errors.ConfigError(
-            f"cannot use {table.source}: {table.name}.{key} has to be {meaning}, and it is {value!r}"
-        )
-    return value
+def _spec(table: Table, key: str) -> str:
+    return table.matching(key, _SPEC, "a device path, PARTUUID=..., PARTLABEL=... or LV=group/name")
