@@ -1,7 +1,7 @@
 """What a run prints: results on stdout, all else on stderr, each message one line.
 
-A result has to be taken. A message has not: a pipe that nobody reads, or that is broken, must neither stop the work nor
-hold it up, least of all while the lock is held.
+A result has to be taken. A message has not: a pipe or a terminal that nobody reads, or that is broken, must neither
+stop the work nor hold it up, least of all while the lock is held.
 """
 
 import io
@@ -17,7 +17,7 @@ from manageboot import errors
 _STDERR = 2
 
 _PATIENCE_S = 0.2
-"""How long a message waits for room in a pipe that is full just now."""
+"""How long a message waits for room in a pipe or a terminal that is full just now."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -91,19 +91,21 @@ def _write(text: str, patience_s: float) -> None:
         try:
             room = select.poll()
             room.register(descriptor, select.POLLOUT)
-            if room.poll(patience_s * 1000):
-                os.write(descriptor, text.encode("utf-8", "backslashreplace"))
+            rest = text.encode("utf-8", "backslashreplace")
+            # A terminal may take a part of it.
+            while rest and room.poll(patience_s * 1000):
+                rest = rest[os.write(descriptor, rest) :]
         finally:
             os.close(descriptor)
 
 
 def _unblocking() -> int:
-    """Open stderr once more, where it is a pipe: O_NONBLOCK on the descriptor itself would hit its other users."""
+    """Open stderr once more, where it can be full: O_NONBLOCK on the descriptor itself would hit its other users."""
     try:
-        if _is_pipe():
-            return os.open(f"/proc/self/fd/{_STDERR}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except PermissionError:
-        pass  # another user's; then there is room for what poll saw room for, unless somebody else is faster
+        if _is_pipe() or os.isatty(_STDERR):
+            return os.open(f"/proc/self/fd/{_STDERR}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        pass  # another user's, or there is no /proc; then there is room for what poll saw room for, or nearly always
     return os.dup(_STDERR)
 
 

@@ -65,6 +65,27 @@ def test_a_broken_pipe_stops_nobody(pipe: Pipe):
     os.close(pipe.write_end)
 
 
+def test_a_terminal_shows_a_message():
+    terminal, ours = os.openpty()
+    subprocess.run(
+        [sys.executable, "-c", "from manageboot import output; output.tell('told')"], stderr=ours, check=True
+    )
+    assert os.read(terminal, 100) == b"told\r\n"
+    assert os.get_blocking(ours)
+    os.close(ours)
+    os.close(terminal)
+
+
+def test_a_terminal_that_nobody_reads_stops_nobody():
+    # Its room is counted in buffers: it says that there is some for much more than it takes.
+    code = "from manageboot import output\nfor n in range(500): output.show('x' * 99 + '\\n')\noutput.tell('lost')"
+    terminal, ours = os.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=ours, check=True, timeout=30)
+    assert os.read(terminal, 101) == b"x" * 99 + b"\r\n"
+    os.close(ours)
+    os.close(terminal)
+
+
 def test_a_file_gets_everything(tmp_path: Path):
     code = "from manageboot import output\nfor n in range(3000): output.show('x' * 99 + '\\n')\noutput.tell('end')"
     with (tmp_path / "log").open("wb") as log:
