@@ -1,8 +1,11 @@
 """SIGINT, SIGTERM, SIGHUP: they end a run while that leaves no trace, and no longer when it is done in all but name."""
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Terminated(BaseException):
@@ -33,15 +36,23 @@ def hold() -> None:
 
 def ignore() -> None:
     """Ignore them all from now on."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    _answer_with(signal.SIG_IGN)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    ignore()
+    _answer_with(_do_nothing)
     raise KeyboardInterrupt
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    ignore()
+    _answer_with(_do_nothing)
     raise Terminated
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Take a second signal that came with the first: Python complains of one that is ignored only when it is there."""
+
+
+def _answer_with(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in _NUMBERS:
+        signal.signal(number, handler)

@@ -1,0 +1,36 @@
+"""Signals: the first one ends a run, and those that come with it are not heard of."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+WAITING = """
+import sys, time
+from manageboot import signals
+
+signals.listen()
+try:
+    print("ready", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("interrupted")
+except signals.Terminated:
+    print("terminated")
+signals.ignore()
+"""
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP)])
+def test_of_signals_that_come_together_one_counts_and_nothing_is_said_of_the_others(numbers: tuple[int, ...]):
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        for number in (*numbers, signal.SIGCONT):
+            process.send_signal(number)
+        said, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
+    assert said == ("interrupted\n" if signal.SIGHUP not in numbers else "terminated\n")
