@@ -20,17 +20,18 @@ class Receiver:
     def takes_more(self) -> bool:
         """Return whether there is room for a datagram, or is soon: at most a second later, and at once after that.
 
-        Where others send as well, the room may be gone again. Where there is no socket, the sender finds that out.
+        Where others send as well, the room may be gone again. Where there is no socket, or none can be made, the sender
+        finds that out.
         """
         import socket
 
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
                 probe.connect(self._address)
-            except OSError:
-                return True
-            poll = select.poll()
-            poll.register(probe, select.POLLOUT)
-            there_is = bool(poll.poll(self._patience_ms))
+                poll = select.poll()
+                poll.register(probe, select.POLLOUT)
+                there_is = bool(poll.poll(self._patience_ms))
+        except OSError:
+            return True
         self._patience_ms = _PATIENCE_MS if there_is else 0
         return there_is

@@ -55,6 +55,20 @@ def test_without_a_journal_an_event_is_no_error(monkeypatch: pytest.MonkeyPatch)
     journal.send(journal.Event.CONFIRMED, "Slot B is confirmed", slot=Slot.B, version="1", transaction=None, cause=None)
 
 
+def test_without_a_descriptor_an_event_is_no_error():
+    code = (
+        "import resource\n"
+        "from manageboot import journal\n"
+        "from manageboot.protocol import Slot\n"
+        "import socket\n"
+        "from systemd import journal as _\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "journal.send(journal.Event.COMMITTED, 'lost', slot=Slot.B, version=None, transaction=None, cause=None)\n"
+    )
+    pytest.importorskip("systemd")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 # A mount namespace of its own: the machine's journal stays out of it, and is not bothered.
 HANGING_JOURNAL = """
 set -e
