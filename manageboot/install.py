@@ -100,8 +100,9 @@ def install(
         )
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
-        record.store(config.state.directory, {**records, slot: entry})
+        # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
+        record.store(config.state.directory, {**records, slot: entry})
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[withheld], HEAD_BYTES)
             with phase("write", update.bytes_total, progress, file) as meter:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -287,6 +288,18 @@ def test_a_full_state_directory_is_refused_before_anything_is_written(node: Loop
         assert node.device_bytes("B", "boot") == before
     finally:
         run("umount", node.state)
+
+
+def test_without_memory_for_the_buffers_the_slot_stays_what_it_was(node: LoopNode, update: Path):
+    node.ok("upgrade-install", update)
+    head = node.device_bytes("B", "boot")
+    limit = 72 * MIB  # Python and its modules take about 40, and the buffers 50
+    done = node.run(
+        "upgrade-install", update, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    )
+    assert done.returncode == 70, done
+    assert node.record("B") == "installed"
+    assert node.device_bytes("B", "boot") == head
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
