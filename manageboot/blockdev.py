@@ -111,7 +111,7 @@ class BlockDevice:
 
     def _holds_zeros(self, offset: int, length: int) -> bool:
         buffer = memoryview(aligned_buffer(length))
-        for part in (buffer[:_PROBE_BYTES], buffer):
+        for part in (buffer[: self.round_up(_PROBE_BYTES)], buffer):
             self.read_into(offset, part)
             if not all_zeros(part):
                 return False

@@ -110,7 +110,7 @@ class ReadBack:
     def _check_zeros(self, window: Window) -> None:
         device = window.image.device
         end = window.offset + device.round_up(window.length)
-        sample = min(_SAMPLE_BYTES, end - window.offset)
+        sample = min(device.round_up(_SAMPLE_BYTES), end - window.offset)
         starts = [*range(window.offset, end - sample, _SAMPLE_STEP_BYTES), end - sample]
         for start in starts:
             buffer = self._buffer[:sample]

@@ -167,6 +167,43 @@ def test_a_withheld_head_comes_last(device: str, image: Path):
     assert content(device)[: len(IMAGE)] == IMAGE
 
 
+SECTOR = 16 << 10
+
+
+class LargeSectors(BlockDevice):
+    """Takes nothing but whole sectors of 16 KiB, which older kernels have no devices with."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.block_size = SECTOR
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        assert (offset % SECTOR, len(buffer) % SECTOR) == (0, 0)
+        super().read_into(offset, buffer)
+
+    def write(self, offset: int, data: memoryview) -> None:
+        assert (offset % SECTOR, len(data) % SECTOR) == (0, 0)
+        super().write(offset, data)
+
+    def _zero(self, offset: int, length: int) -> None:
+        assert (offset % SECTOR, length % SECTOR) == (0, 0)
+        super()._zero(offset, length)
+
+
+@pytest.mark.parametrize("zeroes_itself", [True, False])
+def test_no_request_is_smaller_than_a_sector(device: str, image: Path, *, zeroes_itself: bool):
+    with LargeSectors(device) as opened:
+        opened.zeroes_itself = zeroes_itself
+        wipe(opened, HEAD_BYTES)
+        writer, windows = write(opened, image, withhold_head=True, skip_identical=True)
+        verify(windows)
+        writer.publish_head()
+    found = content(device)
+    assert found[: len(IMAGE)] == IMAGE
+    sector_end = -(-len(IMAGE) // SECTOR) * SECTOR
+    assert found[sector_end:] == OLD[sector_end:]
+
+
 def test_wiping_more_than_there_is(device: str):
     with BlockDevice(device) as opened:
         wipe(opened, 100 * MIB)
