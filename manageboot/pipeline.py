@@ -107,13 +107,15 @@ class Pipeline:
     def _end(self, threads: Sequence[threading.Thread], interrupted: bool) -> None:
         """Wait for all threads, whatever signals come: none may use a descriptor that the caller is about to close."""
         signal: BaseException | None = None
-        while any(thread.is_alive() for thread in threads):
+        ended = False
+        while not ended:
             try:
                 if interrupted:
                     self._stop()
                 for thread in threads:
                     if thread.is_alive():
                         thread.join(_TICK_S)
+                ended = not any(thread.is_alive() for thread in threads)
             except BaseException as error:  # noqa: BLE001  it is raised when the threads have ended
                 signal = error
                 interrupted = True

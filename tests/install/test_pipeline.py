@@ -1,6 +1,7 @@
 """The pipeline: what its stages see, and that it always ends."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,3 +164,28 @@ def test_a_second_signal_does_not_leave_threads_behind():
     with pytest.raises(SystemExit):
         run({"work": work, "rest": iter}, report=interrupt, cancel=cancel)
     assert cancels >= 2
+
+
+def test_a_signal_that_comes_after_a_failure_does_not_leave_threads_behind(monkeypatch: pytest.MonkeyPatch):
+    """At the instant in which the caller asks whether they have ended."""
+    is_alive = threading.Thread.is_alive
+    asked = threading.Event()
+
+    def signalled(thread: threading.Thread) -> bool:
+        if not asked.is_set():
+            asked.set()
+            raise KeyboardInterrupt
+        return is_alive(thread)
+
+    def fail(_: Iterator[Any]) -> Iterator[int]:
+        monkeypatch.setattr(threading.Thread, "is_alive", signalled)
+        raise BoomError
+        yield 1
+
+    def write(items: Iterator[int]) -> Iterator[int]:
+        asked.wait()
+        time.sleep(0.2)
+        yield from items
+
+    with pytest.raises(KeyboardInterrupt):
+        run({"fail": fail, "write": write})
