@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from manageboot import arrival, boottrace, devices, environment, errors, events, head, install, record, verbs
+from manageboot import arrival, boottrace, devices, environment, errors, events, givenup, head, install, record, verbs
 from manageboot import config as configuration
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
@@ -23,6 +23,7 @@ VOID, NEW, TORN, GOOD = installation.VOID, installation.NEW, installation.TORN, 
 """What really is in a slot: nothing that boots, an image that was never confirmed, a part of one, a system that was."""
 
 NOW = "2026-01-01T00:00:00+00:00"
+_FILES = ("grubenv", "manageboot.env", "given-up")
 
 
 class State(NamedTuple):
@@ -40,6 +41,8 @@ class State(NamedTuple):
     arguments: str
     """The kernel command line."""
     boot_id: str
+    mark: bytes | None = None
+    """What lies in /run of a trial that was given up in this boot."""
 
     def content(self, slot: str) -> str:
         return self.contents["AB".index(slot)]
@@ -93,17 +96,17 @@ class Agent:
         mine = "AB".index(state.booted)
         headless = state.content(other(state.booted)) == VOID
         key = (state.booted, state.block, state.undo is None, state.witness, state.records[mine], state.arguments,
-               state.boot_id, headless, verb)  # fmt: skip
+               state.boot_id, state.mark, headless, verb)  # fmt: skip
         if key not in self._known:
             self.runs += 1
             self._known[key] = self._really_run(state, verb)
         steps, refusal = self._known[key]
         states = []
-        for block, witness, entry, flushed, content in steps:
+        for block, witness, mark, entry, flushed, content in steps:
             records = list(state.records)
             records[mine] = str(entry)
             undo = None if flushed else state.undo
-            after = state._replace(block=block, witness=witness, records=(records[0], records[1]), undo=undo)
+            after = state._replace(block=block, witness=witness, mark=mark, records=(records[0], records[1]), undo=undo)
             states.append(after.with_content(other(state.booted), str(content)) if content else after)
         return Run(states, refusal)
 
@@ -116,7 +119,7 @@ class Agent:
         contents = (installation.SAME, installation.SAME)
 
         def snapshot() -> None:
-            files = self._read("grubenv"), self._read("manageboot.env"), self._record(state.booted)
+            files = *(self._read(name) for name in _FILES), self._record(state.booted)
             steps.extend((*files, flushed, content) for content in dict.fromkeys(contents))
 
         def durable(function: Callable[..., object]) -> Callable[..., object]:
@@ -150,6 +153,7 @@ class Agent:
             mock.patch.object(environment, "write_trust", durable(environment.write_trust)),
             mock.patch.object(environment, "settle", durable(environment.settle)),
             mock.patch.object(record, "store", durable(record_store)),
+            mock.patch.object(givenup, "mark", durable(givenup.mark)),
             mock.patch.object(verbs, "now", lambda: NOW),
             mock.patch.object(install, "now", lambda: NOW),
             mock.patch.object(os, "urandom", bytes),
@@ -170,7 +174,7 @@ class Agent:
         return steps, refusal
 
     def _lay_out(self, state: State) -> None:
-        for name, data in (("grubenv", state.block), ("manageboot.env", state.witness)):
+        for name, data in zip(_FILES, (state.block, state.witness, state.mark), strict=True):
             path = self._directory / name
             if data is None:
                 path.unlink(missing_ok=True)

@@ -177,8 +177,10 @@ class Rules:
 def given_up(state: State) -> bool:
     """Whether the trial that runs was given up before, as far as that can be told."""
     found = variables(state.block)
-    of_this_boot = found.get("mb_nonce") and f"manageboot.nonce={found['mb_nonce']}" in state.arguments.split()
-    return bool(of_this_boot) and found.get("mb_trial") in {"by_hand", "unhealthy", "deadline"}
+    trial = found.get("mb_trial")
+    by_the_nonce = bool(found.get("mb_nonce")) and f"manageboot.nonce={found['mb_nonce']}" in state.arguments.split()
+    by_the_mark = state.mark == f"{state.boot_id} {trial}\n".encode()
+    return trial in {"by_hand", "unhealthy", "deadline"} and (by_the_nonce or by_the_mark)
 
 
 def recorded_content(state: State, booted: str, slot: str) -> str | None:

@@ -135,7 +135,7 @@ def boot_id(state: State) -> str:
 
 
 def off(state: State) -> State:
-    return state._replace(booted=None, undo=None, arguments="", boot_id="i0")
+    return state._replace(booted=None, undo=None, arguments="", boot_id="i0", mark=None)
 
 
 def main() -> int:
