@@ -59,9 +59,12 @@ check: packages $(VENV)/installed
 	$(BIN)/mypy
 	grub-script-check manageboot/bootloader/grub.cfg
 
+# tests/conftest.py says what runs where. One virtual machine at a time, so more cores than this bring little.
+IN_PARALLEL := --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
+
 .PHONY: test
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest $(IN_PARALLEL)
 
 .PHONY: crash-grubenv
 crash-grubenv: packages $(VENV)/installed

@@ -16,6 +16,26 @@ settings.load_profile("manageboot")
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
+VIRTUAL_MACHINES = "tests/qemu/"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the virtual machines, which take longest; all else is done beside them."""
+    items.sort(key=lambda item: not item.nodeid.startswith(VIRTUAL_MACHINES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give all virtual machines to one process, so that they have a core to themselves, and each other file to any."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return VIRTUAL_MACHINES if nodeid.startswith(VIRTUAL_MACHINES) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """In CI, turn a skip into a failure: what was not tried is not known to work."""
