@@ -15,7 +15,7 @@ from manageboot.image.decompress import Decoder
 from manageboot.image.pax import PaxHeader
 from manageboot.image.source import Source
 from manageboot.image.sparse import SparseMap
-from manageboot.image.tarheader import BLOCK_SIZE, FieldError, Header, shown
+from manageboot.image.tarheader import BLOCK_SIZE, Dialect, FieldError, Header, shown
 
 MAX_MEMBERS = 1024  # an update image has three, and a directory entry
 MAX_END_PADDING = 64 << 20  # bytes after the end; tar itself pads to 10 KiB
@@ -41,6 +41,9 @@ _KINDS = {
     b"M": "the continuation of another volume",
     b"V": "a volume label",
 }
+
+
+_PAX_SPARSE_TYPES = {b"0", b"\0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,10 @@ class TarReader:
             return sparse.read_old_gnu(header, partial(self._block, f"inside the sparse map of {self._name!r}"))
         if not extended.is_sparse:
             return sparse.dense(self._stored)
+        if header.dialect is not Dialect.POSIX or header.type not in _PAX_SPARSE_TYPES:
+            # GNU tar writes none, and reads something else out of one.
+            message = f"{self._name!r} has a PAX sparse map, and not the header of a POSIX file"
+            raise FieldError(message)
         extents = extended.empty_map()
         if extended.map_in_data:
             sparse.read_in_data(extents, self._data_block)

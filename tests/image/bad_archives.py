@@ -39,6 +39,7 @@ ROOT_AT = len(BOOT)
 VERSION_AT = ROOT_AT + len(ROOT)
 END_AT = VERSION_AT + len(VERSION)
 LINK = {"at_157": b"boot.img"}
+PAX_MAP = records(("GNU.sparse.size", 8192), ("GNU.sparse.numblocks", 1), ("GNU.sparse.map", "512,512"))
 
 
 def with_map(extents: list[tuple[int, int]], stored: int, size: int = 8192) -> bytes:
@@ -53,6 +54,11 @@ def with_records(body: bytes, name: str = "root.img", data: bytes = bytes(512)) 
 def with_map_in_data(text: bytes, stored: int = 512, size: int = 8192) -> bytes:
     body = sparse_10_records("root.img", size)
     return with_records(body, "GNUSparseFile.1/root.img", pad(text) + bytes(stored))
+
+
+def with_header(magic: bytes, kind: bytes) -> bytes:
+    """A PAX map before a header that does not go with it."""
+    return BOOT + pax(PAX_MAP) + member("root.img", bytes(512), kind, magic) + END
 
 
 def broken(archive: bytes, at: int, value: bytes) -> bytes:
@@ -230,6 +236,9 @@ TAR: dict[str, Case] = {
     "PAX 1.0 shorter than its map": (with_map_in_data(b"", 0), FORMAT, "has no end"),
     "PAX 2.0": (with_records(records(("GNU.sparse.major", 2), ("GNU.sparse.minor", 0))), FORMAT, "not known"),
     "PAX unknown sparse record": (with_records(record("GNU.sparse.zeal", 1)), FORMAT, "not known"),
+    "PAX map before a GNU header": (with_header(GNU, b"0"), FORMAT, "not the header of a POSIX file"),
+    "PAX map before a v7 header": (with_header(V7, b"\0"), FORMAT, "not the header of a POSIX file"),
+    "PAX map of a contiguous file": (with_header(POSIX, b"7"), FORMAT, "not the header of a POSIX file"),
     "PAX sparse versions mixed": (
         with_records(sparse_10_records("root.img", 512) + record("GNU.sparse.map", "0,512")),
         FORMAT,
