@@ -124,13 +124,13 @@ def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
     shutil.copytree(ROOT / "tests" / "protocol", copy / "tests" / "protocol")
     shutil.copytree(ROOT / "tests" / "support", copy / "tests" / "support")
     shutil.copytree(ROOT / "docs", copy / "docs")
-    command = [sys.executable, "-m", "tests.protocol.walk", "--no-stock", "--stop", "--seconds", "100"]
+    command = [sys.executable, "-m", "tests.protocol.walk", "--no-stock", "--stop", "--seconds", "300"]
     command += ["--depth", str(mutant.depth), "--tries", str(mutant.tries)]
     if mutant.file != _G:
         command += ["--memory", str(memory)]
     done = subprocess.run(
         command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, check=False, capture_output=True, text=True,
-        timeout=300,
+        timeout=600,
     )  # fmt: skip
     shutil.rmtree(copy)
     assert done.returncode in {0, 1}, done.stderr
