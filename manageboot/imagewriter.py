@@ -70,6 +70,18 @@ class ImageWriter:
                 f"cannot write {name} to {self.device.path}: it has {size} bytes, the device {self.device.size}"
             )
 
+    def check_head(self, name: str) -> None:
+        """Make sure that what is withheld shows, once it is published: zeros are what an interrupted run leaves.
+
+        Raises:
+            ImageMemberError: it is zeros, so no GRUB finds a file system there, and no commit takes it for whole.
+        """
+        if self.head is None or all_zeros(memoryview(self.head)):
+            zeros = min(HEAD_BYTES, self.size)
+            raise errors.ImageMemberError(
+                f"cannot install {name}: it begins with {zeros} bytes of zeros, so there is no file system in it"
+            )
+
     def windows(self, member: Member, buffers: Buffers) -> Iterator[Window]:
         """Cut the image into windows; those in a hole have no buffer.
 

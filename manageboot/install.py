@@ -111,6 +111,7 @@ def install(
                 meter.update(transfer.counts)
             version = transfer.version
             _check_digest(update, sha256)
+            writers[names[withheld]].check_head(names[withheld])
             for name in update.ignored:
                 logger.warning("member %s of the update image has no place in one and was skipped", name)
             with phase("publish", None, progress, file):

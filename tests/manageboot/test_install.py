@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from support.images import MIB, make_image, make_update
+from support.images import MIB, make_image, make_update, pack
 from support.loop import loop_device, run
 from support.node import SIZES, LoopNode
 
@@ -246,6 +246,16 @@ def test_a_failed_installation_leaves_an_unbootable_slot_and_its_cause(node: Loo
     entry = node.status()["slots"]["B"]["record"]
     assert entry["state"] == "void"
     assert "expected sha256 0000" in entry["failure"]
+
+
+@pytest.mark.parametrize("zeros", [1, 128 << 10, MIB, 2 * MIB])
+def test_an_image_that_begins_with_zeros_is_never_called_installed(node: LoopNode, tmp_path: Path, zeros: int):
+    # A commit would refuse it: so begins what an interrupted installation leaves.
+    for name, content in {"boot.img": bytes(zeros) + b"data" * (zeros > 1), "root.img": b"root"}.items():
+        (tmp_path / name).write_bytes(content)
+    line = node.fails("upgrade-install", pack(tmp_path, "boot.img", "root.img"), status=65, code="IMAGE_MEMBER")
+    assert f"boot.img: it begins with {min(zeros, 128 << 10)} bytes of zeros" in line
+    assert node.record("B") == "void"
 
 
 @pytest.mark.parametrize("part", ["boot", "root", "var"])
