@@ -44,17 +44,23 @@ def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] = per
         arguments: the command line, without the program's name.
         perform: does what it asks for; another front door has words of its own.
     """
-    _open_standard_files()
     try:
-        perform(arguments)
-    except errors.ManagebootError as error:
-        return _report(error)
+        return _run(arguments, perform)
+    # Also where they come while an error is being printed.
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
     except signals.Terminated:
         _say("terminated")
         return 143
+
+
+def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None]) -> int:
+    try:
+        _open_standard_files()
+        perform(arguments)
+    except errors.ManagebootError as error:
+        return _report(error)
     except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
         return _report(_bug(error))
     return 0

@@ -34,3 +34,21 @@ def test_of_signals_that_come_together_one_counts_and_nothing_is_said_of_the_oth
         said, complaints = process.communicate(timeout=30)
     assert (process.returncode, complaints) == (0, "")
     assert said == ("interrupted\n" if signal.SIGHUP not in numbers else "terminated\n")
+
+
+FAILING = """
+import os, signal, sys
+from manageboot import cli, errors, output, signals
+
+def fail(arguments):
+    raise errors.DataError("cannot go on: it is bad")
+
+signals.listen()
+output.listen(lambda line: os.kill(os.getpid(), signal.SIGTERM))
+sys.exit(cli.run([], perform=fail))
+"""
+
+
+def test_a_signal_while_an_error_is_printed_ends_the_run_as_any_other():
+    done = subprocess.run([sys.executable, "-c", FAILING], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "manageboot: terminated\n")
