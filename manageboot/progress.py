@@ -85,7 +85,10 @@ def _shown(name: str, total: int | None, style: Style) -> Meter:
         style = "bar" if sys.stderr is not None and sys.stderr.isatty() else "none"
     match style:
         case "bar":
-            return _Bar(name, total)
+            try:
+                return _Bar(name, total)
+            except Exception:  # noqa: BLE001  tqdm goes by the environment; what may be missed stops no work
+                return _Nothing()
         case "json":
             return _Lines(name, total)
         case _:

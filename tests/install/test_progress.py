@@ -104,6 +104,12 @@ def test_an_interrupted_installation_is_resumed_and_says_so(node: LoopNode, upda
 
 
 @pytest.mark.devices
+def test_a_bar_that_cant_be_drawn_stops_nothing(node: LoopNode, update: Path):
+    # tqdm takes its settings from the environment as well.
+    node.ok("upgrade-install", update, "--progress", "bar", env={**os.environ, "TQDM_MININTERVAL": "no number"})
+
+
+@pytest.mark.devices
 def test_the_journal_gets_a_line_for_each_phase(node: LoopNode, update: Path, tmp_path: Path):
     log = tmp_path / "journal"
     with log.open("wb") as journal:
