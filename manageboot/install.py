@@ -175,6 +175,8 @@ def _failure_recorded(
     try:
         yield
     except BaseException as error:
+        # A signal that comes now changes nothing any more, and must not cost the cause.
+        signals.hold()
         failure = str(error) or type(error).__name__
         if not isinstance(error, Exception):  # a signal
             failure = f"it was interrupted after {transfer.counts.written} bytes were written"

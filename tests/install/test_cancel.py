@@ -3,6 +3,7 @@
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from install.crashnode import served
 from manageboot.imagewriter import ZEROS_BYTES
-from support.images import MIB, make_image, pack
+from support.images import MIB, make_image, make_update, pack
 from support.loop import loop_device
 from support.node import LoopNode
 
@@ -38,6 +39,34 @@ def update(tmp_path: Path) -> Path:
         file.truncate(HOLE_BYTES)
     (directory / "VERSION.TXT").write_text("0.2.0\n")
     return pack(directory, "boot.img", "root.img", "VERSION.TXT")
+
+
+STORE_AND_SIGNAL = """
+import os, signal, sys
+from manageboot import cli, record, signals
+
+store, calls = record.store, []
+
+def signalled(directory, records):
+    calls.append(records)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+    store(directory, records)
+
+record.store = signalled
+signals.listen()
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.devices
+def test_a_signal_that_comes_after_a_failure_does_not_cost_its_cause(node: LoopNode, tmp_path: Path):
+    update = make_update(tmp_path / "update")
+    arguments = ["-c", node.config, "upgrade-install", update, "--sha256", "0" * 64]
+    done = subprocess.run([sys.executable, "-c", STORE_AND_SIGNAL, *arguments], check=False, timeout=PATIENCE_S)
+    assert done.returncode == 65
+    record = node.status()["slots"]["B"]["record"]
+    assert (record["state"], "expected sha256" in record["failure"]) == ("void", True)
 
 
 @pytest.mark.devices
