@@ -142,4 +142,4 @@ lock: | packages
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf --one-file-system $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qemu_harness.cache import REPOSITORY, Cache, content_key
 from qemu_harness.filesystem import EPOCH
-from qemu_harness.process import HarnessError, run
+from qemu_harness.process import ALONE, HarnessError, run
 
 SUITE = "bookworm"
 CLOUD_KERNEL = "linux-image-cloud-amd64"
@@ -73,7 +73,8 @@ def _build(directory: Path, kernel: str) -> None:
     sources = directory / "sources.list"
     sources.write_text("".join(f"{line}\n" for line in host_sources(SUITE)))
     root = directory / "root"
-    argv: list[str | Path] = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
+    # It mounts /proc, /sys and /dev/pts below the root, and whoever removes what a killed one left goes into them.
+    argv: list[str | Path] = [*ALONE, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
     argv += [f"--include={','.join((*PACKAGES, kernel))}", f"--aptopt={settings}"]
     argv += ["--aptopt=APT::Install-Recommends false", '--aptopt=Acquire::Languages "none"']
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in UNPACKED_NEVER]

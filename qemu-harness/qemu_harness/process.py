@@ -30,8 +30,12 @@ PACKAGES = {
     "setpriv": "util-linux",
     "sgdisk": "gdisk",
     "tar": "tar",
+    "unshare": "util-linux",
     "zstd": "zstd",
 }
+ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+"""Before a program that mounts things and starts others: whatever ends it, nothing of them is left on the host."""
+
 # Where Debian keeps the programs of administrators, which the PATH of a user lacks.
 ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
