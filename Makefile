@@ -22,6 +22,7 @@ help:
 	@echo "make mutants    deliberate faults in both halves of the protocol, each of which that walk has to find"
 	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
 	@echo "make bench      the install engine beside the shell way, RAUC, SWUpdate and bmaptool"
+	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-long  the tests that take minutes each"
 	@echo "make fuzz       the environment block under hypothesis, longer, and under a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
@@ -64,7 +65,11 @@ IN_PARALLEL := --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
 
 .PHONY: test
 test: check
-	$(BIN)/pytest $(IN_PARALLEL)
+	$(BIN)/pytest $(IN_PARALLEL) --durations=10
+
+.PHONY: test-steady
+test-steady: packages $(VENV)/installed
+	@$(BIN)/python -m tests.steady
 
 .PHONY: crash-grubenv
 crash-grubenv: packages $(VENV)/installed
@@ -95,7 +100,7 @@ FUZZ_SECONDS := 60
 
 .PHONY: fuzz
 fuzz: packages $(VENV)/installed
-	GRUBENV_EXAMPLES=2000 $(BIN)/pytest -q tests/grubenv -k "not crash and not writers"
+	FUZZ_EXAMPLES=2000 $(BIN)/pytest -q tests/grubenv -k "not crash and not writers"
 	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/pip install --quiet --disable-pip-version-check atheris construct
 	$(FUZZ)/bin/python -m tests.grubenv.fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=2048

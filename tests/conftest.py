@@ -9,8 +9,19 @@ from hypothesis import HealthCheck, settings
 
 from support.node import LoopNode
 
+FUZZ_EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
+"""How many examples `make fuzz` tries of each property, new ones each time; all other runs try the same ones."""
+
 # How long a draw takes is a matter of what else the machine does.
-settings.register_profile("manageboot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "manageboot",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(FUZZ_EXAMPLES or 100),
+    derandomize=FUZZ_EXAMPLES is None,
+    database=None,
+    print_blob=True,
+)
 settings.load_profile("manageboot")
 
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
