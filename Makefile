@@ -12,6 +12,9 @@ PACKAGES := \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
 	zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils
 
+# The tests start the programs thousands of times, and without bytecode each start compiles them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help:
 	@echo "make demo       a node upgrades itself twice in a virtual machine: once for good, once it falls back"
