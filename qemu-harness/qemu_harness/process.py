@@ -33,7 +33,15 @@ PACKAGES = {
     "unshare": "util-linux",
     "zstd": "zstd",
 }
-ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+# A namespace begins with a copy of each mount. A file system of somebody's test would live on in it, and be found
+# again, with all that was wrong with it, by whoever mounts the same device later.
+_LET_GO = """\
+awk '$1 ~ "^/dev/loop" && $2 != "/" { print $2 }' /proc/self/mounts | while read -r point; do
+    umount --lazy "$(printf %b "$point")"
+done
+exec "$@"
+"""
+ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _LET_GO, "sh")
 """Before a program that mounts things and starts others: whatever ends it, nothing of them is left on the host."""
 
 # Where Debian keeps the programs of administrators, which the PATH of a user lacks.

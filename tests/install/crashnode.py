@@ -12,6 +12,7 @@ from typing import Any
 
 from support.images import MIB, make_update
 from support.loop import loop_device, run
+from support.mounts import mounted
 from support.node import LoopNode
 
 DISKS = {"boot": MIB, "root": 3 * MIB, "var": MIB, "record": 4 * MIB}
@@ -57,11 +58,8 @@ class CrashNode:
     @contextmanager
     def record_mounted(self) -> Iterator[None]:
         """Mount the disk of the record where the record is kept."""
-        run("mount", self._loops["record"], self.node.state)
-        try:
+        with mounted(self._loops["record"], self.node.state):
             yield
-        finally:
-            run("umount", self.node.state)
 
     def install(self) -> subprocess.CompletedProcess[str]:
         """Run upgrade-install."""
@@ -95,7 +93,9 @@ def crash_node(directory: Path) -> Iterator[CrashNode]:
         path.mkdir(parents=True)
     for name, size in DISKS.items():
         (disks / name).write_bytes(b"old data" * (size // 8))
-    run("mke2fs", "-q", "-F", "-t", "ext4", "-J", "size=1", "-b", "1024", disks / "record")
+    # The kernel would write what is left to be done of its tables whenever it has time for it.
+    at_once = ("-E", "lazy_itable_init=0,lazy_journal_init=0")
+    run("mke2fs", "-q", "-F", "-t", "ext4", *at_once, "-J", "size=1", "-b", "1024", disks / "record")
     with LoopNode(directory) as node, served(disks, mount), _loops(mount) as loops:
         yield CrashNode(node, disks, mount, loops)
 

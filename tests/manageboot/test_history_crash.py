@@ -15,6 +15,7 @@ from manageboot import config, errors, history
 from manageboot.config import Config
 from manageboot.history import RECORD_BYTES, RECORD_COUNT, Entry
 from support.loop import loop_device, run
+from support.mounts import mounted
 
 pytestmark = pytest.mark.devices
 
@@ -44,12 +45,8 @@ class Disk(NamedTuple):
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
-        """Mount it; nothing is written by a timer while a slow test looks on."""
-        run("mount", "-o", "commit=300", self.device, self.directory)
-        try:
+        with mounted(self.device, self.directory):
             yield
-        finally:
-            run("umount", self.directory)
 
     def append(self, number: int) -> bool:
         """Write an event, and say whether that was reported as done."""

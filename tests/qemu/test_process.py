@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from qemu_harness.process import ALONE
+from support.loop import loop_device, run
+from support.mounts import mounted
 
 PATIENCE_S = 30
 
@@ -35,3 +38,23 @@ def test_a_killed_program_leaves_neither_mounts_nor_children(tmp_path: Path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert not os.path.ismount(mount)
+
+
+@pytest.mark.devices
+def test_a_program_keeps_no_file_system_of_a_test_alive(tmp_path: Path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    image, mount = tmp_path / "disk.img", tmp_path / "a mount"
+    mount.mkdir()
+    with image.open("wb") as file:
+        file.truncate(4 << 20)
+    run("mke2fs", "-q", "-t", "ext4", image)
+    with loop_device(image) as device, ExitStack() as stack:
+        with mounted(device, mount):
+            command = [*ALONE, "sh", "-c", "echo ready; read line"]
+            program = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            assert program.stdout is not None
+            assert program.stdout.readline() == b"ready\n"
+        # Unmounted here, it is unmounted: the kernel lets nobody else have the device of one that is mounted.
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+        program.communicate(b"\n", timeout=PATIENCE_S)

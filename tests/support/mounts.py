@@ -1,0 +1,40 @@
+"""File systems that are mounted for a test, and are gone afterwards."""
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.loop import run
+
+_GONE_LIMIT_S = 120
+
+
+@contextmanager
+def mounted(device: str, point: Path) -> Iterator[Path]:
+    """Mount the ext4 on a device; afterwards it can be mounted anew, with other content.
+
+    Its journal is committed by what flushes, never by a timer that a slow test would see.
+    """
+    run("mount", "-o", "commit=300", device, point)
+    try:
+        yield point
+    finally:
+        run("umount", point)
+        _wait_until_nobody_has_it(device)
+
+
+def _wait_until_nobody_has_it(device: str) -> None:
+    """Wait for the mount namespaces that were made meanwhile: each has a copy of the mount, and keeps it alive."""
+    deadline = time.monotonic() + _GONE_LIMIT_S
+    while True:
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
