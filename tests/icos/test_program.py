@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,17 @@ NOBODY = [str(shutil.which("setpriv")), "--reuid=65534", "--regid=65534", "--cle
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def public() -> Iterator[Path]:
+    """A directory that every user finds; each run of pytest closes the one in which its tests have theirs."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="module")
+def installed(public: Path) -> Path:
     """The root of a node, with what `make install-icos` puts there."""
-    root = tmp_path_factory.mktemp("root")
+    root = public / "root"
     run("make", "-s", "-C", ROOT, "install-icos", f"DESTDIR={root}", f"PYTHON={sys.executable}")
     return root
 
@@ -73,14 +83,12 @@ def test_installing_again_leaves_nothing_of_the_old_version(installed: Path):
 
 
 @pytest.fixture
-def sudo(installed: Path, tmp_path: Path) -> dict[str, str]:
+def sudo(public: Path) -> dict[str, str]:
     """An environment whose sudo writes down how it was called, and does what the variable SUDO_DOES says."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
-    for directory in (installed, tmp_path, *tmp_path.parents):
-        directory.chmod(directory.stat().st_mode | 0o555)
-    program = tmp_path / "bin" / "sudo"
-    program.parent.mkdir()
+    program = Path(tempfile.mkdtemp(dir=public)) / "sudo"
+    program.parent.chmod(0o755)
     program.write_text('#!/bin/sh\necho "sudo $*" >&2\neval "$SUDO_DOES"\n')
     program.chmod(0o755)
     return {"PATH": f"{program.parent}:{os.environ['PATH']}", "SUDO_DOES": "exit 0"}
@@ -115,9 +123,8 @@ def test_within_a_shell_of_sudo_it_is_asked(installed: Path, sudo: dict[str, str
     assert (done.returncode, done.stderr.count("sudo ")) == (0, 1)
 
 
-def test_where_there_is_no_sudo_it_says_so(installed: Path, sudo: dict[str, str], tmp_path: Path):
-    (tmp_path / "bin" / "sudo").unlink()
-    done = as_nobody(installed, sudo, "confirm", PATH=str(tmp_path / "bin"))
+def test_where_there_is_no_sudo_it_says_so(installed: Path, sudo: dict[str, str]):
+    done = as_nobody(installed, sudo, "confirm", PATH=str(installed / "opt"))
     assert (done.returncode, done.stdout) == (77, "")
     assert done.stderr.startswith("manageboot: error: cannot become root: sudo does not start: No such file")
 

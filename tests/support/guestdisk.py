@@ -90,7 +90,9 @@ class GuestNode(LoopNode):
         with self._part(new, "grub") as device:
             run("mkfs.vfat", device)
         with self._part(new, "A_boot") as device:
-            run("dd", "status=none", f"if={boot_image(self.directory / 'factory', 'factory')}", f"of={device}")
+            # Closing writes nothing down while another program, such as LVM's, looks at all devices.
+            image = boot_image(self.directory / "factory", "factory")
+            run("dd", "status=none", "conv=fsync", f"if={image}", f"of={device}")
         return new.rename(disk)
 
     def program(self, name: str, module: str) -> None:
