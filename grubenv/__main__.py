@@ -132,20 +132,21 @@ def _check(arguments: Arguments) -> int:
 
 
 def _repair(arguments: Arguments) -> int:
-    from grubenv.kernelcmdline import DEFAULT_PATH, read_keys
+    from grubenv.kernelcmdline import DEFAULT_PATH, read_value
     from grubenv.repairing import repair
 
     fallback = _assignments("repair", arguments.operands)
     wanted = _assignments("repair", arguments.options.get("from-cmdline", []))
     missing = []
     if wanted:
-        found = read_keys(arguments.options.get("cmdline", [DEFAULT_PATH])[-1])
+        line = arguments.options.get("cmdline", [DEFAULT_PATH])[-1]
+        found = {name: value for name, key in wanted.items() if (value := read_value(line, key)) is not None}
         missing = [
             f"{arguments.path}: the kernel command line has no {key}, so {name} has no fallback"
             for name, key in wanted.items()
-            if key not in found
+            if name not in found
         ]
-        fallback |= {name: found[key] for name, key in wanted.items() if key in found}
+        fallback |= found
     result = repair(arguments.path, fallback)
     _print_lines([*result.lines(), *(missing if result.lost else ())])
     return EXIT_DAMAGED if result.remaining else EXIT_OK

@@ -138,6 +138,14 @@ class NotAtomicError(GrubEnvError):
     hint = "unset or shorten what is not needed, so that all lines fit into the first 512 bytes"
 
 
+class ContradictionError(GrubEnvError):
+    """The kernel command line gives two values to the key that is to tell the slot."""
+
+    exit_code = 65
+    code_word = "CONTRADICTION"
+    hint = "say which one holds with NAME=VALUE"
+
+
 class ReadingsDifferError(GrubEnvError):
     """The codec and the independent reader disagree about bytes that were about to be written: a bug, not written."""
 

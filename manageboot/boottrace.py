@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from grubenv import kernelcmdline
 from manageboot.config import BootConfig
-from manageboot.slots import parse_command_line
 
 _BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 
@@ -27,11 +27,10 @@ def read(boot: BootConfig) -> BootTrace | None:
     if boot.cmdline is None:
         return None
     try:
-        with open(boot.cmdline, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
+        line = kernelcmdline.read_line(boot.cmdline)
     except OSError:
         return None
-    found = {field: parse_command_line(text, f"manageboot.{field.rstrip('_')}") for field in BootTrace._fields}
+    found = {field: kernelcmdline.values(line, f"manageboot.{field.rstrip('_')}") for field in BootTrace._fields}
     if len(found["slot"]) != 1:
         return None
     return BootTrace(*(values.pop() if len(values) == 1 else "" for values in found.values()))

@@ -1,7 +1,6 @@
 """The two slots: which one is booted, and which devices they have."""
 
-import re
-
+from grubenv import kernelcmdline
 from manageboot import devices, errors
 from manageboot.config import BootConfig, Config, SlotConfig
 from manageboot.protocol import Slot, state_of_stopped
@@ -23,34 +22,16 @@ def booted_slot(boot: BootConfig) -> Slot:
 
         return state_of_stopped(environment.stated(environment.read(boot.grubenv))).booted
     try:
-        with open(boot.cmdline, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
+        values = kernelcmdline.values(kernelcmdline.read_line(boot.cmdline), boot.cmdline_key)
     except OSError as error:
         raise errors.from_os_error(error, f"read {boot.cmdline}", errors.BootedSlotUnknownError) from error
-    values = parse_command_line(text, boot.cmdline_key)
-    if len(values) == 1 and (value := values.pop()) in {"A", "B"}:
-        return Slot(value)
-    found = " and ".join(f"{boot.cmdline_key}={value}" for value in sorted(values)) or f"no {boot.cmdline_key}"
+    if len(values) == 1 and values[0] in {"A", "B"}:
+        return Slot(values[0])
+    found = " and ".join(f"{boot.cmdline_key}={value}" for value in values) or f"no {boot.cmdline_key}"
     raise errors.BootedSlotUnknownError(
         f"cannot tell the booted slot: {boot.cmdline} has {found}",
         hint=f"GRUB has to pass {boot.cmdline_key}=A or {boot.cmdline_key}=B; the key is boot.cmdline_key",
     )
-
-
-def parse_command_line(text: str, key: str) -> set[str]:
-    """Collect the values that a kernel command line gives to a key.
-
-    Spaces between quotes do not end a word, and quotes around the value or the whole word are taken off, as the kernel
-    does. Words behind `--` are for init.
-    """
-    values = set()
-    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', text):
-        if word == "--":
-            break
-        name, equals, value = word.strip('"').partition("=")
-        if equals and name == key:
-            values.add(value.strip('"'))
-    return values
 
 
 def slot_devices(config: SlotConfig) -> SlotDevices:

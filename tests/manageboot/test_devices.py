@@ -1,4 +1,4 @@
-"""Finding devices by their names, in a sysfs made for the test, and the booted slot in kernel command lines."""
+"""Finding devices by their names, in a sysfs made for the test."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 import pyudev
 
 from manageboot import devices, errors, slots
-from manageboot.config import BootConfig
 from support.loop import loop_device
 
 UUID = "ddf618fe-7244-b446-a175-3296e6b9d02e"
@@ -144,31 +143,6 @@ def test_udev_properties_are_decoded(monkeypatch: pytest.MonkeyPatch):
 def test_the_disk_of_the_root_file_system_is_a_disk_of_this_machine():
     for disk in devices._disks(os.stat("/").st_dev):
         assert os.path.exists(f"/sys/block/{disk}")
-
-
-@pytest.mark.parametrize(
-    ("line", "values"),
-    [
-        ("root=/dev/vda5 dfinity.system=A ro", {"A"}),
-        ('dfinity.system="B"', {"B"}),
-        ('"dfinity.system=B" quiet', {"B"}),
-        ("dfinity.system=A dfinity.system=A", {"A"}),
-        ("dfinity.system=A dfinity.system=B", {"A", "B"}),
-        ("xdfinity.system=A dfinity.systems=A dfinity.system", set()),
-        ("init=/sbin/init -- dfinity.system=A", set()),
-        ('foo="x dfinity.system=B" dfinity.system=A', {"A"}),
-        ('foo="x dfinity.system=B y"', set()),
-        ("", set()),
-    ],
-)
-def test_kernel_command_lines(line: str, values: set[str]):
-    assert slots.parse_command_line(line, "dfinity.system") == values
-
-
-def test_another_key(tmp_path: Path):
-    (tmp_path / "cmdline").write_text("rauc.slot=B\n")
-    boot = BootConfig("/grubenv", str(tmp_path / "cmdline"), "rauc.slot", ("true",), 1, reboot_again=False)
-    assert slots.booted_slot(boot) == "B"
 
 
 def test_a_plain_device_lies_on_nothing_else(tmp_path: Path):
