@@ -108,19 +108,30 @@ def examine_place(path: Path, data: bytes) -> tuple[list[Damage], tuple[str, ...
     directory, file_name = resolve(path)
     name = os.fspath(path)
     try:
-        descriptor = os.open(f"{directory}/{file_name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
         raise from_os_error(exc, "read", name) from exc
     try:
-        require_regular(os.fstat(descriptor), "read", name)
-        return _examine(descriptor, directory, file_name, data)
-    except OSError as exc:
-        raise from_os_error(exc, "read", name) from exc
+        return examine_file(directory_fd, file_name, name, data)
     finally:
-        os.close(descriptor)
+        os.close(directory_fd)
 
 
-def _examine(descriptor: int, directory: str, file_name: str, data: bytes) -> tuple[list[Damage], tuple[str, ...]]:
+def examine_file(directory_fd: int, file_name: str, path: str, data: bytes) -> tuple[list[Damage], tuple[str, ...]]:
+    """Say the same of the file `file_name` in the open directory; `path` is for messages."""
+    try:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        descriptor = os.open(file_name, flags, dir_fd=directory_fd)
+        try:
+            require_regular(os.fstat(descriptor), "read", path)
+            return _examine(descriptor, os.fstat(directory_fd).st_ino, file_name, data)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise from_os_error(exc, "read", path) from exc
+
+
+def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tuple[list[Damage], tuple[str, ...]]:
     damages: list[Damage] = []
     unknown: list[str] = []
     device = os.fstat(descriptor).st_dev
@@ -129,7 +140,9 @@ def _examine(descriptor: int, directory: str, file_name: str, data: bytes) -> tu
         kind = mount_of(descriptor).kind
         fault = file_system_damage(kind) or device_damage(device)
         damages += [fault] if fault else []
-    except (OSError, LookupError) as exc:
+    except OSError as exc:
+        unknown.append(f"the file system ({reason(exc)})")
+    except LookupError as exc:
         unknown.append(f"the file system ({exc})")
     found: list[Extent] = []
     if data:
@@ -143,10 +156,7 @@ def _examine(descriptor: int, directory: str, file_name: str, data: bytes) -> tu
         return damages, tuple(unknown)
     try:
         with RawDevice(device_path(device)) as raw:
-            if kind in _EXT:
-                fault = _ext_fault(raw, os.stat(directory).st_ino, file_name, data)
-            else:
-                fault = _data_fault(raw, found, data)
+            fault = _ext_fault(raw, directory, file_name, data) if kind in _EXT else _data_fault(raw, found, data)
         damages += [fault] if fault else []
     except OSError as exc:
         unknown.append(f"what the device itself holds ({reason(exc)})")

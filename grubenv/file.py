@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from grubenv import view
-from grubenv.errors import AbsentError, DamagedError, NotRegularError, StorageError, from_os_error
+from grubenv.errors import DamagedError, NotRegularError, StorageError, from_os_error
 from grubenv.place import Inside
 from grubenv.regular import pread_all, require_regular
 
@@ -69,15 +69,41 @@ def read_bytes(path: Path | Inside) -> bytes:
         return read_inside(path)
     name = os.fspath(path)
     try:
-        require_regular(os.stat(name), "read", name)
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            require_regular(os.fstat(descriptor), "read", name)
-            return _read_stable(descriptor, name)
-        finally:
-            os.close(descriptor)
+        return _read(name, os.stat(name), 0, None, name)
     except OSError as exc:
         raise from_os_error(exc, "read", name) from exc
+
+
+def read_at(directory_fd: int, name: str, path: str) -> bytes | None:
+    """Return the bytes of the file `name` in the open directory, and None only where it has no such file.
+
+    That is asked through the descriptor: a longer way to the file may be missing while the file is there.
+
+    Args:
+        path: the file to name in errors.
+
+    Raises:
+        AbsentError, NotRegularError, NotPermittedError, StorageError: it is there, and can't be read.
+    """
+    try:
+        try:
+            status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return _read(name, status, os.O_NOFOLLOW, directory_fd, path)
+    except OSError as exc:
+        raise from_os_error(exc, "read", path) from exc
+
+
+def _read(name: str, status: os.stat_result, flags: int, directory_fd: int | None, path: str) -> bytes:
+    # What is no regular file is not even opened: a pipe would wait, and a device may do something.
+    require_regular(status, "read", path)
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | flags, dir_fd=directory_fd)
+    try:
+        require_regular(os.fstat(descriptor), "read", path)
+        return _read_stable(descriptor, path)
+    finally:
+        os.close(descriptor)
 
 
 def resolve(path: Path, *, follow_link: bool = True) -> tuple[str, str]:
@@ -108,11 +134,3 @@ def _read_stable(descriptor: int, path: str) -> bytes:
             return last
         last = again
     raise StorageError(f"it changed during each of {_STABLE_READ_TRIES} readings", verb="read", path=path)
-
-
-def absent(path: Path) -> bool:
-    """Return whether there is nothing at `path` that a block could be read from: no file, or one of 0 bytes."""
-    try:
-        return not read_bytes(path)
-    except AbsentError:
-        return True

@@ -30,13 +30,17 @@ def mount_of(descriptor: int, proc: str = "/proc/self") -> Mount:
     """Return the mount that the open file was reached through.
 
     Raises:
-        OSError: /proc is not there.
-        LookupError: /proc does not tell.
+        LookupError: /proc is not there, or does not tell.
+        OSError: it can't be read.
 
     Source: Linux Documentation/filesystems/proc.rst, fdinfo and mountinfo.
     """
-    with open(f"{proc}/fdinfo/{descriptor}", encoding="ascii") as file:
-        mount_id = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+    try:
+        with open(f"{proc}/fdinfo/{descriptor}", encoding="ascii") as file:
+            mount_id = next((line.split()[1] for line in file if line.startswith("mnt_id:")), None)
+    except FileNotFoundError:
+        message = "/proc is not mounted"
+        raise LookupError(message) from None
     with open(f"{proc}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             before, _, after = line.partition(" - ")
@@ -59,6 +63,10 @@ def device_damage(device: int, sysfs: str = "/sys") -> Damage | None:
 
     Device-mapper says in its UUID who made the device; md has a directory of its own. A partition lies inside the
     directory of its disk.
+
+    Raises:
+        LookupError: /sys is not there, or does not know the device.
+        OSError: it can't be read.
     """
     directory = _directory(device, sysfs)
     for place in (directory, os.path.dirname(directory)):
@@ -75,23 +83,34 @@ def device_path(device: int, sysfs: str = "/sys") -> str:
     """Return the path of the block device with this number.
 
     Raises:
-        LookupError: there is no such device, as below overlay, tmpfs or a network file system.
+        LookupError: there is no such device, as below overlay, tmpfs or a network file system; or /sys is not there.
+        OSError: it can't be read.
     """
     for line in _content(os.path.join(_directory(device, sysfs), "uevent")).splitlines():
         key, _, value = line.partition("=")
         if key == "DEVNAME":
             return f"/dev/{value}"
-    message = f"no block device {os.major(device)}:{os.minor(device)}"
-    raise LookupError(message)
+    raise _no_device(device)
 
 
 def _directory(device: int, sysfs: str) -> str:
-    return os.path.realpath(f"{sysfs}/dev/block/{os.major(device)}:{os.minor(device)}")
+    if not os.path.isdir(f"{sysfs}/dev/block"):
+        message = "/sys is not mounted"
+        raise LookupError(message)
+    path = f"{sysfs}/dev/block/{os.major(device)}:{os.minor(device)}"
+    if not os.path.exists(path):
+        raise _no_device(device)
+    return os.path.realpath(path)
+
+
+def _no_device(device: int) -> LookupError:
+    return LookupError(f"no block device {os.major(device)}:{os.minor(device)}")
 
 
 def _content(path: str) -> str:
+    """Return what a file of /sys says; empty where a device has no such file."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().strip()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from grubenv.block import EnvBlock
-from grubenv.checking import examine_place
+from grubenv.checking import examine_file
 from grubenv.diagnosis import diagnose
 from grubenv.durable import DEFAULT_TIMEOUT_S
-from grubenv.errors import AbsentError, Damage, GrubEnvError, NotAtomicError, StorageError, from_os_error
-from grubenv.file import read_bytes, resolve
+from grubenv.errors import Damage, GrubEnvError, NotAtomicError, StorageError, from_os_error
+from grubenv.file import read_at, resolve
 from grubenv.inplace import carry_out
 from grubenv.lock import locked_directory
 from grubenv.order import Step, in_safe_order
@@ -134,16 +134,17 @@ def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, st
 
 def _look(directory_fd: int, file_name: str, path: str) -> tuple[bytes, list[Damage]]:
     """Return the file's bytes, and what is wrong with where they lie; an absent file is an empty one."""
-    try:
-        data = read_bytes(f"/proc/self/fd/{directory_fd}/{file_name}")
-    except AbsentError:
+    data = read_at(directory_fd, file_name, path)
+    if data is None:
         return b"", []
-    return data, examine_place(path, data)[0]
+    return data, examine_file(directory_fd, file_name, path, data)[0]
 
 
 def _write(directory_fd: int, file_name: str, path: str, data: bytes, block: EnvBlock, fallback: dict[str, str]) -> str:
     """Write the block in place if that can be done and interrupted safely, else as a new file."""
-    placed = _look(directory_fd, file_name, path)[1]
+    now, placed = _look(directory_fd, file_name, path)
+    if now != data:
+        raise _changed()
     steps = _plan(data, block, fallback) if len(data) == block.size else None
     if steps is None or {damage.word for damage in placed} & _NEW_FILE_WORDS:
         replace_file(directory_fd, file_name, block.build(), path)
@@ -175,8 +176,12 @@ def _overwrite(directory_fd: int, file_name: str, path: str, steps: list[Step], 
     with Storage(directory_fd, file_name, path) as storage:
         storage.flush()
         if storage.read() != data:
-            raise StorageError("it changed while it was repaired, by a program that takes no lock", verb="repair")
+            raise _changed()
         return carry_out(storage, steps, data)
+
+
+def _changed() -> StorageError:
+    return StorageError("it changed while it was repaired, by a program that takes no lock", verb="repair")
 
 
 def _force_down(directory_fd: int, file_name: str, path: str) -> None:

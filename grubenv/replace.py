@@ -94,7 +94,7 @@ def _keep_attributes(directory_fd: int, name: str, descriptor: int) -> None:
     """Give the new file owner, mode and extended attributes of the one it replaces, as far as both can."""
     try:
         old = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory_fd)
-    except OSError:
+    except FileNotFoundError:
         return
     try:
         status = os.fstat(old)
