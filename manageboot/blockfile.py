@@ -5,7 +5,7 @@ import stat
 
 import grubenv
 from grubenv import Inside
-from manageboot import errors
+from manageboot import errors, presence
 
 SCRIPT_NAME = "grub.cfg"
 
@@ -31,7 +31,7 @@ def require_script(path: str | Inside) -> None:
 
     Raises:
         BlockMissingError: it does not.
-        grubenv.GrubEnvError: that can't be told.
+        InputError, DeviceError, NotPermittedError, grubenv.GrubEnvError: that can't be told.
     """
     if isinstance(path, Inside):
         there = _size(path.beside(SCRIPT_NAME)) is not None
@@ -39,7 +39,7 @@ def require_script(path: str | Inside) -> None:
     else:
         # A link may lead to another file system, and that is the one that has to be there.
         directory = os.path.dirname(os.path.realpath(path))
-        there = os.path.exists(os.path.join(directory, SCRIPT_NAME))
+        there = presence.is_there(os.path.join(directory, SCRIPT_NAME))
         hint = f"mount what GRUB reads at {directory}, or make a block with `grubenv {path} create`"
     if not there:
         raise errors.BlockMissingError(

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from manageboot import errors
+from manageboot import errors, presence
 from manageboot.protocol import MAX_TRIES, Slot
 from manageboot.table import Table
 
@@ -128,7 +128,7 @@ def load(
     """Read the configuration.
 
     Args:
-        path: the configuration file; None: the first of CONFIG_PATHS that exists, or none at all.
+        path: the configuration file; None: the first of CONFIG_PATHS that is there, or none at all.
         profile: overrides the profile of the file.
         grubenv: overrides the path of the environment block.
         lock_timeout_s: overrides how long a run waits for another one, in seconds.
@@ -137,9 +137,10 @@ def load(
 
     Raises:
         ConfigError: a file is unreadable or no TOML, a key is unknown or missing, or a value makes no sense.
+        NotPermittedError, DeviceError: it can't be told whether there is a file, or it can't be read.
     """
     if path is None and not foreign:
-        path = next((candidate for candidate in CONFIG_PATHS if os.path.exists(candidate)), None)
+        path = _own_path()
     own = _read_toml(path) if path is not None else {}
     name = profile or own.get("profile") or ("guestos" if foreign else _os_type()) or "custom"
     if name not in PROFILES:
@@ -161,16 +162,41 @@ def load(
 
 
 def exists(path: str | None, *, profile: str | None) -> bool:
-    """Return whether there is anything to go by: a file, a profile, or the type of the system."""
-    return bool(path or profile or _os_type() or any(os.path.exists(candidate) for candidate in CONFIG_PATHS))
+    """Return whether there is anything to go by: a file, a profile, or the type of the system.
+
+    Raises:
+        ConfigError, NotPermittedError, DeviceError: that can't be told.
+    """
+    return bool(path or profile or _os_type() or _own_path())
+
+
+def _own_path() -> str | None:
+    """Return the path of this system's own configuration file; None: it has none."""
+    return next((candidate for candidate in CONFIG_PATHS if _is_there(candidate)), None)
+
+
+def _is_there(path: str) -> bool:
+    """Say whether there is a file; passing over one that can't be looked at would be to work with other settings.
+
+    Raises:
+        ConfigError, NotPermittedError, DeviceError: it can't be looked at, or is a link that leads nowhere.
+    """
+    if presence.is_there(path, errors.ConfigError):
+        return True
+    link = presence.broken_link(path)
+    if link is not None:
+        raise errors.ConfigError(f"cannot read {path}: {link} is a link to {os.readlink(link)}, which is not there")
+    return False
 
 
 def _os_type() -> str | None:
+    if not _is_there(OS_TYPE_PATH):
+        return None
     try:
         with open(OS_TYPE_PATH, encoding="utf-8", errors="replace") as file:
             name = file.read().strip()
-    except OSError:
-        return None
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {OS_TYPE_PATH}", errors.ConfigError) from error
     # Other systems of IC-OS, such as setupos, have no slots of their own.
     return name if name in PROFILES else None
 

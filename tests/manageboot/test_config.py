@@ -1,5 +1,6 @@
 """Configuration files: the shipped profiles, what lies over them, and each way to get it wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,57 @@ def test_a_named_file_has_to_be_there(tmp_path: Path):
 def test_durations(tmp_path: Path, value: str, expected: int):
     loaded = load(tmp_path, f"profile = 'guestos'\n[confirm]\ndeadline = {value}")
     assert loaded.confirm.deadline_s == expected
+
+
+@pytest.mark.parametrize("of", ["file", "directory"])
+def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str):
+    """The file lies where something is not mounted; with other settings, other devices would be written."""
+    place = tmp_path / "etc" / "manageboot.toml"
+    monkeypatch.setattr(config, "CONFIG_PATHS", (str(place), str(tmp_path / "run.toml")))
+    (tmp_path / "run.toml").write_text('profile = "hostos"\n')
+    assert config.load().profile == "hostos"
+    if of == "file":
+        place.parent.mkdir()
+        place.symlink_to("../data/manageboot.toml")
+        link, target = place, "../data/manageboot.toml"
+    else:
+        place.parent.symlink_to(tmp_path / "data")
+        link, target = place.parent, str(tmp_path / "data")
+    said = f"cannot read {place}: {link} is a link to {target}, which is not there"
+    for look in (config.load, lambda: config.exists(None, profile=None)):
+        with pytest.raises(errors.ConfigError, match=f"^{said}$"):
+            look()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manageboot.toml").write_text('profile = "guestos"\n')
+    assert config.load().profile == "guestos"
+
+
+def test_a_directory_that_may_not_be_entered_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    monkeypatch.setattr(config, "CONFIG_PATHS", (str(closed / "manageboot.toml"),))
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(errors.NotPermittedError, match=f"^cannot look for {closed}/manageboot.toml: "):
+            config.load()
+    finally:
+        os.seteuid(user)
+
+
+def test_what_is_no_directory_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "etc").touch()
+    monkeypatch.setattr(config, "CONFIG_PATHS", (str(tmp_path / "etc" / "manageboot.toml"),))
+    with pytest.raises(errors.ConfigError, match=r"cannot look for .*: Not a directory"):
+        config.load()
+
+
+def test_a_type_of_the_system_that_cannot_be_read_is_an_error(tmp_path: Path):
+    (tmp_path / "os-type").symlink_to("nowhere")
+    with pytest.raises(errors.ConfigError, match=f"cannot read {tmp_path}/os-type: .* is a link to nowhere"):
+        config.load()
+    (tmp_path / "os-type").unlink()
+    (tmp_path / "os-type").mkdir()
+    with pytest.raises(errors.ConfigError, match=f"cannot read {tmp_path}/os-type: Is a directory"):
+        config.load()
