@@ -204,10 +204,7 @@ def _target(_options: argparse.Namespace, settings: config.Config) -> None:
 def _next(_options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot import environment
 
-    block = environment.read(settings.boot.grubenv)
-    if block.state is None:
-        raise block.problem or errors.BlockDamagedError(f"cannot read {block.path}")
-    output.answer(block.state.next)
+    output.answer(environment.stated(environment.read(settings.boot.grubenv)).next)
 
 
 def _current_root(_options: argparse.Namespace, settings: config.Config) -> None:

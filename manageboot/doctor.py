@@ -62,8 +62,8 @@ def examine(config: Config) -> dict[str, Any]:
         node = observe(config)
     except errors.BootedSlotUnknownError as error:
         findings.append(Finding("NO_BOOTED_SLOT", str(error)))
-    except errors.BlockDamagedError as error:  # of a system that is stopped, the block alone tells
-        findings.append(Finding("BLOCK_DAMAGED", str(error)))
+    except (errors.BlockDamagedError, errors.BlockMissingError) as error:  # of a stopped system, the block alone tells
+        findings.append(Finding(error.code, str(error)))
     else:
         findings += [*_block(node, unknown), *_protocol(node), *_grub(config, node), *_devices(config, node, unknown)]
     return {
@@ -85,7 +85,7 @@ def render(report: dict[str, Any]) -> str:
 def _block(node: Node, unknown: list[str]) -> Iterator[Finding]:
     path = node.environment.path
     if node.environment.problem is not None:
-        yield Finding("BLOCK_DAMAGED", str(node.environment.problem))
+        yield Finding(node.environment.problem.code, str(node.environment.problem))
     elif node.environment.condition is Condition.ABSENT:
         yield Finding("NO_BLOCK", f"{path} does not exist; GRUB boots slot {node.state.block.alternative}")
     elif node.environment.condition is Condition.OK:

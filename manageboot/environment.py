@@ -35,9 +35,9 @@ class Environment(NamedTuple):
     path: "str | Inside"
     condition: Condition
     state: BlockState | None
-    """What it tells GRUB; None where it is damaged."""
+    """What it tells GRUB; None where it is damaged, or absent where GRUB would not look for it."""
     problem: errors.ManagebootError | None
-    """Why it is damaged."""
+    """Why that can't be told."""
     traces: Traces = Traces()
     """What GRUB and the agent left for each other."""
     shipped: bool = False
@@ -47,10 +47,11 @@ class Environment(NamedTuple):
 def read(path: str | Inside) -> Environment:
     """Read what the block tells GRUB. Writes nothing.
 
-    An empty or absent block means what it means to GRUB: the slot of the second witness, or else A, stable.
+    An empty or absent block means what it means to GRUB: the slot of the second witness, or else A, stable. One that is
+    absent where no grub.cfg lies beside it means nothing: GRUB's file system most likely is not mounted there.
 
     Raises:
-        InputError, DeviceError, NotPermittedError: the file is there and can't be read.
+        InputError, DeviceError, NotPermittedError: the file, or what lies beside it, is there and can't be read.
     """
     try:
         with translated():
@@ -60,7 +61,7 @@ def read(path: str | Inside) -> Environment:
         left_behind = traces.from_variables(variables)
         return Environment(path, Condition.OK, _interpret(path, variables, left_behind), None, left_behind)
     except FileNotFoundError:
-        return Environment(path, Condition.ABSENT, _assumed(path), None)
+        return _absent(path)
     except OSError as error:
         raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
     except errors.BlockDamagedError as error:
@@ -72,6 +73,7 @@ def stated(environment: Environment) -> BlockState:
 
     Raises:
         BlockDamagedError: it tells nothing.
+        BlockMissingError: there is no block, and no sign of GRUB either.
     """
     if environment.state is None:
         raise environment.problem or errors.BlockDamagedError(f"cannot read {environment.path}")
@@ -110,9 +112,6 @@ def check_present(environment: Environment) -> None:
     """
     if environment.problem is not None:
         raise environment.problem
-    if environment.condition is Condition.ABSENT:
-        with translated():
-            blockfile.require_script(environment.path)
 
 
 def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
@@ -197,6 +196,15 @@ def _ours(state: BlockState, left_behind: Traces) -> tuple[dict[str, str], list[
     ours = dict(zip(traces.NAMES, left_behind, strict=True))
     both = {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}
     return both | {name: value for name, value in ours.items() if value}, [n for n, value in ours.items() if not value]
+
+
+def _absent(path: str | Inside) -> Environment:
+    try:
+        with translated():
+            blockfile.require_script(path)
+    except errors.BlockMissingError as error:
+        return Environment(path, Condition.ABSENT, None, error)
+    return Environment(path, Condition.ABSENT, _assumed(path), None)
 
 
 def _assumed(path: str | Inside) -> BlockState:

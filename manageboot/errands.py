@@ -105,7 +105,7 @@ def tell_boot(config: Config) -> None:
 def tell_damaged(config: Config) -> None:
     """Tell that the block says nothing."""
     node = observe(config)
-    if node.environment.problem is not None:
+    if node.environment.condition is Condition.DAMAGED:
         _tell(config, node, Event.BLOCK_DAMAGED, str(node.environment.problem))
 
 

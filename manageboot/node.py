@@ -34,7 +34,7 @@ class Node(NamedTuple):
         """What both witnesses say; of a system that is stopped, what the block alone does.
 
         Raises:
-            BlockDamagedError: the block says nothing.
+            BlockDamagedError, BlockMissingError: the block says nothing.
         """
         block = environment.stated(self.environment)
         return state_of_stopped(block) if self.stopped else BootState(self.booted, block)
@@ -71,7 +71,7 @@ def observe(config: Config) -> Node:
 
     Raises:
         BootedSlotUnknownError: the kernel command line does not name a slot.
-        BlockDamagedError: the block does not tell it either, of a system that is stopped.
+        BlockDamagedError, BlockMissingError: the block does not tell it either, of a system that is stopped.
         InputError, DeviceError, NotPermittedError: the block can't be read.
     """
     booted = booted_slot(config.boot)

@@ -14,7 +14,7 @@ def booted_slot(boot: BootConfig) -> Slot:
 
     Raises:
         BootedSlotUnknownError: the command line can't be read, does not name a slot, or names both.
-        BlockDamagedError: the block of a system that is stopped says nothing.
+        BlockDamagedError, BlockMissingError: the block of a system that is stopped says nothing.
         InputError, DeviceError, NotPermittedError: that block can't be read.
     """
     if boot.cmdline is None:

@@ -61,15 +61,12 @@ def _explain(node: Node, state: BootState) -> str:
 
 def render(status: dict[str, Any]) -> str:
     """Write what `collect` gathered for a person."""
-    block = status["block"]
-    variables = f"boot_alternative={block['boot_alternative']} boot_cycle={block['boot_cycle']}"
     lines = [f"disk    {status['disk']}, whose system is stopped"] if status["disk"] else []
     lines += [
         f"state   {status['state']}: {status['explanation']}",
         f"booted  {status['booted']}  {status['version'] or 'version unknown'}",
         f"next    {status['next'] or 'unknown'}",
-        f"block   {block['path']}: {variables if status['next'] else 'unreadable'}"
-        + ("" if block["condition"] == "ok" else f" ({block['condition']})"),
+        f"block   {status['block']['path']}: {_what_it_says(status['block'])}",
     ]
     for slot, values in status["slots"].items():
         entry = values["record"]
@@ -89,6 +86,14 @@ def render(status: dict[str, Any]) -> str:
     lines += _daemon_lines(status["daemon"])
     lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
     return "\n".join(lines)
+
+
+def _what_it_says(block: dict[str, Any]) -> str:
+    condition = str(block["condition"])
+    if block["boot_alternative"] is None:
+        return f"unreadable ({condition})" if condition == "damaged" else condition
+    variables = f"boot_alternative={block['boot_alternative']} boot_cycle={block['boot_cycle']}"
+    return variables if condition == "ok" else f"{variables} ({condition})"
 
 
 def _daemon_lines(daemon: dict[str, Any]) -> list[str]:

@@ -22,6 +22,33 @@ def test_confirm_where_grubs_file_system_is_not_mounted_is_refused(node: LoopNod
     node.fails("confirm", status=66, code="NO_BLOCK")
 
 
+@pytest.mark.parametrize("booted", ["A", "B"])
+def test_where_grubs_file_system_is_not_mounted_nothing_says_what_boots_next(node: LoopNode, booted: str):
+    node.set_booted(booted)
+    node.grubenv.parent.rename(node.directory / "elsewhere")
+    line = node.fails("next", status=66, code="NO_BLOCK")
+    assert f"cannot use {node.grubenv}: it does not exist, and neither does a grub.cfg beside it" in line
+    status = node.status()
+    assert (status["schema"], status["booted"], status["state"], status["next"]) == (1, booted, "unreadable", None)
+    block = status["block"]
+    assert (block["condition"], block["boot_alternative"], block["boot_cycle"]) == ("absent", None, None)
+    assert [problem["code"] for problem in status["problems"]] == ["NO_BLOCK"]
+    shown = node.ok("status")
+    assert f"block   {node.grubenv}: absent\n" in shown
+    assert "next    unknown\n" in shown
+    assert "boot_alternative" not in shown
+    assert node.ok("current") == f"{booted}\n"
+    assert "NO_BLOCK" in node.run("doctor").stdout
+
+
+def test_an_absent_block_beside_a_script_is_what_grub_makes_of_it(node: LoopNode):
+    node.set_booted("B")
+    node.grubenv.rename(node.grubenv.parent / "grub.cfg")
+    assert node.ok("next") == "A\n"
+    assert node.status()["block"]["boot_alternative"] == "A"
+    assert f"block   {node.grubenv}: boot_alternative=A boot_cycle=stable (absent)\n" in node.ok("status")
+
+
 @pytest.mark.parametrize("kind", ["pipe", "dangling link"])
 def test_a_block_that_is_no_file_is_refused(node: LoopNode, update: Path, kind: str):
     (node.grubenv.parent / "grub.cfg").touch()
