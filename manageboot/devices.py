@@ -1,16 +1,19 @@
 """Block devices by the names that a configuration gives them: a path, PARTUUID, PARTLABEL or a logical volume.
 
-udev knows them all; where it does not run, as in a container, sysfs is asked.
+udev knows them all; where it does not run, as in a container, sysfs is asked. Where neither can tell, that is an error:
+a device that can't be looked for is not one that is not there.
 """
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from manageboot import errors
 
 _SYSFS_BLOCK = "/sys/class/block"
+_SYSFS_NUMBERS = "/sys/dev/block"
 _UDEV_DATABASE = "/run/udev/data"
 
 # What a specification is compared with: udev's property, and the kernel's own in the uevent file.
@@ -41,6 +44,7 @@ def find(spec: str) -> str:
     Raises:
         DeviceMissingError: there is no such device.
         DeviceAmbiguousError: several bear the identifier, and not exactly one of them is on the booted disk.
+        DevicesUnknownError: that can't be told.
     """
     return spec if spec.startswith("/") else _path(spec, _find(spec))
 
@@ -52,7 +56,7 @@ def find_together(specs: Mapping[str, str]) -> dict[str, str]:
     few of them beside the node's own would otherwise lend it a part. Paths are taken as they are.
 
     Raises:
-        DeviceMissingError, DeviceAmbiguousError: as for `find`.
+        DeviceMissingError, DeviceAmbiguousError, DevicesUnknownError: as for `find`.
         DevicesScatteredError: partitions are on several disks, or logical volumes in several groups.
     """
     found = {}
@@ -92,6 +96,7 @@ def _path(spec: str, name: str) -> str:
 def _find(spec: str) -> str:
     """Find the one device that bears an identifier; return its name in /sys/class/block."""
     kind, _, value = spec.partition("=")
+    _require_sysfs(f"find {spec}")
     names = _logical_volumes(value) if kind == "LV" else _partitions(kind, value)
     if len(names) > 1:
         booted = _disks(os.stat("/").st_dev)
@@ -106,25 +111,50 @@ def _find(spec: str) -> str:
     return names[0]
 
 
+def _require_sysfs(doing: str) -> None:
+    if not os.path.isdir(_SYSFS_BLOCK):
+        raise errors.DevicesUnknownError(f"cannot {doing}: /sys is not mounted", hint="mount -t sysfs sysfs /sys")
+
+
 def device_number(path: str) -> int | None:
-    """Return the device number of a block device node, or None if the path is not one."""
+    """Return the device number of a block device node; None: the path is none, or its device is gone.
+
+    Raises:
+        DeviceError, NotPermittedError: it can't be looked at.
+    """
     try:
         status = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_rdev if os.path.exists(f"/sys/dev/block/{_dotted(status.st_rdev)}") else None
+    except OSError as error:
+        raise errors.from_os_error(error, f"look at {path}") from error
+    if not stat.S_ISBLK(status.st_mode):
+        return None
+    # The node may stay when the device goes; without /sys there is nothing but the node to go by.
+    gone = os.path.isdir(_SYSFS_NUMBERS) and not os.path.exists(_directory(status.st_rdev))
+    return None if gone else status.st_rdev
 
 
 def size(path: str) -> int | None:
-    """Return the size in bytes of a block device node, or None if the path is not one. Needs no rights."""
+    """Return the size in bytes of a block device node, or None if the path is not one. Needs no rights.
+
+    Raises:
+        DevicesUnknownError, DeviceError, NotPermittedError: that can't be told.
+    """
     number = device_number(path)
+    if number is None:
+        return None
+    _require_sysfs(f"tell the size of {path}")
     # sysfs counts in sectors of 512 bytes, whatever the device has. A device may go between two looks.
-    sectors = "" if number is None else _read(f"/sys/dev/block/{_dotted(number)}/size")
+    sectors = _read(f"{_directory(number)}/size")
     return int(sectors) * 512 if sectors else None
 
 
 def failure(path: str) -> str | None:
     """Say what the kernel thinks is wrong with a block device that is there; None: nothing.
+
+    Raises:
+        DevicesUnknownError, DeviceError, NotPermittedError: that can't be told.
 
     Source: the states of a device in the kernel's drivers/scsi/scsi_sysfs.c and drivers/nvme/host/sysfs.c.
     """
@@ -141,9 +171,14 @@ def failure(path: str) -> str | None:
 
 
 def layers(device: int) -> set[int]:
-    """Collect the numbers of a block device and of all that device-mapper builds it on, as dm-verity on a partition."""
+    """Collect the numbers of a block device and of all that device-mapper builds it on, as dm-verity on a partition.
+
+    Raises:
+        DevicesUnknownError: that can't be told.
+    """
+    _require_sysfs("tell what a device lies on")
     found = {device}
-    directory = f"/sys/dev/block/{_dotted(device)}/slaves"
+    directory = f"{_directory(device)}/slaves"
     for name in os.listdir(directory) if os.path.isdir(directory) else []:
         number = _number(name)
         found |= set() if number is None else layers(number)
@@ -154,11 +189,19 @@ def _partitions(kind: str, value: str) -> list[str]:
     keys = _PROPERTIES[kind]
     # A UUID is the same in either case; a label is not.
     fold = str.lower if kind == "PARTUUID" else str
-    found = []
+    found, silent = [], []
     for device in _all():
         bears = {fold(_decode(device.properties[key])) for key in keys if key in device.properties}
         if fold(value) in bears:
             found.append(device.name)
+        if device.properties.get("DEVTYPE") == "partition":
+            silent.append(not bears)
+    # A partition may have no label, but not no UUID.
+    if kind == "PARTUUID" and silent and all(silent):
+        raise errors.DevicesUnknownError(
+            f"cannot find {kind}={value}: udev is not there, and the kernel alone tells no PARTUUID",
+            hint="run it where udev runs, or name the devices by path",
+        )
     return found
 
 
@@ -206,7 +249,7 @@ def _number(name: str) -> int | None:
 
 def _disks(device: int) -> set[str]:
     """Name the whole disks that a block device lies on; device-mapper may put it on several."""
-    directory = os.path.realpath(f"/sys/dev/block/{_dotted(device)}")
+    directory = os.path.realpath(_directory(device))
     if not os.path.isdir(directory):
         return set()
     slaves = os.listdir(f"{directory}/slaves") if os.path.isdir(f"{directory}/slaves") else []
@@ -217,8 +260,8 @@ def _disks(device: int) -> set[str]:
     return {os.path.basename(directory)}
 
 
-def _dotted(device: int) -> str:
-    return f"{os.major(device)}:{os.minor(device)}"
+def _directory(device: int) -> str:
+    return f"{_SYSFS_NUMBERS}/{os.major(device)}:{os.minor(device)}"
 
 
 def _read(path: str) -> str:

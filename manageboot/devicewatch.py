@@ -57,13 +57,15 @@ class DeviceWatch:
         return {key: cause for key, cause in wrong.items() if now_s >= self._since[key] + PATIENCE_S}
 
     def _look_at(self, key: str, spec: str) -> str | None:
-        # udev's database is asked only where a device may have changed its name.
-        if key not in self._paths:
-            try:
+        try:
+            # udev's database is asked only where a device may have changed its name.
+            if key not in self._paths:
                 self._paths[key] = devices.find(spec)
-            except errors.ManagebootError as error:
-                return str(error)
-        cause = devices.failure(self._paths[key])
+            cause = devices.failure(self._paths[key])
+        except errors.DevicesUnknownError:
+            return None  # what can't be looked at is not lost
+        except errors.ManagebootError as error:
+            return str(error)
         if cause is None:
             return None
         return f"{self._paths.pop(key)}: {cause}"

@@ -55,6 +55,7 @@ def examine(config: Config) -> dict[str, Any]:
 
     Raises:
         DeviceError, NotPermittedError: the block can't be read.
+        DevicesUnknownError: the devices can't be looked for.
     """
     findings: list[Finding] = []
     unknown: list[str] = []
@@ -157,6 +158,8 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
                 number = devices.device_number(path)
                 if number is None:
                     raise errors.DeviceMissingError(f"cannot find {path}: it is no block device")
+            except errors.DevicesUnknownError:
+                raise
             except errors.ManagebootError as error:
                 yield Finding("NO_DEVICE", f"slots.{slot}.{part}: {error}")
                 continue
@@ -173,7 +176,11 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
 
 
 def _mounted_root(node: Node, roots: dict[Slot, int], unknown: list[str]) -> Iterator[Finding]:
-    below = devices.layers(os.stat("/").st_dev)
+    try:
+        below = devices.layers(os.stat("/").st_dev)
+    except errors.DevicesUnknownError as error:
+        unknown.append(f"whether / is the booted slot's root: {error}")
+        return
     if roots.get(node.booted.other) in below:
         yield Finding("ROOT_OF_OTHER_SLOT", f"slot {node.booted} is booted, and / is the root of {node.booted.other}")
     elif roots.get(node.booted) not in below:

@@ -114,6 +114,12 @@ class DeviceMissingError(InputError):
     code = "NO_DEVICE"
 
 
+class DevicesUnknownError(InputError):
+    """Devices can't be looked for, as /sys, or udev, is not there."""
+
+    code = "DEVICES_UNKNOWN"
+
+
 class RefusedError(ManagebootError):
     """The node is in a state in which the verb would do harm, or make no sense."""
 

@@ -25,7 +25,7 @@ def is_there(path: str, otherwise: type[errors.ManagebootError] = errors.InputEr
 
 
 def broken_link(path: str) -> str | None:
-    """Return the link that leads nowhere, on the way to a file that is not there or in its place; None: there is none."""
+    """Return the link that leads nowhere, in the place of a file or on the way to it; None: there is none."""
     parts = path.split("/")
     places = ("/".join(parts[:count]) for count in range(2, len(parts) + 1))
     return next((place for place in places if os.path.islink(place) and not os.path.exists(place)), None)
