@@ -1,9 +1,16 @@
-"""Finding a file of a FAT file system on the device alone, where GRUB finds it: nothing is mounted."""
+"""Finding a file of a FAT file system on the device alone, where GRUB finds it: nothing is mounted.
+
+GRUB decides what is read, not the specification: what it takes is taken, and what it refuses is refused. Where it goes
+beyond the end of something and reads whatever lies there, that is an error.
+"""
 
 from __future__ import annotations
 
 import struct
 from typing import NamedTuple
+
+from grubenv.fatnames import ENTRY_BYTES, entries
+from grubenv.regular import MAX_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,21 +20,23 @@ if TYPE_CHECKING:
     """Return so many bytes of the file system from an offset on."""
 
 _BOOT_SECTOR_BYTES = 512
-_BOOT_SECTOR = struct.Struct("<11xHBHBHHxH8xLL4xL")
-"""Sector size, sectors per cluster, reserved sectors, FATs, root entries, sectors (16 bits), sectors per FAT (16 bits),
-sectors (32 bits), sectors per FAT (32 bits), first cluster of the root directory."""
-_SIGNATURE = b"\x55\xaa"
-_ENTRY_BYTES = 32
-_END, _DELETED = 0x00, 0xE5
-_LONG_NAME, _VOLUME, _DIRECTORY = 0x0F, 0x08, 0x10
-_LONG_NAME_PARTS = (slice(1, 11), slice(14, 26), slice(28, 32))
-_LAST_PART = 0x40
-_MOST_CLUSTERS_12, _MOST_CLUSTERS_16 = 4085, 65525
+_BOOT_SECTOR = struct.Struct("<11xHBHBHHBH8xLLHHL")
+"""Sector size, sectors per cluster, reserved sectors, FATs, root entries, sectors (16 bits), media, sectors per FAT
+(16 bits), sectors (32 bits), and of FAT32: sectors per FAT, flags, version, first cluster of the root directory."""
+_SECTOR_SIZES = frozenset(512 << power for power in range(7))
+_CLUSTER_SECTORS = frozenset(1 << power for power in range(8))
+_ONE_FAT, _ACTIVE_FAT = 0x80, 0x0F
+_ANY_MEDIA = 0x08
+"""The bit of the media byte that GRUB does not look at."""
+_MOST_DIRECTORY_BYTES = 65536 * ENTRY_BYTES
+"""The largest directory that Linux reads."""
+_MOST_CLUSTERS_12 = 4085
+"""Up to so many GRUB takes a FAT that is no FAT32 for FAT12; Linux and mtools take one of exactly so many for FAT16."""
 _BITS_USED = 0x0FFFFFFF
 
 
 class UnknownLayoutError(Exception):
-    """It is no FAT file system, or one that contradicts itself."""
+    """It is no FAT file system to GRUB, or one that contradicts itself."""
 
 
 class Found(NamedTuple):
@@ -35,26 +44,24 @@ class Found(NamedTuple):
 
     size: int
     runs: tuple[tuple[int, int], ...]
+    """None are given of a file that is larger than a block can be."""
 
 
 class _Geometry(NamedTuple):
-    sector_size: int
     cluster_size: int
     fat: int
-    """Where the first FAT begins, in bytes; so are the others."""
+    """Where the FAT that counts begins, in bytes; so are the others."""
     root: int
     root_size: int
-    """0 where the root directory is a chain like any other."""
     root_cluster: int
+    """Of FAT32, where the root directory is a chain like any other."""
     data: int
     clusters: int
-
-    @property
-    def bits(self) -> int:
-        """How wide an entry of the FAT is; the number of clusters alone decides."""
-        if self.clusters < _MOST_CLUSTERS_12:
-            return 12
-        return 16 if self.clusters < _MOST_CLUSTERS_16 else 32
+    """Those that the file system has, its FAT tells of, and its partition holds."""
+    bits: int
+    """How wide an entry of the FAT is."""
+    either: bool
+    """Whether Linux takes it for another width than GRUB, and so may have written the file."""
 
 
 def find(read: Reader, size: int, name: str) -> Found | None:
@@ -65,23 +72,25 @@ def find(read: Reader, size: int, name: str) -> Found | None:
         size: bytes of the partition. No run ends beyond it, whatever the file system says of itself.
 
     Raises:
-        UnknownLayoutError: there is no FAT file system, it is larger than its partition or than its FAT, or it leads
-            in circles or beyond its end.
+        UnknownLayoutError: there is no FAT file system, or it leads in circles, or beyond its end, its FAT's or its
+            partition's.
 
-    Source: Microsoft, FAT32 File System Specification, version 1.03.
+    Source: GRUB grub-core/fs/fat.c, grub_fat_mount and grub_fat_read_data.
     """
     read = _within(read, size)
     form = _geometry(read, size)
-    if form.root_size:
-        directory = read(form.root, form.root_size)
-    else:
-        directory = b"".join(read(offset, length) for offset, length in _runs(read, form, form.root_cluster))
-    for found, entry in _entries(directory):
+    for found, entry in entries(_directory(read, form)):
         if found.lower() != name.lower():
             continue
         high, low, length = struct.unpack_from("<H4xHL", entry, 20)
+        if length > MAX_SIZE:
+            return Found(length, ())
         first = (high << 16 if form.bits == 32 else 0) | low
-        return Found(length, _cut(_runs(read, form, first), length) if length else ())
+        runs = _runs(read, form, first, length)
+        if form.either and _linux_runs(read, form, first, length) != runs:
+            message = f"GRUB and Linux follow a FAT of exactly {_MOST_CLUSTERS_12} clusters in different ways"
+            raise UnknownLayoutError(message)
+        return Found(length, runs)
     return None
 
 
@@ -103,111 +112,121 @@ def _within(read: Reader, size: int) -> Reader:
 
 def _geometry(read: Reader, partition_size: int) -> _Geometry:
     sector = read(0, _BOOT_SECTOR_BYTES)
-    if sector[-2:] != _SIGNATURE:
-        message = "there is no FAT file system"
-        raise UnknownLayoutError(message)
-    size, per_cluster, reserved, fats, entries, total, per_fat, total_32, per_fat_32, root_cluster = (
+    size, per_cluster, reserved, fats, in_root, total, media, per_fat, total_32, per_fat_32, flags, version, root = (
         _BOOT_SECTOR.unpack_from(sector)
     )
+    wide = not per_fat
     per_fat, total = per_fat or per_fat_32, total or total_32
-    if size not in {512, 1024, 2048, 4096} or not per_cluster or not reserved or fats not in {1, 2} or not per_fat:
-        message = "there is no FAT file system"
-        raise UnknownLayoutError(message)
-    root = reserved + fats * per_fat
-    root_size = entries * _ENTRY_BYTES
-    data = root + -(-root_size // size)
-    if data >= total:
+    known = size in _SECTOR_SIZES and per_cluster in _CLUSTER_SECTORS and reserved and fats and per_fat
+    if not known or (wide and (in_root or version)):
+        raise _no_fat()
+    root_sectors = -(-in_root * ENTRY_BYTES // size)
+    data = reserved + fats * per_fat + root_sectors
+    clusters = (total - data) // per_cluster
+    if clusters <= 0:
         message = "its FAT file system has no room for data"
         raise UnknownLayoutError(message)
-    if total * size > partition_size:
-        # A block that lies behind the partition lies in a slot.
-        message = f"its FAT file system claims {total * size} bytes of a partition of {partition_size}"
-        raise UnknownLayoutError(message)
-    clusters = (total - data) // per_cluster
+    narrow = 12 if clusters <= _MOST_CLUSTERS_12 else 16
+    bits = 32 if wide else narrow
+    active = flags & _ACTIVE_FAT if wide and flags & _ONE_FAT else 0
+    if active >= fats:
+        raise _no_fat()
+    fat = reserved + active * per_fat
+    # A block that lies behind the partition lies in a slot.
+    held = (partition_size // size - data) // per_cluster
+    told = per_fat * size * 8 // bits - 2
     form = _Geometry(
-        size, per_cluster * size, reserved * size, root * size, root_size, root_cluster, data * size, clusters
+        per_cluster * size,
+        fat * size,
+        (reserved + fats * per_fat) * size,
+        root_sectors * size,
+        root,
+        data * size,
+        max(0, min(clusters, held, told)),
+        bits,
+        bits == 12 and clusters == _MOST_CLUSTERS_12,
     )
-    if (clusters + 2) * form.bits > per_fat * size * 8:
-        message = f"its FAT has no room for its {clusters} clusters"
-        raise UnknownLayoutError(message)
+    wanted = (1 << min(bits, 28)) - 0x100 | media
+    if _entry(read, form, 0) & _BITS_USED | _ANY_MEDIA != wanted | _ANY_MEDIA:
+        raise _no_fat()
     return form
 
 
-def _runs(read: Reader, form: _Geometry, first: int) -> list[tuple[int, int]]:
-    """Follow a chain of clusters; neighbours become one run."""
-    runs: list[tuple[int, int]] = []
+def _no_fat() -> UnknownLayoutError:
+    return UnknownLayoutError("there is no FAT file system")
+
+
+def _directory(read: Reader, form: _Geometry) -> Iterator[bytes]:
+    """Yield the root directory piece by piece; what is behind its end need not be sound."""
+    if form.bits != 32:
+        yield read(form.root, form.root_size)
+        return
+    size = 0
+    for cluster in _chain(read, form, form.root_cluster):
+        yield read(_offset(form, cluster), form.cluster_size)
+        size += form.cluster_size
+        if size > _MOST_DIRECTORY_BYTES:
+            message = f"the root directory of its FAT file system has more than {_MOST_DIRECTORY_BYTES} bytes"
+            raise UnknownLayoutError(message)
+
+
+def _chain(read: Reader, form: _Geometry, first: int) -> Iterator[int]:
+    """Yield the clusters of a chain, each once it is needed."""
     cluster = first
-    for _ in range(form.clusters):
+    seen: set[int] = set()
+    while cluster not in seen:
         if not 2 <= cluster < form.clusters + 2:
             message = f"a chain of its FAT leads to cluster {cluster} of {form.clusters}"
             raise UnknownLayoutError(message)
-        offset = form.data + (cluster - 2) * form.cluster_size
-        if runs and sum(runs[-1]) == offset:
-            runs[-1] = (runs[-1][0], runs[-1][1] + form.cluster_size)
-        else:
-            runs.append((offset, form.cluster_size))
-        cluster = _next(read, form, cluster)
+        seen.add(cluster)
+        yield cluster
+        cluster = _entry(read, form, cluster)
         if cluster >= (1 << min(form.bits, 28)) - 8:
-            return runs
+            return
     message = "a chain of its FAT leads in a circle"
     raise UnknownLayoutError(message)
 
 
-def _next(read: Reader, form: _Geometry, cluster: int) -> int:
+def _offset(form: _Geometry, cluster: int) -> int:
+    return form.data + (cluster - 2) * form.cluster_size
+
+
+def _entry(read: Reader, form: _Geometry, cluster: int) -> int:
+    """Read an entry of the FAT. GRUB takes the upper bits of FAT32, which the specification reserves, as they are."""
     if form.bits == 32:
-        return int(struct.unpack("<L", read(form.fat + cluster * 4, 4))[0]) & _BITS_USED
+        return int(struct.unpack("<L", read(form.fat + cluster * 4, 4))[0])
     if form.bits == 16:
         return int(struct.unpack("<H", read(form.fat + cluster * 2, 2))[0])
     pair = struct.unpack("<H", read(form.fat + cluster + cluster // 2, 2))[0]
     return int(pair >> 4 if cluster & 1 else pair & 0xFFF)
 
 
-def _entries(directory: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield each file of a directory with its name: the long one where there is one that belongs to it."""
-    parts: dict[int, bytes] = {}
-    checksum = -1
-    for start in range(0, len(directory) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
-        entry = directory[start : start + _ENTRY_BYTES]
-        if entry[0] == _END:
-            return
-        if entry[0] != _DELETED and entry[11] & 0x3F == _LONG_NAME:
-            if entry[0] & _LAST_PART:
-                parts, checksum = {}, entry[13]
-            parts[entry[0] & ~_LAST_PART] = b"".join(entry[part] for part in _LONG_NAME_PARTS)
-            continue
-        if entry[0] != _DELETED and not entry[11] & (_VOLUME | _DIRECTORY):
-            long = b"".join(parts[number] for number in sorted(parts)) if checksum == _checksum(entry[:11]) else b""
-            yield _long_name(long) or _short_name(entry), entry
-        parts, checksum = {}, -1
-
-
-def _long_name(raw: bytes) -> str:
-    return raw.decode("utf-16-le", "replace").partition("\0")[0]
-
-
-def _short_name(entry: bytes) -> str:
-    base, extension = (part.decode("cp437").rstrip(" ") for part in (entry[:8], entry[8:11]))
-    return f"{base}.{extension}" if extension else base
-
-
-def _checksum(short: bytes) -> int:
-    total = 0
-    for byte in short:
-        total = ((total >> 1) + ((total & 1) << 7) + byte) & 0xFF
-    return total
-
-
-def _cut(runs: list[tuple[int, int]], size: int) -> tuple[tuple[int, int], ...]:
-    """Leave out what lies behind the end of the file.
+def _runs(read: Reader, form: _Geometry, first: int, size: int) -> tuple[tuple[int, int], ...]:
+    """Return where a file of so many bytes lies, as far as it goes; neighbours become one run.
 
     Raises:
         UnknownLayoutError: the chain is shorter than the file.
     """
-    cut = []
-    for offset, length in runs:
-        cut.append((offset, min(length, size)))
-        size -= cut[-1][1]
-        if not size:
-            return tuple(cut)
-    message = f"the chain of a file is {size} bytes too short"
-    raise UnknownLayoutError(message)
+    runs: list[tuple[int, int]] = []
+    left = size
+    for cluster in _chain(read, form, first) if size else ():
+        offset, length = _offset(form, cluster), min(form.cluster_size, left)
+        if runs and sum(runs[-1]) == offset:
+            offset, length = runs[-1][0], runs[-1][1] + length
+            del runs[-1]
+        runs.append((offset, length))
+        left = size - sum(length for _, length in runs)
+        if not left:
+            break
+    if left:
+        message = f"the chain of a file is {left} bytes too short"
+        raise UnknownLayoutError(message)
+    return tuple(runs)
+
+
+def _linux_runs(read: Reader, form: _Geometry, first: int, size: int) -> tuple[tuple[int, int], ...] | None:
+    """Return where Linux finds a file whose FAT it takes for FAT16; None: nowhere."""
+    try:
+        return _runs(read, form._replace(bits=16), first, size)
+    except UnknownLayoutError:
+        return None

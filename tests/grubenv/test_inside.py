@@ -11,6 +11,7 @@ import pytest
 
 import grubenv
 from grubenv import Inside, fatraw
+from support.fatdisk import FatDisk
 
 FIRST = 1 << 20
 MIB = 1 << 20
@@ -164,7 +165,7 @@ def test_another_writer_is_waited_for(tmp_path: Path):
     assert grubenv.update(made.place, {"a": "1"}, timeout_s=0).changed
 
 
-@pytest.mark.parametrize("damage", ["no signature", "a circle", "a chain that leads out", "a chain that is too short"])
+@pytest.mark.parametrize("damage", ["no media byte", "a circle", "a chain that leads out", "a chain that is too short"])
 def test_a_damaged_file_system_is_an_error(tmp_path: Path, damage: str):
     made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
     made.put("grubenv", block())
@@ -176,7 +177,7 @@ def test_a_damaged_file_system_is_an_error(tmp_path: Path, damage: str):
         if damage in entries:
             os.pwrite(descriptor, struct.pack("<H", entries[damage]), fat + 2 * 2)
         else:
-            os.pwrite(descriptor, bytes(2), FIRST + 510)
+            os.pwrite(descriptor, bytes(1), fat)
     with pytest.raises(grubenv.StorageError):
         grubenv.read_bytes(made.place)
 
@@ -206,7 +207,7 @@ def test_a_file_system_that_leads_into_the_next_partition_is_not_followed(tmp_pa
     _claim(made, size // 512 + 8)
     before = made.path.read_bytes()
     for use in (grubenv.read_bytes, lambda place: grubenv.update(place, {"boot_cycle": "first_boot"})):
-        with pytest.raises(grubenv.StorageError, match=f"claims {size + 8 * 512} bytes of a partition of {size}"):
+        with pytest.raises(grubenv.StorageError, match=f"leads to cluster {first} of {first - 2}"):
             use(made.place)
     assert made.path.read_bytes() == before
     # It is the size of the partition that keeps us out, not the end of the disk.
@@ -214,13 +215,15 @@ def test_a_file_system_that_leads_into_the_next_partition_is_not_followed(tmp_pa
     assert dict(grubenv.query(behind)) == {"boot_cycle": "stable", "slot": "A"}
 
 
-def test_more_clusters_than_the_fat_has_entries_are_refused(tmp_path: Path):
+def test_clusters_that_the_fat_has_no_entries_for_are_not_followed(tmp_path: Path):
     made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
     made.put("grubenv", block())
-    with made.path.open("r+b") as file:
-        os.pwrite(file.fileno(), struct.pack("<H", 16), FIRST + 22)  # sectors of the FAT
+    disk = FatDisk(made.path, FIRST)
+    entry = disk.read(disk.root, 32)
+    disk.write(22, struct.pack("<H", 16))  # sectors of the FAT, behind which the root directory lies
+    disk.write(FatDisk(made.path, FIRST).root, entry[:26] + struct.pack("<H", 16 * 256) + entry[28:])
     before = made.path.read_bytes()
-    with pytest.raises(grubenv.StorageError, match="its FAT has no room for its"):
+    with pytest.raises(grubenv.StorageError, match="leads to cluster 4096 of 4094"):
         grubenv.update(made.place, {"a": "1"})
     assert made.path.read_bytes() == before
 

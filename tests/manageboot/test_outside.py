@@ -13,6 +13,7 @@ import pytest
 from manageboot import bootloader
 from qemu_harness import layout
 from qemu_harness.layout import GUESTOS
+from support.fatdisk import FatDisk
 from support.guestdisk import GUESTOS as PARTS
 from support.images import MIB
 from support.loop import loop_device, run
@@ -112,6 +113,23 @@ def test_the_slot_that_counts_as_booted(
     else:
         guest.fails("upgrade-install", update, status=69, code=refusal)
         assert guest.get("grubenv") == before
+
+
+def test_a_partition_that_mtools_refuse(guest: StoppedGuest, tmp_path: Path):
+    """FAT32 of fewer clusters than the specification wants: GRUB reads it, so it is worked on."""
+    first = str(GUESTOS.offset("grub") // layout.SECTOR_SIZE)
+    run("mkfs.vfat", "-F", "32", "-s", "8", "--offset", first, guest.disk, str(layout.GRUB_SIZE >> 10))
+    fat = FatDisk(guest.disk, GUESTOS.offset("grub"))
+    block = tmp_path / "block"
+    run("grub-editenv", block, "create")
+    run("grub-editenv", block, "set", "boot_alternative=B", "boot_cycle=first_boot")
+    fat.put(b"GRUB    CFG", SHIPPED.read_bytes(), bits=32)
+    fat.put(b"GRUBENV    ", block.read_bytes(), bits=32)
+    assert [guest.ok(verb) for verb in ("current", "target", "next")] == ["A\n", "B\n", "B\n"]
+    assert guest.status()["state"] == "pending"
+    assert json.loads(guest.run("doctor", "--json").stdout)["findings"] == []
+    guest.ok("upgrade-cancel")
+    assert guest.block() == {"boot_alternative": "A", "boot_cycle": "stable"}
 
 
 def test_a_pending_commit_is_taken_back(guest: StoppedGuest):
