@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from grubenv import extraw
+from grubenv import extfeatures, extraw
 from grubenv.damage import TABLE
 from grubenv.device import RawDevice
 from grubenv.diagnosis import diagnose
@@ -144,6 +144,9 @@ def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tu
         unknown.append(f"the file system ({reason(exc)})")
     except LookupError as exc:
         unknown.append(f"the file system ({exc})")
+    if kind in _EXT and (fault := _unreadable(device, kind)):
+        # Wherever in it the file lies, GRUB does not find it, and no repair helps.
+        return [*damages, fault], tuple(unknown)
     found: list[Extent] = []
     if data:
         try:
@@ -163,6 +166,16 @@ def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tu
     except (LookupError, extraw.UnknownLayoutError) as exc:
         unknown.append(f"what the device itself holds ({exc})")
     return damages, tuple(unknown)
+
+
+def _unreadable(device: int, kind: str) -> Damage | None:
+    """Return why GRUB can't read a file system of the ext family; None as well where the device can't be read."""
+    try:
+        with RawDevice(device_path(device)) as raw:
+            cause = extfeatures.unreadable(raw.read(extfeatures.SUPER_OFFSET, extfeatures.SUPER_BYTES))
+    except (OSError, LookupError):
+        return None  # where nothing else is wrong, the device is read again, and that is said
+    return Damage("unreadable-file-system", None, f"on {kind} with {cause}, which GRUB cannot read") if cause else None
 
 
 def _ext_fault(raw: RawDevice, directory: int, file_name: str, data: bytes) -> Damage | None:

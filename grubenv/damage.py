@@ -37,6 +37,10 @@ TABLE: dict[str, Kind] = {
     "delayed-allocation": Kind("reads the old file, or none", "flushes the file"),
     "unusual-extent": Kind("save_env refuses it, or damages another file", "makes a new file"),
     "not-in-place": Kind("reads the old state, as it replays no journal", "has the journal written back"),
+    "unreadable-file-system": Kind(
+        "finds no file system: load_env and save_env fail",
+        "nothing: make it anew without that, or move the block to vfat",
+    ),
     "file-system": Kind("save_env fails: GRUB cannot write to it", "nothing: move the block to vfat or ext4"),
     "device": Kind("save_env fails: GRUB cannot write to LVM or RAID", "nothing: move the block to a plain partition"),
 }

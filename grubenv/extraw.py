@@ -1,4 +1,7 @@
-"""Reading a file of ext2, ext3 or ext4 from the device alone: what GRUB finds, which replays no journal."""
+"""Reading a file of ext2, ext3 or ext4 from the device alone: what GRUB finds, which replays no journal.
+
+Nothing that stands there is believed: what lies outside of the device, or makes no sense, ends in an error.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,13 @@ _MAGIC = 0xEF53
 _META_GROUPS, _WIDE = 0x10, 0x80
 _EXTENTS_FLAG = 0x80000
 _EXTENT_MAGIC = 0xF30A
+_INODE_EXTENTS = 4
+"""How many fit into an inode."""
+_LEAST_INODE_BYTES = 128
+_MOST_LOG_SIZE = 6
+"""Blocks of 64 KiB."""
+_DESCRIPTOR_SIZES = frozenset({32, 64, 128, 256, 512, 1024})
+_MOST_OFFSET = 1 << 62
 _DIRECT_BLOCKS = 12
 _MOST_BYTES = 4 * 1024 * 1024
 
@@ -46,12 +56,16 @@ def geometry(read: Reader) -> Geometry:
 
     Source: Linux Documentation/filesystems/ext4/super.rst.
     """
-    data = read(_SUPER_OFFSET, _SUPER_BYTES)
+    data = _whole(read, _SUPER_OFFSET, _SUPER_BYTES)
     first_block, log_size, inodes_per_group, magic, inode_size, incompatible = _SUPER.unpack_from(data)
     if magic != _MAGIC or incompatible & _META_GROUPS:
         message = "no ext file system with plain group descriptors"
         raise UnknownLayoutError(message)
     descriptor_size = struct.unpack_from("<H", data, 0xFE)[0] if incompatible & _WIDE else 32
+    sizes = log_size <= _MOST_LOG_SIZE and _LEAST_INODE_BYTES <= inode_size <= 1024 << log_size
+    if not sizes or not inodes_per_group or descriptor_size not in _DESCRIPTOR_SIZES:
+        message = "the super block makes no sense"
+        raise UnknownLayoutError(message)
     return Geometry(1024 << log_size, first_block, inodes_per_group, inode_size, descriptor_size)
 
 
@@ -59,16 +73,17 @@ def read_inode(read: Reader, form: Geometry, number: int) -> bytes:
     """Return the content of the file or directory with this inode number, empty if the inode is free.
 
     Raises:
-        UnknownLayoutError: its blocks are listed outside of the inode, or it is very large.
+        UnknownLayoutError: its blocks are listed outside of the inode, it is very large, or there is no such inode.
 
     Source: Linux Documentation/filesystems/ext4/inodes.rst and ifork.rst.
     """
     group, index = divmod(number - 1, form.inodes_per_group)
-    descriptor = read((form.first_block + 1) * form.block_size + group * form.descriptor_size, form.descriptor_size)
+    place = (form.first_block + 1) * form.block_size + group * form.descriptor_size
+    descriptor = _whole(read, place, form.descriptor_size)
     table = struct.unpack_from("<L", descriptor, 8)[0]
     if form.descriptor_size > 32:
         table |= struct.unpack_from("<L", descriptor, 0x28)[0] << 32
-    inode = read(table * form.block_size + index * form.inode_size, form.inode_size)
+    inode = _whole(read, table * form.block_size + index * form.inode_size, form.inode_size)
     if inode[:2] == b"\0\0":
         return b""
     size = struct.unpack_from("<L", inode, 4)[0] | struct.unpack_from("<L", inode, 0x6C)[0] << 32
@@ -80,9 +95,8 @@ def read_inode(read: Reader, form: Geometry, number: int) -> bytes:
     data = bytearray(-(-size // form.block_size) * form.block_size)
     for logical, physical in blocks:
         if physical and logical * form.block_size < size:
-            data[logical * form.block_size : (logical + 1) * form.block_size] = read(
-                physical * form.block_size, form.block_size
-            )
+            block = _whole(read, physical * form.block_size, form.block_size)
+            data[logical * form.block_size : (logical + 1) * form.block_size] = block
     return bytes(data[:size])
 
 
@@ -93,7 +107,7 @@ def find_entry(directory: bytes, name: bytes, block_size: int) -> int | None:
     """
     for start in range(0, len(directory), block_size):
         position = start
-        while position + 8 <= start + block_size:
+        while position + 8 <= min(start + block_size, len(directory)):
             number, length, name_length = struct.unpack_from("<LHB", directory, position)
             if number and directory[position + 8 : position + 8 + name_length] == name:
                 return int(number)
@@ -103,9 +117,17 @@ def find_entry(directory: bytes, name: bytes, block_size: int) -> int | None:
     return None
 
 
+def _whole(read: Reader, offset: int, length: int) -> bytes:
+    data = read(offset, length) if offset + length <= _MOST_OFFSET else b""
+    if len(data) < length:
+        message = f"it leads to byte {offset}, where there is nothing"
+        raise UnknownLayoutError(message)
+    return data
+
+
 def _extent_blocks(inode: bytes) -> Iterator[tuple[int, int]]:
     magic, count, _, depth = struct.unpack_from("<HHHH", inode, 0x28)
-    if magic != _EXTENT_MAGIC or depth:
+    if magic != _EXTENT_MAGIC or depth or count > _INODE_EXTENTS:
         message = "extents lie outside of the inode"
         raise UnknownLayoutError(message)
     for index in range(count):

@@ -19,7 +19,15 @@ from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
 from tests.grubenv.disks import mounted
 from tests.grubenv.support import SAMPLE, block, fstest_cat, make_image, need, run_grub
 
-PLACE_WORDS = {"sparse", "delayed-allocation", "unusual-extent", "not-in-place", "file-system", "device"}
+PLACE_WORDS = {
+    "sparse",
+    "delayed-allocation",
+    "unusual-extent",
+    "not-in-place",
+    "unreadable-file-system",
+    "file-system",
+    "device",
+}
 
 
 def words(path: Path) -> list[str]:
@@ -220,15 +228,6 @@ def test_holes_and_unwritten_extents(tmp_path: Path) -> None:
         assert grubenv.query(path) == FALLBACK
 
 
-@pytest.mark.devices
-def test_data_inside_the_inode(tmp_path: Path) -> None:
-    with mounted(tmp_path, "-O", "inline_data", "-I", "1024") as point:
-        path = point / "grubenv"
-        path.write_bytes(block(b"a=1\n", 600))
-        os.sync()
-        assert "unusual-extent" in words(path)
-
-
 def test_file_systems_that_grub_cannot_write(tmp_path: Path) -> None:
     if not os.path.ismount("/dev/shm"):
         pytest.skip("no tmpfs at /dev/shm")
@@ -313,6 +312,7 @@ def test_the_mount_of_a_file(tmp_path: Path) -> None:
         ([(512, 8192, 512, 0)], ["sparse"]),
         ([], ["sparse"]),
         ([(0, 8192, 4096, extents.SHARED)], ["unusual-extent"]),
+        ([(0, 0, 1024, extents.INLINE)], ["unusual-extent"]),
         ([(0, 8192, 4096, extents.ENCODED)], ["unusual-extent"]),
     ],
 )
