@@ -79,7 +79,7 @@ def read(disk: str, descriptor: int) -> PartitionTable:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         for sector_size in _SECTOR_SIZES:
             for sector in (1, size // sector_size - 1):
-                found = _read_at(disk, descriptor, sector, sector_size)
+                found = _read_at(disk, descriptor, sector, sector_size, size)
                 if found is not None:
                     table, places = found
                     _check(table, places, size)
@@ -89,7 +89,9 @@ def read(disk: str, descriptor: int) -> PartitionTable:
     raise errors.PartitionTableError(f"cannot read the partitions of {disk}: it has no GPT, or a damaged one")
 
 
-def _read_at(disk: str, descriptor: int, sector: int, sector_size: int) -> tuple[PartitionTable, list[range]] | None:
+def _read_at(
+    disk: str, descriptor: int, sector: int, sector_size: int, size: int
+) -> tuple[PartitionTable, list[range]] | None:
     """Read one of the two tables; say as well which bytes are of either, or of the sector before them."""
     header = os.pread(descriptor, sector_size, sector * sector_size) if sector > 0 else b""
     if len(header) < _HEADER.size:
@@ -100,10 +102,10 @@ def _read_at(disk: str, descriptor: int, sector: int, sector_size: int) -> tuple
     sound = signature == _SIGNATURE and own == sector and _HEADER.size <= length <= sector_size
     if not sound or zlib.crc32(_without_checksum(header[:length])) != checksum:
         return None
-    if entry_size < _ENTRY.size or count * entry_size > _MOST_ENTRY_BYTES:
+    if entry_size < _ENTRY.size or count * entry_size > _MOST_ENTRY_BYTES or first * sector_size > size:
         return None
     entries = os.pread(descriptor, count * entry_size, first * sector_size)
-    if zlib.crc32(entries) != entries_checksum:
+    if len(entries) < count * entry_size or zlib.crc32(entries) != entries_checksum:
         return None
     found = tuple(_partitions(entries, entry_size, sector_size))
     sectors = -(-len(entries) // sector_size)

@@ -1,6 +1,7 @@
 """GPTs that sgdisk made, and what may have become of them."""
 
 import os
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -132,3 +133,62 @@ def test_no_table(tmp_path: Path):
         path.write_bytes(content)
         with pytest.raises(errors.PartitionTableError):
             read(path)
+
+
+def with_checksums(head: bytearray, tail: bytes, size: int) -> bytes:
+    """Make a header right again, so that what it says is looked at; the entries are whatever lies where it says."""
+    first, count, entry_size = struct.unpack_from("<QLL", head, 512 + 72)
+    length = min(count * entry_size, 2 << 20)
+    start = first * 512
+    if start < len(head):
+        entries = bytes(head[start : start + length]).ljust(min(length, size - start), b"\0")
+    else:
+        entries = (bytes(max(0, size - len(tail) - start)) + tail[max(0, start - (size - len(tail))) :])[:length]
+    struct.pack_into("<L", head, 512 + 88, zlib.crc32(entries))
+    header_size = struct.unpack_from("<L", head, 512 + 12)[0]
+    struct.pack_into("<L", head, 512 + 16, 0)
+    struct.pack_into("<L", head, 512 + 16, zlib.crc32(head[512 : 512 + min(header_size, 512)]))
+    return bytes(head)
+
+
+def test_whatever_a_table_says_is_used_or_refused(disk: Path):
+    """Numbers of all sizes, with right checksums: what is used lies on the disk, and no two lie over each other."""
+    with disk.open("rb") as file:
+        kept = os.pread(file.fileno(), 34 * 512, 0)
+        tail = os.pread(file.fileno(), 33 * 512, SIZE - 33 * 512)
+    overwrite(disk, SIZE - 512, bytes(512))  # the second one would help out
+    tail = tail[:-512] + bytes(512)
+    dice = random.Random(9)
+    fields = [(512 + at, "<L") for at in (12, 80, 84)] + [(512 + at, "<Q") for at in (24, 32, 40, 48, 72)]
+    fields += [(1024 + 128 * number + at, "<Q") for number in (1, 6) for at in (0, 32, 40)]
+    values = [0, 1, 2, 3, 33, 34, 127, 128, 129, 2048, 4095, 131071, 131072, (1 << 31) - 1, (1 << 32) - 1, 1 << 40]
+    values += [(1 << 63) - 1, (1 << 64) - 1, (1 << 64) - 2, SIZE // 512 - 1]
+    used = refused = 0
+    for _ in range(1500):
+        head = bytearray(kept)
+        for at, form in dice.sample(fields, dice.choice((1, 1, 2, 3))):
+            struct.pack_into(form, head, at, dice.choice(values) & ((1 << 8 * struct.calcsize(form)) - 1))
+        overwrite(disk, 0, with_checksums(head, tail, SIZE))
+        try:
+            found = sorted(read(disk).partitions, key=lambda one: one.offset)
+        except errors.PartitionTableError:
+            refused += 1
+            continue
+        used += 1
+        ends = [0, *(one.offset + one.size for one in found)]
+        assert all(end <= one.offset for end, one in zip(ends, found, strict=False))
+        assert ends[-1] <= SIZE
+    assert used > 100
+    assert refused > 500
+
+
+def test_entries_that_end_with_the_disk_are_refused(disk: Path):
+    head = bytearray(disk.read_bytes()[: 34 * 512])
+    overwrite(disk, SIZE - 512, bytes(512))
+    struct.pack_into("<QLL", head, 512 + 72, SIZE // 512 - 1, 5, 128)
+    struct.pack_into("<L", head, 512 + 88, zlib.crc32(bytes(512)))
+    struct.pack_into("<L", head, 512 + 16, 0)
+    struct.pack_into("<L", head, 512 + 16, zlib.crc32(head[512 : 512 + 92]))
+    overwrite(disk, 0, bytes(head))
+    with pytest.raises(errors.PartitionTableError, match="it has no GPT, or a damaged one"):
+        read(disk)
