@@ -208,7 +208,8 @@ def _absent(path: str | Inside) -> Environment:
 
 
 def _assumed(path: str | Inside) -> BlockState:
-    return FACTORY._replace(alternative=trust.read(path) or FACTORY.alternative)
+    with translated():
+        return FACTORY._replace(alternative=trust.taken_by_grub(path) or FACTORY.alternative)
 
 
 def _interpret(path: str | Inside, variables: dict[str, str], left_behind: Traces) -> BlockState:

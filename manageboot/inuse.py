@@ -179,7 +179,10 @@ def _locks(descriptor: int, *, write: bool) -> Iterator[str]:
 def _writers(found: Sequence[Layer]) -> Iterator[str]:
     """Name the programs that have a disk open for writing: QEMU without locks, or behind a /dev of its own."""
     layer_of = {one: layer for layer in reversed(found) for one in layer.identities}
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
+    processes = [name for name in os.listdir("/proc") if name.isdecimal()]
+    if not processes:
+        yield "who has it open can't be told: /proc is not mounted"
+    for pid in processes:
         if int(pid) == os.getpid():
             continue
         # Processes end while they are looked at; those of others are root's to see.

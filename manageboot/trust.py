@@ -24,7 +24,21 @@ def path_of(block: str | Inside) -> str | Inside:
 def read(block: str | Inside) -> Slot | None:
     """Return the slot that GRUB takes when the block at this path says nothing; None: there is no word of it."""
     try:
+        return taken_by_grub(block)
+    except grubenv.NotPermittedError:
+        return None
+
+
+def taken_by_grub(block: str | Inside) -> Slot | None:
+    """Say the same where the answer depends on it alone.
+
+    Raises:
+        grubenv.NotPermittedError: we may not read it, and GRUB asks nobody.
+    """
+    try:
         value = grubenv.query(path_of(block)).get(VARIABLE, "")
+    except grubenv.NotPermittedError:
+        raise
     except grubenv.GrubEnvError:
         # For GRUB too an unreadable one is none; `doctor` says what is wrong with it.
         return None

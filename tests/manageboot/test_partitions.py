@@ -164,7 +164,7 @@ def test_whatever_a_table_says_is_used_or_refused(disk: Path):
     values = [0, 1, 2, 3, 33, 34, 127, 128, 129, 2048, 4095, 131071, 131072, (1 << 31) - 1, (1 << 32) - 1, 1 << 40]
     values += [(1 << 63) - 1, (1 << 64) - 1, (1 << 64) - 2, SIZE // 512 - 1]
     used = refused = 0
-    for _ in range(1500):
+    for _ in range(500):
         head = bytearray(kept)
         for at, form in dice.sample(fields, dice.choice((1, 1, 2, 3))):
             struct.pack_into(form, head, at, dice.choice(values) & ((1 << 8 * struct.calcsize(form)) - 1))
@@ -178,8 +178,8 @@ def test_whatever_a_table_says_is_used_or_refused(disk: Path):
         ends = [0, *(one.offset + one.size for one in found)]
         assert all(end <= one.offset for end, one in zip(ends, found, strict=False))
         assert ends[-1] <= SIZE
-    assert used > 100
-    assert refused > 500
+    assert used > 30
+    assert refused > 150
 
 
 def test_entries_that_end_with_the_disk_are_refused(disk: Path):

@@ -1,12 +1,13 @@
 """The second witness beside a block that somebody else named: root writes a block there, and nothing else."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import grubenv
-from manageboot import trust
+from manageboot import environment, errors, trust
 from manageboot.protocol import Slot
 from support.node import LoopNode
 
@@ -84,3 +85,24 @@ def test_a_confirm_of_a_foreign_block_warns_and_harms_nothing(node: LoopNode, tm
     for name in (trust.FILE_NAME, "manageboot.log"):
         assert f"{foreign / name}: it is a symbolic link" in done.stderr
         assert (tmp_path / name).read_bytes() == VICTIM
+
+
+def test_a_witness_that_may_not_be_read_is_not_taken_for_none():
+    """GRUB reads it and takes B; whoever may not read it does not know."""
+    # Others may not enter pytest's own directories.
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        (directory / "grub.cfg").touch()
+        block = str(directory / "grubenv")
+        trust.write(block, Slot.B)
+        assert environment.stated(environment.read(block)).next is Slot.B
+        (directory / trust.FILE_NAME).chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(errors.NotPermittedError, match=trust.FILE_NAME):
+                environment.read(block)
+        finally:
+            os.seteuid(user)

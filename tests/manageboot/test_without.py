@@ -71,3 +71,12 @@ def test_the_daemon_loses_no_device_without_sys(tmp_path: Path):
     with loop_device(tmp_path / "disk") as path:
         done = run_without(["/sys"], sys.executable, "-c", code, path, SPECS[0])
     assert done.stdout == "[{}, {}]\n", done.stderr
+
+
+def test_without_proc_nobody_knows_who_has_an_image_open(tmp_path: Path):
+    code = "import sys; from manageboot import inuse\nwith inuse.unused(sys.argv[1], write=True): print('taken')"
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    assert run_without([], sys.executable, "-c", code, tmp_path / "disk").stdout == "taken\n"
+    done = run_without(["/proc"], sys.executable, "-c", code, tmp_path / "disk")
+    assert done.returncode == 1
+    assert "who has it open can't be told: /proc is not mounted" in done.stderr
