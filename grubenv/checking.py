@@ -158,7 +158,7 @@ def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tu
     if damages or not found or not data:
         return damages, tuple(unknown)
     try:
-        with RawDevice(device_path(device)) as raw:
+        with RawDevice(device_path(device), device) as raw:
             fault = _ext_fault(raw, directory, file_name, data) if kind in _EXT else _data_fault(raw, found, data)
         damages += [fault] if fault else []
     except OSError as exc:
@@ -171,7 +171,7 @@ def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tu
 def _unreadable(device: int, kind: str) -> Damage | None:
     """Return why GRUB can't read a file system of the ext family; None as well where the device can't be read."""
     try:
-        with RawDevice(device_path(device)) as raw:
+        with RawDevice(device_path(device), device) as raw:
             cause = extfeatures.unreadable(raw.read(extfeatures.SUPER_OFFSET, extfeatures.SUPER_BYTES))
     except (OSError, LookupError):
         return None  # where nothing else is wrong, the device is read again, and that is said

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import stat
 from typing import Self
 
 from grubenv.storage import ALIGNMENT
@@ -16,13 +18,17 @@ class RawDevice:
     written, and nothing of a journal's running transaction.
     """
 
-    def __init__(self, path: str) -> None:
-        """Open the device.
+    def __init__(self, path: str, number: int) -> None:
+        """Open the device with this number; in a chroot, its path may lead to anything.
 
         Raises:
-            OSError: it cannot be opened, most likely because only root may.
+            OSError: it cannot be opened, most likely because only root may, or it is another one.
         """
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC)
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISBLK(status.st_mode) or status.st_rdev != number:
+            os.close(self._descriptor)
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), path)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -143,7 +143,7 @@ class ContradictionError(GrubEnvError):
 
     exit_code = 65
     code_word = "CONTRADICTION"
-    hint = "say which one holds with NAME=VALUE"
+    hint = "give NAME=VALUE in place of --from-cmdline"
 
 
 class ReadingsDifferError(GrubEnvError):

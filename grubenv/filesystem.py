@@ -43,10 +43,10 @@ def mount_of(descriptor: int, proc: str = "/proc/self") -> Mount:
         raise LookupError(message) from None
     with open(f"{proc}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
-            before, _, after = line.partition(" - ")
-            if before.split()[0] == mount_id:
-                kind, source, options = after.split()[:3]
-                return Mount(kind, source, frozenset(options.split(",")))
+            before, _, after = line.rstrip("\n").partition(" - ")
+            fields = after.split(" ")  # the source may be an empty word
+            if before.partition(" ")[0] == mount_id and len(fields) > 2:
+                return Mount(fields[0], fields[1], frozenset(fields[2].split(",")))
     message = f"no mount {mount_id} in {proc}/mountinfo"
     raise LookupError(message)
 

@@ -300,6 +300,18 @@ def test_the_mount_of_a_file(tmp_path: Path) -> None:
         "40 1 8:2 / / rw - ext4 /dev/sda2 rw\n41 40 8:1 / /e rw,x shared:3 - vfat /dev/sda1 rw,utf8\n"
     )
     assert filesystem.mount_of(3, str(tmp_path)) == ("vfat", "/dev/sda1", frozenset({"rw", "utf8"}))
+    # A source may be empty, and a line cut short.
+    (tmp_path / "mountinfo").write_text("41 40 0:9 / /e rw - tmpfs  rw,size=4k\n")
+    assert filesystem.mount_of(3, str(tmp_path)) == ("tmpfs", "", frozenset({"rw", "size=4k"}))
+    (tmp_path / "mountinfo").write_text("41 40 0:9 / /e rw - tmpfs\n\n")
+    with pytest.raises(LookupError, match="no mount 41"):
+        filesystem.mount_of(3, str(tmp_path))
+    (tmp_path / "fdinfo" / "3").write_text("pos:\t0\n")
+    with pytest.raises(LookupError):
+        filesystem.mount_of(3, str(tmp_path))
+    (tmp_path / "fdinfo" / "3").unlink()
+    with pytest.raises(LookupError, match="/proc is not mounted"):
+        filesystem.mount_of(3, str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 
 import grubenv
 from grubenv import filesystem, repairing
+from grubenv.device import RawDevice
 from grubenv.file import read_at
+from support.loop import loop_device
 from support.without import run_without
 from tests.grubenv.damages import FALLBACK
 from tests.grubenv.support import SAMPLE, block
@@ -110,3 +112,12 @@ def test_a_device_that_sysfs_does_not_know_is_not_called_sound(tmp_path: Path) -
         for ask in (filesystem.device_damage, filesystem.device_path):
             with pytest.raises(LookupError, match=cause):
                 ask(os.makedev(253, 3), str(tree))
+
+
+@pytest.mark.devices
+def test_a_node_of_another_device_is_not_read_as_the_file_systems_own(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    with loop_device(tmp_path / "disk") as path, pytest.raises(OSError, match="No such device"):
+        RawDevice(path, os.makedev(253, 3))
+    with pytest.raises(OSError, match="No such device"):
+        RawDevice(str(tmp_path / "disk"), os.makedev(253, 3))
