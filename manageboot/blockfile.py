@@ -64,10 +64,10 @@ _MCOPY_HINT = "the program mcopy is of the Debian package mtools"
 
 
 def require_maker(place: Inside) -> None:
-    """Make sure that `make_inside` finds its program, if it needs it.
+    """Make sure that `make_inside` finds its program, if it needs it, and that mtools read the file system.
 
     Raises:
-        CreateError: it does not.
+        CreateError: it does not, or they don't, as FAT32 of fewer clusters than the specification wants.
         grubenv.GrubEnvError: it can't be told whether there is a file.
     """
     if _size(place):
@@ -78,6 +78,12 @@ def require_maker(place: Inside) -> None:
 
     if shutil.which("mcopy", path=process.search_path()) is None:
         raise errors.CreateError(f"cannot make {place}: there is no program mcopy", hint=_MCOPY_HINT)
+    process.run(
+        ["mdir", "-i", f"{place.device}@@{place.offset}", "::"],
+        failure=errors.CreateError,
+        doing=f"make {place}",
+        hint="GRUB may read it though mtools do not: mount it, and make the block with `grubenv FILE create`",
+    )
 
 
 def make_inside(place: Inside, data: bytes) -> None:

@@ -130,6 +130,11 @@ def test_a_partition_that_mtools_refuse(guest: StoppedGuest, tmp_path: Path):
     assert json.loads(guest.run("doctor", "--json").stdout)["findings"] == []
     guest.ok("upgrade-cancel")
     assert guest.block() == {"boot_alternative": "A", "boot_cycle": "stable"}
+    # There mtools can't make a block; that is said before anything is void.
+    before = guest.part("B_boot", MIB)
+    fat.write(fat.data + 32, b"\xe5")
+    guest.fails("upgrade-install", guest.update("2"), status=73, code="CANNOT_CREATE")
+    assert guest.part("B_boot", MIB) == before
 
 
 def test_a_pending_commit_is_taken_back(guest: StoppedGuest):
