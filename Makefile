@@ -10,7 +10,7 @@ PACKAGES := \
 	python3-venv python3-dev gcc pkg-config libsystemd-dev \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
-	zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils
+	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils
 
 # The tests start the programs thousands of times, and without bytecode each start compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE

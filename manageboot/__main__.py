@@ -10,8 +10,9 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 def main() -> int:
     """Run the command line of this process, and return its exit status."""
     # Imported here: it takes a while, and by then signals have to be dealt with.
-    from manageboot import cli, signals
+    from manageboot import cli, inherited, signals
 
+    inherited.speak_utf8()
     signals.listen()
     status = cli.run(sys.argv[1:])
     signals.ignore()

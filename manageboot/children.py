@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
+from manageboot import text
 from manageboot.process import search_path
 
 _TAIL_BYTES = 1 << 16
@@ -75,7 +76,7 @@ class Child:
         self._close_output()
         os.close(self._exit)
         code = None if self._killed else os.waitstatus_to_exitcode(status)
-        return Outcome(code, self._tail.decode("utf-8", "replace").strip())
+        return Outcome(code, text.decode(self._tail).strip())
 
     def kill(self) -> None:
         """Kill its whole process group."""

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from manageboot import commandline, config, errors, output, signals
+from manageboot import commandline, config, errors, output, signals, text
 
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
@@ -313,7 +313,7 @@ def _show_warnings() -> None:
 def _show(result: dict[str, object], render: Callable[[dict[str, object]], str], *, as_json: bool) -> None:
     import json
 
-    output.answer(json.dumps(result, indent=2) if as_json else render(result))
+    output.answer(json.dumps(text.encodable_all(result), indent=2) if as_json else render(result))
 
 
 def _say(message: str) -> None:

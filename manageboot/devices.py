@@ -7,8 +7,9 @@ a device that can't be looked for is not one that is not there.
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from manageboot import errors
 
@@ -21,6 +22,7 @@ _PROPERTIES = {"PARTUUID": ("ID_PART_ENTRY_UUID", "PARTUUID"), "PARTLABEL": ("ID
 
 # device-mapper's name and UUID; LVM's UUIDs are this prefix, 32 characters of the group and 32 of the volume.
 _MAPPED_PROPERTIES = ("DM_NAME", "DM_UUID")
+_KEYS = (*_PROPERTIES["PARTUUID"], *_PROPERTIES["PARTLABEL"], *_MAPPED_PROPERTIES)
 _LVM_PREFIX = "LVM-"
 _GROUP_UUID = slice(len(_LVM_PREFIX), len(_LVM_PREFIX) + 32)
 _FAILED_STATES = frozenset({"offline", "transport-offline", "cancel", "del", "dead", "deleting", "deleting (no IO)"})
@@ -223,17 +225,31 @@ def _all() -> Iterator[_BlockDevice]:
         import pyudev
 
         for device in pyudev.Context().list_devices(subsystem="block"):
-            yield _BlockDevice(device.sys_name, dict(device.properties))
+            yield _BlockDevice(device.sys_name, {key: value for key in _KEYS if (value := _property(device, key))})
         return
     for name in sorted(os.listdir(_SYSFS_BLOCK)):
-        lines = _read(f"{_SYSFS_BLOCK}/{name}/uevent").splitlines()
+        lines = _read(f"{_SYSFS_BLOCK}/{name}/uevent").split("\n")
         mapped = {key: _read(f"{_SYSFS_BLOCK}/{name}/dm/{key[3:].lower()}") for key in _MAPPED_PROPERTIES}
         yield _BlockDevice(name, mapped | dict(line.split("=", 1) for line in lines if "=" in line))
 
 
+def _property(device: Any, key: str) -> str:
+    """Return a property as UTF-8; the library decodes by the locale. One that the device does not have is empty.
+
+    No other one is asked for: whatever it holds, it says nothing of the device that is looked for.
+    """
+    try:
+        content = device.properties.get(key, "").encode(sys.getfilesystemencoding(), "surrogateescape")
+    except UnicodeDecodeError as error:
+        content = error.object
+    return str(content, "utf-8", "surrogateescape")
+
+
 def _decode(value: str) -> str:
     """Undo udev's \\xNN for bytes that it finds unsafe in a property."""
-    return re.sub(r"\\x([0-9a-f]{2})", lambda escape: chr(int(escape[1], 16)), value)
+    content = value.encode("utf-8", "surrogateescape")
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda escape: bytes([int(escape[1], 16)]), content)
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _disks_of(name: str) -> set[str]:

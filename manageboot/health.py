@@ -15,6 +15,7 @@ from manageboot.children import Outcome
 from manageboot.config import HealthConfig
 from manageboot.steps import Command, Pause, Steps
 from manageboot.supervision import Verdict
+from manageboot.text import one_line
 
 BOOT_COMPLETE = "boot-complete.target"
 REQUIRED, WANTED = "required", "wanted"
@@ -183,7 +184,7 @@ def _is_unit_name(name: str) -> bool:
 
 
 def _listed(directory: str, kind: str) -> list[tuple[str, str]]:
-    """List the name and path of what lies in a directory of checks, in the order of their names."""
+    """List what lies in a directory of checks, in the order of names: the name, as it is shown, and the path."""
     parent = os.path.join(directory, kind)
     try:
         names = sorted(os.listdir(parent))
@@ -201,7 +202,7 @@ def _listed(directory: str, kind: str) -> list[tuple[str, str]]:
             # A dangling link is a check that can't run, and so it has failed.
             is_file = True
         if is_file and not name.startswith("."):
-            found.append((f"{kind}/{name}", path))
+            found.append((one_line(f"{kind}/{name}"), path))
     return found
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 
 from manageboot.protocol import Slot
 from manageboot.receiver import Receiver
+from manageboot.text import joined
 
 # Source: systemd, sd_journal_sendv(3).
 _JOURNALD = Receiver("/run/systemd/journal/socket")
@@ -77,9 +78,4 @@ def _send(message: str, fields: dict[str, str]) -> None:
     # No journal is no reason to fail an upgrade, or to hold it up.
     if _JOURNALD.takes_more():
         with suppress(OSError):
-            journal.send(_printable(message), **{name: _printable(value) for name, value in fields.items()})
-
-
-def _printable(text: str) -> str:
-    # A file name may hold bytes that are no text, and the journal's library takes nothing else.
-    return text.encode("utf-8", "backslashreplace").decode()
+            journal.send(joined(message), **{name: joined(value) for name, value in fields.items()})

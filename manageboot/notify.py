@@ -5,6 +5,13 @@ from contextlib import suppress
 from functools import cache
 
 from manageboot.receiver import Receiver
+from manageboot.text import one_line
+
+_STATUS_CHARACTERS = 900
+"""systemd takes nothing of a notice of more than 4096 bytes, and a character has up to four.
+
+Source: NOTIFY_BUFFER_MAX in systemd's manager.
+"""
 
 
 def ready() -> None:
@@ -13,8 +20,9 @@ def ready() -> None:
 
 
 def status(text: str) -> None:
-    """Say what the daemon does; `systemctl status` shows it."""
-    _send(f"STATUS={text}")
+    """Say what the daemon does; `systemctl status` shows it, as one line and not to its end where it is long."""
+    shown = one_line(text)
+    _send(f"STATUS={shown if len(shown) <= _STATUS_CHARACTERS else f'{shown[:_STATUS_CHARACTERS]}...'}")
 
 
 def alive() -> None:

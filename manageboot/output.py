@@ -6,27 +6,20 @@ stop the work nor hold it up, least of all while the lock is held.
 
 import io
 import os
-import re
 import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 
 from manageboot import errors
+from manageboot.text import one_line
 
 _STDERR = 2
 
 _PATIENCE_S = 0.2
 """How long a message waits for room in a pipe or a terminal that is full just now."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
 _listeners: list[Callable[[str], None]] = []
-
-
-def one_line(text: str) -> str:
-    r"""Write control characters, which may come with a file name or an image, as \xNN."""
-    return _CONTROL.sub(lambda character: f"\\x{ord(character[0]):02x}", text)
 
 
 def listen(listener: Callable[[str], None]) -> None:
@@ -73,7 +66,8 @@ def answer(text: str) -> None:
         if sys.stdout is None:
             raise BrokenPipeError("standard output is closed")
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
+            # What the locale calls for could not take every name.
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         print(*lines, sep="\n", flush=True)
     except OSError as error:
         if sys.stdout is not None:

@@ -1,11 +1,14 @@
 """External commands; the only module that imports sh."""
 
+import errno
 import os
+import re
 import shlex
+import signal
 from collections.abc import Sequence
 from typing import Any
 
-from manageboot import errors
+from manageboot import errors, text
 
 _TIMEOUT_S = 60
 _ENVIRONMENT = ("LANG", "LC_ALL", "DBUS_SYSTEM_BUS_ADDRESS")
@@ -20,13 +23,18 @@ def search_path() -> str:
 
 def prepare() -> None:
     """Load what `run` needs while the disk that it lies on still answers."""
+    import logging
+
     import sh  # noqa: F401 - it is loaded for `run`
+
+    # It tells of each process that it starts, and ends.
+    logging.getLogger("sh").setLevel(logging.WARNING)
 
 
 def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing: str, hint: str | None = None) -> str:
-    """Run a command and return what it printed on stdout.
+    """Run a command and return what it printed on stdout, bytes that are no UTF-8 as \\xNN.
 
-    The command has no terminal and no stdin, a minimal environment, and 60 s.
+    The command has no terminal and no stdin, a minimal environment, `/` as its directory, and 60 s.
 
     Args:
         command: program and arguments; no shell is involved.
@@ -35,13 +43,16 @@ def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing:
         hint: what to do about it.
 
     Raises:
-        The class in `failure`: the program is not there, exits with another status than 0, or takes too long. The
-        message has the command line as it could be pasted, and the end of its stderr.
+        The class in `failure`: the program can't be started, exits with another status than 0, or takes too long, or
+        whatever else goes wrong. The message has the command line as it could be pasted, and the end of its stderr.
     """
     # Imported here: it costs 90 ms, and no query runs a command.
+    prepare()
     import sh
 
     line = shlex.join(command)
+    if "\0" in line:
+        raise failure(f"cannot {doing}: `{line}` can't be a command: there is a NUL in it", hint=hint)
     path = search_path()
     options: dict[str, Any] = {
         "_in": "",
@@ -49,16 +60,79 @@ def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing:
         "_truncate_exc": False,
         "_timeout": _TIMEOUT_S,
         "_env": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"PATH": path},
+        # That of the caller may be gone. And to find out which descriptors to close it would need /proc, while all of
+        # ours close by themselves.
+        "_cwd": "/",
+        "_close_fds": False,
+        "_encoding": "utf-8",
+        "_decode_errors": "backslashreplace",
+        "_preexec_fn": _answer_signals,
     }
     try:
-        return str(sh.Command(command[0], search_paths=path.split(":"))(*command[1:], **options))
-    except (sh.ForkException, OSError) as error:
-        raise failure(f"cannot {doing}: `{line}` does not start", hint=hint) from error
+        said = sh.Command(command[0], search_paths=path.split(":"))(*command[1:], **options)
+        # Newer versions return the text itself.
+        return said if isinstance(said, str) else text.decode(said.stdout)
     except sh.CommandNotFound as error:
-        raise failure(f"cannot {doing}: there is no program {command[0]}", hint=hint) from error
+        raise failure(f"cannot {doing}: {_missing(command[0], path)}", hint=hint) from error
     except sh.TimeoutException as error:
         raise failure(f"cannot {doing}: `{line}` took more than {_TIMEOUT_S} s", hint=hint) from error
     except sh.ErrorReturnCode as error:
-        said = error.stderr.decode("utf-8", "replace").strip().splitlines()
-        cause = f": {said[-1]}" if said else ""
-        raise failure(f"cannot {doing}: `{line}` exited with {error.exit_code}{cause}", hint=hint) from error
+        end = f"exited with {error.exit_code}" if error.exit_code >= 0 else f"was ended by signal {-error.exit_code}"
+        lines = text.decode(error.stderr).strip().splitlines()
+        cause = f": {lines[-1]}" if lines else ""
+        raise failure(f"cannot {doing}: `{line}` {end}{cause}", hint=hint) from error
+    except sh.ForkException as error:
+        # It has the traceback of the child, whose last line is the error.
+        raise failure(f"cannot {doing}: `{line}` does not start: {_last(str(error), command[0])}", hint=hint) from error
+    except OSError as error:
+        raise failure(f"cannot {doing}: `{line}` does not start: {why_not(error, command[0])}", hint=hint) from error
+    except Exception as error:  # a thread that can't be started, or whatever that library meets
+        raise failure(f"cannot {doing}: `{line}` does not start: {error}", hint=hint) from error
+
+
+def why_not(error: OSError, program: str) -> str:
+    """Say why a program does not start, in words that name what to mend.
+
+    Args:
+        error: what the kernel answered.
+        program: the path of the program, or its name.
+    """
+    match error.errno:
+        case errno.ENOEXEC:
+            return "it is neither a program of this machine nor a script that begins with #!"
+        case errno.ENOENT if "/" in program and os.path.exists(program):
+            return "the interpreter that it names is not there"
+        case errno.ENOENT:
+            return "it is not there"
+        case errno.EACCES if os.path.isdir(program):
+            return "it is a directory"
+        case errno.EACCES:
+            return "it is not executable"
+        case errno.ETXTBSY:
+            return "somebody is writing it"
+    return error.strerror or str(error)
+
+
+def _missing(program: str, path: str) -> str:
+    """Say why a program was not found."""
+    if "/" not in program:
+        names = [os.path.join(directory, program) for directory in path.split(":")]
+        program = next(filter(os.path.exists, names), program)
+    if not os.path.lexists(program):
+        return f"there is no program {program}"
+    kind = "a directory" if os.path.isdir(program) else "not executable"
+    return f"{program} is {kind if os.path.exists(program) else 'a link that leads nowhere'}"
+
+
+def _last(traceback: str, program: str) -> str:
+    """Say what ended the child before it became the program, from its traceback."""
+    cause = (traceback.strip().splitlines() or ["no cause is known"])[-1]
+    number = re.search(r"\[Errno (\d+)\]", cause)
+    return cause.strip() if number is None else why_not(OSError(int(number[1]), os.strerror(int(number[1]))), program)
+
+
+def _answer_signals() -> None:
+    """Let a command end at a signal though this process ignores it, and what it leaves behind with it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -10,9 +10,10 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 def main() -> int:
     """Run the old command line of this process, and return its exit status."""
     # Imported here: it takes a while, and by then signals have to be dealt with.
-    from manageboot import cli, signals
+    from manageboot import cli, inherited, signals
     from manageboot.icos import actions
 
+    inherited.speak_utf8()
     signals.listen()
     actions.log_messages()
     status = cli.run(sys.argv[1:], perform=actions.carry_out)

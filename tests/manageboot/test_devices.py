@@ -1,6 +1,7 @@
 """Finding devices by their names, in a sysfs made for the test."""
 
 import os
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -163,3 +164,38 @@ def test_a_uuid_that_neither_udev_nor_the_kernel_tells_is_unknown(sysfs: Path):
     add_partition(sysfs, "vda5", uuid=UUID.replace("d", "e"), label="A_root")
     with pytest.raises(errors.DeviceMissingError):
         devices.find(f"PARTUUID={UUID}")
+
+
+class Properties(dict[str, bytes]):
+    """What pyudev makes of properties: text by the encoding of file names, or an error."""
+
+    def get(self, key: str, default: str = "") -> str:  # type: ignore[override]  # as pyudev's, of bytes it makes text
+        return str(self[key], sys.getfilesystemencoding()) if key in self else default
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "iso-8859-1"])
+def test_udev_is_understood_whatever_the_locale_is(encoding: str, sysfs: Path, monkeypatch: pytest.MonkeyPatch):
+    class Device:
+        def __init__(self, name: str, **properties: bytes) -> None:
+            self.sys_name = name
+            self.properties = Properties(properties)
+
+    found = [
+        Device("sda", ID_SERIAL=b"\xff\xfe", ID_PART_ENTRY_NAME=b"\xff"),
+        Device("sda1", ID_PART_ENTRY_NAME="größe".encode(), ID_MODEL=b"\xff"),
+        Device("sda2", ID_PART_ENTRY_NAME=rb"\xff\x20b"),
+        Device("sda3", ID_PART_ENTRY_NAME="ÿ".encode()),
+    ]
+
+    class Context:
+        def list_devices(self, subsystem: str) -> list[Device]:
+            return found if subsystem == "block" else []
+
+    monkeypatch.setattr(devices, "_UDEV_DATABASE", str(sysfs))
+    monkeypatch.setattr(pyudev, "Context", Context)
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
+    assert devices.find("PARTLABEL=größe") == "/dev/sda1"
+    # A byte that is no text is not the character that Latin-1 has for it.
+    assert devices.find("PARTLABEL=ÿ") == "/dev/sda3"
+    with pytest.raises(errors.DeviceMissingError):
+        devices.find("PARTLABEL=ÿ b")

@@ -104,3 +104,21 @@ def test_a_journal_that_hangs_keeps_nobody_waiting():
     ).stdout
     assert b"MESSAGE=heard" in heard
     assert b"MESSAGE_ID=" + journal.Event.CONFIRMED.value.encode() in heard
+
+
+def test_an_event_is_one_line_of_utf8(monkeypatch: pytest.MonkeyPatch):
+    from systemd import journal as systemd_journal
+
+    sent = []
+    monkeypatch.setattr(systemd_journal, "send", lambda message, **fields: sent.append((message, fields)))
+    journal.send(
+        journal.Event.HEALTH_WARNING,
+        "pr\udcfcfung failed:\n\x1b[2J",
+        slot=Slot.B,
+        version="1\n2",
+        transaction=None,
+        cause=None,
+    )
+    [(message, fields)] = sent
+    assert message == r"pr\xfcfung failed: / \x1b[2J"
+    assert fields["MANAGEBOOT_VERSION"] == "1 / 2"

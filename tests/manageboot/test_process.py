@@ -1,5 +1,11 @@
 """External commands: what they get, and what their failures look like."""
 
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from manageboot import errors, process
@@ -53,3 +59,83 @@ def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(process, "_TIMEOUT_S", 0.2)
     with pytest.raises(errors.RebootError, match=r"cannot reboot: `sleep 60` took more than 0\.2 s"):
         run("sleep", "60")
+
+
+def test_output_that_is_no_text_is_no_failure():
+    assert run("sh", "-c", r"printf 'going down \377'") == r"going down \xff"
+    with pytest.raises(errors.RebootError, match=r"exited with 4: no \\xff$"):
+        run("sh", "-c", r"printf 'no \377' >&2; exit 4")
+
+
+def test_one_that_a_signal_ends_has_no_exit_status():
+    with pytest.raises(errors.RebootError, match=r"`sh -c 'kill -9 ..'` was ended by signal 9$"):
+        run("sh", "-c", "kill -9 $$")
+
+
+def put(path: Path, content: str, mode: int = 0o755) -> str:
+    path.write_text(content)
+    path.chmod(mode)
+    return str(path)
+
+
+def test_what_keeps_a_program_from_starting_is_named(tmp_path: Path):
+    (tmp_path / "link").symlink_to("nowhere")
+    for program, cause in {
+        put(tmp_path / "plain", "echo hi\n"): "neither a program of this machine nor a script that begins with #!",
+        put(tmp_path / "script", "#!/no/such/shell\n"): "does not start: the interpreter that it names is not there",
+        put(tmp_path / "mode", "#!/bin/sh\n", 0o644): "is not executable",
+        str(tmp_path): "is a directory",
+        str(tmp_path / "link"): "is a link that leads nowhere",
+        "/no/such/program": "there is no program /no/such/program",
+        "a\0b": "there is a NUL in it",
+    }.items():
+        with pytest.raises(errors.RebootError) as caught:
+            run(program)
+        assert str(caught.value).startswith("cannot reboot: "), program
+        assert str(caught.value).endswith(cause), program
+
+
+def test_one_that_is_being_written_is_named(tmp_path: Path):
+    program = put(tmp_path / "busy", "")
+    with open(program, "wb") as file, open("/bin/true", "rb") as true:
+        file.write(true.read())
+        file.flush()
+        with pytest.raises(errors.RebootError, match=r"does not start: somebody is writing it$"):
+            run(program)
+
+
+@pytest.mark.parametrize("argument", ["\ud800", "\udcff"])
+def test_an_argument_that_is_no_text_is_a_failure_of_ours(argument: str):
+    with pytest.raises(errors.RebootError, match="surrogates not allowed"):
+        run("echo", argument)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[None]:
+    directory = os.getcwd()
+    yield
+    os.chdir(directory)
+
+
+def test_a_directory_that_is_gone_does_not_matter(tmp_path: Path, elsewhere: None):
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run("pwd") == "/\n"
+
+
+def test_signals_that_this_process_ignores_or_blocks_end_a_command():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        masks = run("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status").split()[1::2]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGTERM, before)
+    assert [int(mask, 16) for mask in masks] == [0, 0]
+
+
+def test_the_log_has_nothing_of_the_library(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        run("true")
+    assert caplog.records == []
