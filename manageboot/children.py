@@ -8,15 +8,17 @@ import select
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import NamedTuple, NoReturn
 
 from manageboot import text
-from manageboot.process import search_path
+from manageboot.process import search_path, why_not
 
 _TAIL_BYTES = 1 << 16
 """How much of the end of a program's output is kept."""
-_CANNOT_START = 127
+NOT_THERE = 127
+_CANNOT_START = 126
+"""The status of a program that does not start, because it is not there, or for another cause; as a shell has it."""
 _DEATH_S = 5.0
 """How long a killed process may take to end; one that waits for a broken disk does not."""
 
@@ -29,32 +31,64 @@ class Outcome(NamedTuple):
 
     status: int | None
     """Its exit status, or minus the signal that ended it; None: its time was up, and it was killed."""
-    output: str
-    """The end of what it printed."""
+    output: str = ""
+    """The end of what it printed on stdout: its answer, which nothing else may get into."""
+    said: str = ""
+    """The end of what it printed on stderr, unless that is mixed with its answer."""
+
+
+class _Pipe:
+    """The end of what a child prints into a pipe."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self.descriptor: int | None = descriptor
+        self._tail = b""
+
+    @property
+    def text(self) -> str:
+        return text.decode(self._tail).strip()
+
+    def read(self) -> None:
+        # One that prints faster than it is read must not keep the loop here.
+        for _ in range(16):
+            if self.descriptor is None:
+                return
+            try:
+                piece = os.read(self.descriptor, 1 << 16)
+            except BlockingIOError:
+                return
+            if not piece:
+                self.close()
+            self._tail = (self._tail + piece)[-_TAIL_BYTES:]
+
+    def close(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
 
 
 class Child:
     """A child process, its descriptors, and its time."""
 
-    def __init__(self, pid: int, output: int | None, ends_s: float) -> None:
+    def __init__(self, pid: int, pipes: Sequence[int], ends_s: float) -> None:
         """Watch a process that leads its own group.
 
         Args:
             pid: the process.
-            output: the end of a pipe that it writes to.
+            pipes: the ends of the pipes that it writes to: for its stdout, and for its stderr.
             ends_s: when its time is up, by the clock of the caller.
         """
         self._ends_s = ends_s
         self._pid = pid
-        self._output = output
-        self._tail = b""
+        self._pipes = [_Pipe(descriptor) for descriptor in pipes]
         self._killed = False
         self._exit = os.pidfd_open(pid)
 
     @property
     def descriptors(self) -> list[int]:
         """What to wait for: each becomes readable when there is something to do for `advance`."""
-        return [self._exit] if self._output is None else [self._exit, self._output]
+        return [self._exit, *(pipe.descriptor for pipe in self._pipes if pipe.descriptor is not None)]
 
     @property
     def wake_s(self) -> float:
@@ -73,10 +107,10 @@ class Child:
         # What it left behind in its group, and what that may still print, is not waited for.
         self._read()
         self.kill()
-        self._close_output()
+        self._close()
         os.close(self._exit)
         code = None if self._killed else os.waitstatus_to_exitcode(status)
-        return Outcome(code, text.decode(self._tail).strip())
+        return Outcome(code, *(pipe.text for pipe in self._pipes))
 
     def kill(self) -> None:
         """Kill its whole process group."""
@@ -86,7 +120,7 @@ class Child:
     def end(self) -> None:
         """Kill it and be done with it, whatever it printed; one that waits for a broken disk is left to the system."""
         self.kill()
-        self._close_output()
+        self._close()
         poll = select.poll()
         poll.register(self._exit, select.POLLIN)
         poll.poll(_END_S * 1000)
@@ -94,57 +128,56 @@ class Child:
         os.close(self._exit)
 
     def _read(self) -> None:
-        # One that prints faster than it is read must not keep the loop here.
-        for _ in range(16):
-            if self._output is None:
-                return
-            try:
-                piece = os.read(self._output, 1 << 16)
-            except BlockingIOError:
-                return
-            if not piece:
-                self._close_output()
-            self._tail = (self._tail + piece)[-_TAIL_BYTES:]
+        for pipe in self._pipes:
+            pipe.read()
 
-    def _close_output(self) -> None:
-        if self._output is not None:
-            os.close(self._output)
-            self._output = None
+    def _close(self) -> None:
+        for pipe in self._pipes:
+            pipe.close()
 
 
-def spawn(argv: Sequence[str], ends_s: float) -> Child | Outcome:
-    """Start a program in a session of its own, without input; what it prints on stdout and stderr is kept.
+def spawn(argv: Sequence[str], ends_s: float, *, mixed: bool = False) -> Child | Outcome:
+    """Start a program in a session of its own, without input; what it prints is kept.
+
+    Args:
+        argv: the program and its arguments.
+        ends_s: when its time is up, by the clock of the caller.
+        mixed: whether stderr goes where stdout does, in the order in which a person would see it. What is judged is not
+            mixed: any library that a program loads may print something there.
 
     Returns:
         The child, or, where it does not start, an outcome as a shell would give it.
     """
-    ours, theirs = os.pipe()
-    os.set_blocking(ours, False)
-    path = search_path()
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, theirs, 1),
-        (os.POSIX_SPAWN_DUP2, theirs, 2),
-    ]
-    try:
-        pid = os.posix_spawnp(
-            argv[0],
-            list(argv),
-            {"PATH": path, "LC_ALL": "C.UTF-8"},
-            file_actions=actions,
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP),
-        )
-    except OSError as error:
-        os.close(ours)
-        return Outcome(_CANNOT_START, f"cannot start {argv[0]}: {error.strerror}")
-    finally:
-        os.close(theirs)
-    return Child(pid, ours, ends_s)
+    with ExitStack() as stack:
+        ours: list[int] = []
+        theirs: list[int] = []
+        try:
+            for _ in range(1 if mixed else 2):
+                reading, writing = os.pipe()
+                ours.append(reading)
+                theirs.append(writing)
+                stack.callback(os.close, writing)
+            pid = os.posix_spawnp(
+                argv[0],
+                list(argv),
+                {"PATH": search_path(), "LC_ALL": "C.UTF-8"},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs[0], 1),
+                    (os.POSIX_SPAWN_DUP2, theirs[-1], 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+            )
+            return _watched(pid, ours, ends_s)
+        except (OSError, ValueError) as error:
+            for descriptor in ours:
+                os.close(descriptor)
+            return _not_started(argv[0], error)
 
 
-def fork(function: Callable[[], int], ends_s: float, *, without: Sequence[int] = ()) -> Child:
+def fork(function: Callable[[], int], ends_s: float, *, without: Sequence[int] = ()) -> Child | Outcome:
     """Run a function in a child process, whose exit status is what it returns.
 
     What the function imports, and what it waits for, does not stay with the caller, which must not have threads.
@@ -153,8 +186,14 @@ def fork(function: Callable[[], int], ends_s: float, *, without: Sequence[int] =
         function: what to run.
         ends_s: when its time is up, by the clock of the caller.
         without: descriptors that the child closes, such as a lock that must not outlive the caller.
+
+    Returns:
+        The child, or, where there is no process or no descriptor to spare, an outcome as of a program.
     """
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return _not_started("a process", error)
     if pid == 0:
         for descriptor in without:
             os.close(descriptor)
@@ -162,22 +201,44 @@ def fork(function: Callable[[], int], ends_s: float, *, without: Sequence[int] =
     # Both do it, so that it is done whoever comes first.
     with suppress(OSError):
         os.setpgid(pid, pid)
-    return Child(pid, None, ends_s)
+    try:
+        return _watched(pid, (), ends_s)
+    except OSError as error:
+        return _not_started("a process", error)
 
 
 def within(timeout_s: float, function: Callable[[], int]) -> int | None:
     """Run a function in a child process and wait for it, but no longer than so many seconds.
 
     Returns:
-        What the function returned; None: its time was up. One that waits for a disk is left behind.
+        What the function returned; None: its time was up, or it could not start. One that waits for a disk is left
+        behind.
     """
     child = fork(function, time.monotonic() + timeout_s)
+    if isinstance(child, Outcome):
+        return None
     while (outcome := child.advance(time.monotonic())) is None:
         poll = select.poll()
         for descriptor in child.descriptors:
             poll.register(descriptor, select.POLLIN)
         poll.poll(max(0.0, child.wake_s - time.monotonic()) * 1000 + 1)
     return outcome.status
+
+
+def _watched(pid: int, pipes: Sequence[int], ends_s: float) -> Child:
+    """Watch a process that has just started; one that can't be watched is ended."""
+    try:
+        return Child(pid, pipes, ends_s)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def _not_started(what: str, error: OSError | ValueError) -> Outcome:
+    is_there = not isinstance(error, FileNotFoundError) or ("/" in what and os.path.exists(what))
+    cause = why_not(error, what) if isinstance(error, OSError) else str(error)
+    return Outcome(_CANNOT_START if is_there else NOT_THERE, said=f"cannot start {what}: {cause}")
 
 
 def _run(function: Callable[[], int]) -> NoReturn:

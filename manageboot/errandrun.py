@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from manageboot import children, errors
-from manageboot.children import Child
+from manageboot.children import Child, Outcome
 from manageboot.config import Config
 from manageboot.errands import CONFIRMED, Errand, guarded
 from manageboot.supervision import BUSY_S, LOCKING, TELLING, Task
@@ -26,7 +26,7 @@ class ErrandRun:
         """
         self._config = config
         self._without = without
-        self._child: Child | None = None
+        self._child: Child | Outcome | None = None
         self._task: Task | None = None
         self._busy_since_s: float | None = None
         self._kept_from: Task | None = None
@@ -51,11 +51,13 @@ class ErrandRun:
     @property
     def descriptors(self) -> list[int]:
         """What to wait for."""
-        return [] if self._child is None else self._child.descriptors
+        return self._child.descriptors if isinstance(self._child, Child) else []
 
     @property
     def wake_s(self) -> float | None:
         """When to call `advance` though nothing happens."""
+        if isinstance(self._child, Outcome):
+            return 0.0
         return None if self._child is None else self._child.wake_s
 
     def send(self, task: Task | None, errand: Errand, now_s: float) -> None:
@@ -67,7 +69,7 @@ class ErrandRun:
     def advance(self, now_s: float, *, in_trial: bool) -> Task | None:
         """Go as far as is possible without waiting; return the task that is over, unless it is to be done again."""
         self.was_confirmed = False
-        outcome = None if self._child is None else self._child.advance(now_s)
+        outcome = self._child.advance(now_s) if isinstance(self._child, Child) else self._child
         if outcome is None:
             return None
         task, self._child = self._task, None
@@ -81,7 +83,8 @@ class ErrandRun:
         self.hung = self.hung or outcome.status is None
         # Another run may take long, as an installation does, and that is said once.
         if not self.succeeded and not (busy and task is self._kept_from):
-            logger.error("failed: %s (exit status %s)", task.value, outcome.status)
+            cause = f": {outcome.said}" if outcome.said else ""
+            logger.error("failed: %s (exit status %s)%s", task.value, outcome.status, cause)
         self._kept_from = task if busy else None
         if task in TELLING:
             self.put_off_s = now_s if busy else None
@@ -94,7 +97,7 @@ class ErrandRun:
 
     def kill(self) -> None:
         """End the errand that is on its way."""
-        if self._child is not None:
+        if isinstance(self._child, Child):
             self._child.kill()
 
     def _note_busy(self, busy: bool, now_s: float, in_trial: bool) -> None:

@@ -159,15 +159,15 @@ class Examination:
         if not is_executable:
             self.results.append(CheckResult(name, required, Result.SKIPPED, "it is not executable"))
             return
-        outcome = yield Command((path,), self._config.timeout_s)
-        status, output = (None, "") if outcome is None else outcome
+        outcome = yield Command((path,), self._config.timeout_s, mixed=True)
+        status, output, said = Outcome(None) if outcome is None else outcome
         if status is None:
             result, cause = Result.HUNG, f"no end after {self._config.timeout_s} s"
         elif status < 0:
             result, cause = Result.FAILED, f"killed by signal {-status}"
         else:
             result, cause = (Result.FAILED, f"exit status {status}") if status else (Result.PASSED, "")
-        text = "\n".join(line for line in (cause, output[-_TAIL_CHARACTERS:]) if line)
+        text = "\n".join(line for line in (cause, said, output[-_TAIL_CHARACTERS:]) if line)
         self.results.append(CheckResult(name, required, result, text))
 
 

@@ -6,7 +6,7 @@ metrics is made after them.
 
 import itertools
 
-from manageboot.children import Outcome
+from manageboot.children import NOT_THERE, Outcome
 from manageboot.steps import Command, Pause, Steps
 
 UNITS = ("local-fs.target", "systemd-tmpfiles-setup.service")
@@ -18,7 +18,6 @@ _SLOW_POLL_S = 60.0
 _POLLS = int(PATIENCE_S / _POLL_S)
 """How often it is asked before it is asked slowly, as for a file system check that takes an hour."""
 _SYSTEMCTL_TIMEOUT_S = 30.0
-_NO_SYSTEMCTL = 127
 
 
 def steps() -> Steps:
@@ -33,7 +32,7 @@ def steps() -> Steps:
 
 def is_over(outcome: Outcome) -> bool:
     """Say whether systemd is done with these units, as far as `systemctl show` tells; without it there is none."""
-    if outcome.status == _NO_SYSTEMCTL:
+    if outcome.status == NOT_THERE:
         return True
     blocks = [dict(line.split("=", 1) for line in b.splitlines() if "=" in line) for b in outcome.output.split("\n\n")]
     return len(blocks) == len(UNITS) and all(_is_done(block) for block in blocks)

@@ -15,6 +15,8 @@ class Command(NamedTuple):
 
     argv: tuple[str, ...]
     timeout_s: float
+    mixed: bool = False
+    """Whether all that it prints is only shown, so that stderr may go where stdout does."""
 
 
 class Pause(NamedTuple):
@@ -81,8 +83,8 @@ class StepsRun:
         match step:
             case Pause(seconds):
                 self._pause_s = now_s + seconds
-            case Command(argv, timeout_s):
-                started = spawn(argv, now_s + timeout_s)
+            case Command(argv, timeout_s, mixed):
+                started = spawn(argv, now_s + timeout_s, mixed=mixed)
                 if isinstance(started, Outcome):
                     self._answer = started
                 else:

@@ -3,9 +3,11 @@
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +55,18 @@ def test_a_signal_is_told():
 
 
 def test_both_outputs_are_kept_and_there_is_no_input():
-    assert wait_for(shell("cat; echo out; echo err >&2")) == Outcome(0, "out\nerr")
+    assert wait_for(shell("cat; echo err >&2; echo out")) == Outcome(0, "out", "err")
+
+
+def test_what_is_only_shown_is_in_the_order_in_which_it_was_printed():
+    child = spawn(("/bin/sh", "-c", "echo 1; echo 2 >&2; echo 3"), 100.0, mixed=True)
+    assert wait_for(child) == Outcome(0, "1\n2\n3")
+
+
+def test_much_on_stderr_costs_nothing_of_the_answer():
+    code = "import sys; print('answer'); sys.stderr.write('x' * 300_000 + 'end')"
+    outcome = wait_for(spawn((sys.executable, "-c", code), 100.0))
+    assert (outcome.status, outcome.output, outcome.said[-4:]) == (0, "answer", "xend")
 
 
 def test_the_end_of_a_long_output_is_kept():
@@ -69,17 +82,63 @@ def test_output_that_is_no_text_is_shown_all_the_same():
 
 def test_a_program_that_is_not_there_has_an_outcome_too():
     outcome = wait_for(spawn(("/no/such/program",), 100.0))
-    assert outcome == Outcome(127, "cannot start /no/such/program: No such file or directory")
+    assert outcome == Outcome(127, said="cannot start /no/such/program: it is not there")
+
+
+def test_a_program_that_can_not_run_is_not_one_that_is_not_there(tmp_path: Path):
+    (tmp_path / "script").write_text("#!/no/such/shell\n")
+    (tmp_path / "script").chmod(0o755)
+    outcome = wait_for(spawn((str(tmp_path / "script"),), 100.0))
+    assert outcome == Outcome(126, said=f"cannot start {tmp_path}/script: the interpreter that it names is not there")
+    assert wait_for(spawn(("echo", "a\0b"), 100.0)) == Outcome(126, said="cannot start echo: embedded null byte")
+
+
+def test_a_child_ignores_and_blocks_nothing():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        outcome = wait_for(spawn(("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"), 100.0))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGUSR2, before)
+    # The C library ignores two of its own, 32 and 33.
+    assert [int(mask, 16) & ~(3 << 31) for mask in outcome.output.split()[1::2]] == [0, 0]
+
+
+EXHAUSTED = """
+import os, resource, sys
+from manageboot import children
+from manageboot.children import Child, Outcome
+
+def is_over(started):
+    while isinstance(started, Child):
+        started = started.advance(0.0) or started
+    return started
+
+spared, limit = int(sys.argv[1]), len(os.listdir("/proc/self/fd")) - 1
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit + spared, limit + spared))
+print(is_over(children.spawn(("true",), 100.0)).status, is_over(children.fork(lambda: 0, 100.0)).status)
+print(children.within(5.0, lambda: 0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("spared", "said"), [(0, "126 126\nNone"), (1, "126 0\n0"), (3, "126 0\n0"), (4, "126 0\n0"), (5, "0 0\n0")]
+)
+def test_without_descriptors_nothing_starts_and_nothing_is_raised(spared: int, said: str):
+    command = [sys.executable, "-c", EXHAUSTED, str(spared)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == (said, "")
 
 
 def test_when_its_time_is_up_the_whole_group_dies():
     child = shell("sleep 1000 & echo $!; echo $$; wait", ends_s=5.0)
     assert isinstance(child, Child)
-    printed = b""
-    while printed.count(b"\n") < 2:
+    printed = ""
+    while printed.count("\n") < 2:
         select.select([child.descriptors[1]], [], [], PATIENCE_S)
         assert child.advance(0.0) is None
-        printed = child._tail
+        printed = child._pipes[0].text + "\n"
     assert child.wake_s == 5.0
     outcome = wait_for(child, now=lambda: 5.0)
     assert outcome.status is None

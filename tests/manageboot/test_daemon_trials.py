@@ -266,3 +266,17 @@ def test_what_the_records_tell_is_told_however_late_they_come(node: DaemonNode, 
     assert (node.events(), daemon._memory.boot_told) == (["fallback"], True)
     turn(start(node), 4000.0)
     assert node.events() == ["fallback"]
+
+
+def test_what_a_library_prints_on_stderr_changes_no_verdict(node: DaemonNode):
+    """As the C library does, in every program, where /etc/ld.so.preload names one that is gone."""
+    systemctl = node.directory / "bin" / "systemctl"
+    first, rest = systemctl.read_text().split("\n", 1)
+    systemctl.write_text(f'{first}\necho "ERROR: ld.so: object libgone.so cannot be preloaded: ignored." >&2\n{rest}')
+    node.start_trial()
+    node.configure(health='required_units = ["one.service"]')
+    daemon = start(node)
+    turn(daemon, 10.0, 20.0, 30.0)
+    assert (node.block()["boot_cycle"], node.events()[-1]) == ("stable", "confirmed")
+    # What systemd is done with is asked in the same way.
+    assert daemon._local.over

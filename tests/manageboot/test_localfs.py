@@ -34,7 +34,9 @@ def test_what_systemd_says(units: tuple[str, ...], over: bool):
 
 
 def test_without_systemd_nobody_is_waited_for():
-    assert localfs.is_over(Outcome(127, "cannot start systemctl: No such file or directory"))
+    assert localfs.is_over(Outcome(127, said="cannot start systemctl: it is not there"))
+    # Here it is there, and could not be asked.
+    assert not localfs.is_over(Outcome(126, said="cannot start systemctl: Too many open files"))
 
 
 def test_it_asks_on_for_as_long_as_it_takes_but_slowly():
