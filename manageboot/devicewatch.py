@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from manageboot import devices, errors
+from manageboot.beside import beside
 from manageboot.config import SlotConfig
 from manageboot.protocol import Slot
 
@@ -51,7 +52,11 @@ class DeviceWatch:
 
     def look(self, now_s: float) -> dict[str, str]:
         """Return what is wrong, and was so for a while, by the key that the configuration has for the device."""
-        causes = {key: self._look_at(key, spec) for key, spec in self._specs.items()}
+        causes: dict[str, str | None] = {}
+        for key, spec in self._specs.items():
+            # Of what can't be looked at nothing is known, and the trial has to end all the same.
+            with beside("the devices of the slots can't be looked at"):
+                causes[key] = self._look_at(key, spec)
         wrong = {key: cause for key, cause in causes.items() if cause is not None}
         self._since = {key: self._since.get(key, now_s) for key in wrong}
         return {key: cause for key, cause in wrong.items() if now_s >= self._since[key] + PATIENCE_S}

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from manageboot import daemonfile, notify
+from manageboot.beside import beside
 from manageboot.config import Config
 from manageboot.daemonfile import Shown
 from manageboot.health import Examination
@@ -69,7 +70,10 @@ class Display:
         """
         if self._stored == (memory, self._shown):
             return
-        if daemonfile.store(self._lock, memory, self._shown):
+        stored = False
+        with beside("the daemon can't be shown"):
+            stored = daemonfile.store(self._lock, memory, self._shown)
+        if stored:
             self._stored = (memory, self._shown)
             self._failed = False
         elif not self._failed:

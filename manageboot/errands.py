@@ -22,6 +22,7 @@ from manageboot import (
     trust,
     verbs,
 )
+from manageboot.beside import beside
 from manageboot.config import Config
 from manageboot.environment import Condition
 from manageboot.events import Event
@@ -145,8 +146,9 @@ def give_up(because: Trial, cause: str) -> Errand:
                 raise
             # What GRUB wrote suffices; only the cause is lost.
             logger.error("the cause of the fallback is not written down: %s", error)
-        node = observe(config)
-        _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
+        with beside("it is not told that the trial is given up"):
+            node = observe(config)
+            _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
         return reboot(flush=True, tried=True)(config)
 
     return errand

@@ -4,12 +4,12 @@ Nothing of that is a reason to fail what is announced: what can't be told is a w
 held; the history has a lock of its own.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from grubenv import Inside
 from manageboot import boottrace, errors, history, journal, lock, metrics
+from manageboot.beside import beside
 from manageboot.config import Config
 from manageboot.fallback import Fallback
 from manageboot.history import Entry
@@ -19,8 +19,6 @@ from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord, now
 
 __all__ = ["Event", "announce", "announce_fallback", "happened", "image_written", "refresh", "show_devices"]
-
-logger = logging.getLogger(__name__)
 
 _MAY_REPEAT = {
     Event.DEVICE_LOST,
@@ -35,6 +33,8 @@ _MAY_REPEAT = {
 """A device that comes and goes all day, or a reboot that never comes, must not push what led to it out of history.
 And a daemon that could not write down what it told tells it once more."""
 
+_UNMEASURED = "the metrics may be behind"
+_UNTOLD = "what happened is not told as a whole"
 _LOCK_WAIT_S = 2.0
 """Whoever holds the lock of the history writes a sector and some small files."""
 
@@ -51,7 +51,7 @@ def announce(
     seconds: float | None = None,
     written_bytes: int | None = None,
 ) -> None:
-    """Tell journal, history and metrics of an event. Raises nothing: what can't be told is logged.
+    """Tell journal, history and metrics of an event. Raises nothing: what can't be told is a warning.
 
     What may repeat, such as a device that is lost, is in the history once a boot, and in the journal each time.
 
@@ -68,20 +68,21 @@ def announce(
 
     Durability: once it returns without a warning, the entry in the history survives a power cut.
     """
-    entry = _entry(config, event, message, slot)._replace(
-        version=version,
-        transaction=transaction or _transaction(config, slot, version),
-        cause=cause,
-        seconds=seconds,
-        written_bytes=written_bytes,
-    )
-    _tell_journal(event, entry)
+    with beside(_UNTOLD):
+        entry = _entry(config, event, message, slot)._replace(
+            version=version,
+            transaction=transaction or _transaction(config, slot, version),
+            cause=cause,
+            seconds=seconds,
+            written_bytes=written_bytes,
+        )
+        _tell_journal(event, entry)
 
-    def record() -> None:
-        if event not in _MAY_REPEAT or not _is_known(entry, _recall(config)):
-            _record(config, entry)
+        def record() -> None:
+            if event not in _MAY_REPEAT or not _is_known(entry, _recall(config)):
+                _record(config, entry)
 
-    _with_lock(config, record)
+        _with_lock(config, record)
 
 
 def announce_fallback(config: Config, node: Node, fell_back: Fallback) -> None:
@@ -92,20 +93,21 @@ def announce_fallback(config: Config, node: Node, fell_back: Fallback) -> None:
         node: the node on which `fallback.explain` found it.
         fell_back: what it found.
     """
-    known = node.records.get(fell_back.slot, SlotRecord(Content.VOID))
-    entry = _entry(
-        config, Event.FALLBACK, f"Slot {fell_back.slot} did not stay: {fell_back.text}", fell_back.slot
-    )._replace(
-        version=known.version, transaction=known.transaction, cause=fell_back.cause.value, commit=fell_back.commit
-    )
+    with beside(_UNTOLD):
+        known = node.records.get(fell_back.slot, SlotRecord(Content.VOID))
+        entry = _entry(
+            config, Event.FALLBACK, f"Slot {fell_back.slot} did not stay: {fell_back.text}", fell_back.slot
+        )._replace(
+            version=known.version, transaction=known.transaction, cause=fell_back.cause.value, commit=fell_back.commit
+        )
 
-    def once() -> None:
-        if not is_announced(entry, _recall(config)):
-            _tell_journal(Event.FALLBACK, entry)
-            _record(config, entry)
+        def once() -> None:
+            if not is_announced(entry, _recall(config)):
+                _tell_journal(Event.FALLBACK, entry)
+                _record(config, entry)
 
-    # Under one lock, because a verb and the daemon may find it at the same time.
-    _with_lock(config, once)
+        # Under one lock, because a verb and the daemon may find it at the same time.
+        _with_lock(config, once)
 
 
 def is_announced(fell_back: Entry, happened: list[Entry]) -> bool:
@@ -129,8 +131,9 @@ def happened(config: Config, event: Event) -> bool:
 
 def refresh(config: Config) -> None:
     """Write the metrics anew, though nothing happened. Raises nothing."""
-    if metrics.wanted(config):
-        _with_lock(config, lambda: metrics.write(config, _look(config), _recall(config)))
+    with beside(_UNMEASURED):
+        if metrics.wanted(config):
+            _with_lock(config, lambda: metrics.write(config, _look(config), _recall(config)))
 
 
 def show_devices(config: Config, failed: Mapping[str, str]) -> None:
@@ -140,14 +143,16 @@ def show_devices(config: Config, failed: Mapping[str, str]) -> None:
         config: the settings.
         failed: what is wrong with a device, by its key in the configuration, such as "slots.A.root".
     """
-    if metrics.wanted(config):
-        _with_lock(config, lambda: metrics.write_devices(config, failed))
+    with beside(_UNMEASURED):
+        if metrics.wanted(config):
+            _with_lock(config, lambda: metrics.write_devices(config, failed))
 
 
 def image_written(config: Config, role: str, path: str) -> None:
     """Write the metric that IC-OS has for an image that went to its device. Raises nothing."""
-    if metrics.wanted(config):
-        _with_lock(config, lambda: metrics.write_image(config, role, path))
+    with beside(_UNMEASURED):
+        if metrics.wanted(config):
+            _with_lock(config, lambda: metrics.write_image(config, role, path))
 
 
 def _is_known(entry: Entry, happened: list[Entry]) -> bool:
@@ -183,28 +188,28 @@ def _tell_journal(event: Event, entry: Entry) -> None:
 
 
 def _with_lock(config: Config, work: Callable[[], None]) -> None:
-    """Do something under the lock of the history; log what goes wrong."""
-    try:
-        # The history itself may lie on vfat, where anybody may open it, and so lock it.
-        with lock.held(f"{config.state.lock}.history", "write the history", wait_s=_LOCK_WAIT_S):
-            work()
-    except errors.ManagebootError as error:
-        logger.warning("history and metrics may be behind: %s", error)
+    """Do something under the lock of the history; what goes wrong is a warning."""
+    # The history itself may lie on vfat, where anybody may open it, and so lock it.
+    with (
+        beside("history and metrics may be behind"),
+        lock.held(f"{config.state.lock}.history", "write the history", wait_s=_LOCK_WAIT_S),
+    ):
+        work()
 
 
 def _record(config: Config, entry: Entry) -> None:
     """Write an entry, and the metrics with it, even if the entry could not be written."""
-    try:
+    happened: list[Entry] = []
+    with beside("the event is not in the history"):
         happened = history.append(config, entry)
-    except errors.ManagebootError as error:
-        logger.warning("the event is not in the history: %s", error)
-        happened = [*_recall(config), entry]
-    if metrics.wanted(config):
-        metrics.write(config, _look(config), happened)
+    with beside(_UNMEASURED):
+        if metrics.wanted(config):
+            metrics.write(config, _look(config), happened or [*_recall(config), entry])
 
 
 def _recall(config: Config) -> list[Entry]:
-    with suppress(errors.ManagebootError):
+    # Whoever writes next says what is wrong with it.
+    with suppress(Exception):
         return history.read(config).entries
     return []
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from manageboot import errors
 from manageboot.config import Config
-from manageboot.text import encodable_all, joined
+from manageboot.text import joined
 
 FILE_NAME = "manageboot.log"
 SCHEMA = 1
@@ -132,11 +132,11 @@ def parse(content: bytes) -> History:
 
 def encode(entry: Entry) -> bytes:
     """Make the record of an event; texts that are too long are cut."""
-    values = {key: encodable_all(value) for key, value in entry._asdict().items() if value is not None}
+    values = {key: value for key, value in entry._asdict().items() if value is not None}
     values |= {key: _cut(values[key], _WORD_BYTES) for key in _WORDS if key in values}
     room = RECORD_BYTES - _CHECKSUM_BYTES - len("\n")
     taken = len(_dump(values | {"message": ""})) - len('""')
-    body = _dump(values | {"message": _cut(values["message"], room - taken)})
+    body = _dump(values | {"message": _cut(entry.message, room - taken)})
     text = f"{body:{room}}\n".encode("ascii")
     return b"%08x " % zlib.crc32(text) + text
 

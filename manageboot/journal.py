@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from enum import Enum
 
+from manageboot.beside import beside
 from manageboot.protocol import Slot
 from manageboot.receiver import Receiver
 from manageboot.text import joined
@@ -75,7 +76,7 @@ def _send(message: str, fields: dict[str, str]) -> None:
         from systemd import journal
     except ImportError:
         return
-    # No journal is no reason to fail an upgrade, or to hold it up.
-    if _JOURNALD.takes_more():
-        with suppress(OSError):
+    # No journal is no reason to hold an upgrade up, and nothing to speak of: a rescue system has none.
+    with beside("the journal is not told"), suppress(OSError):
+        if _JOURNALD.takes_more():
             journal.send(joined(message), **{name: joined(value) for name, value in fields.items()})

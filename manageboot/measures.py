@@ -101,5 +101,5 @@ def _one_of(name: str, text: str, label: str, choices: Iterable[str], chosen: st
 def _time(entry: Entry) -> float | None:
     try:
         return datetime.fromisoformat(entry.time).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

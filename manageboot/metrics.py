@@ -5,6 +5,7 @@ holds the lock of the history.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from manageboot.config import Config
 from manageboot.history import Entry
 from manageboot.measures import Labels, Metric
 from manageboot.node import Node, running_version
+from manageboot.text import encodable
 
 _IC_OS = ("guestos", "hostos")
 """The profiles that have the metrics of IC-OS, whose names begin like that."""
@@ -50,7 +52,7 @@ def write_image(config: Config, role: str, path: str) -> None:
         CreateError, DeviceError, NotPermittedError: it can't be written.
     """
     if config.profile in _IC_OS and wanted(config):
-        _write_sample(config, ((f"written_{role}", path),), 1)
+        _write_sample(config, ((f"written_{_as_label(role)}", path),), 1)
 
 
 def write_devices(config: Config, failed: Mapping[str, str]) -> None:
@@ -87,6 +89,11 @@ def _write_action(config: Config, node: Node, happened: Sequence[Entry]) -> None
             case "trial_started" if state is not None:
                 return _write_sample(config, (("next_boot", state.next.value), version), 2)
     return None
+
+
+def _as_label(role: str) -> str:
+    """Write a role as the name of a label may be; newer versions of the library would do so by themselves."""
+    return re.sub("[^a-zA-Z0-9_]", "_", role)
 
 
 def _boot_device(config: Config, node: Node) -> str:
@@ -135,5 +142,6 @@ def _rendered(metrics: Sequence[Metric]) -> bytes:
         names = [label for label, _ in next(iter(metric.values))]
         gauge = Gauge(metric.name, metric.text, names, registry=registry)
         for labels, value in metric.values.items():
-            (gauge.labels(**dict(labels)) if labels else gauge).set(value)
+            words = {label: encodable(word) for label, word in labels}
+            (gauge.labels(**words) if words else gauge).set(value)
     return generate_latest(registry)

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from functools import cache
 
+from manageboot.beside import beside
 from manageboot.receiver import Receiver
 from manageboot.text import one_line
 
@@ -53,8 +54,8 @@ def _send(state: str) -> None:
     except ImportError:
         return
     # A socket that is not there, or a systemd that hangs or starts anew, does not hear it; the daemon goes on.
-    if _receiver(path).takes_more():
-        with suppress(OSError):
+    with beside("systemd is not told what the daemon does"), suppress(OSError):
+        if _receiver(path).takes_more():
             daemon.notify(state)
 
 

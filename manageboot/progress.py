@@ -8,7 +8,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, NamedTuple, Protocol
 
 from manageboot import output
+from manageboot.beside import beside
 from manageboot.progressfile import ProgressFile
+
+_UNSHOWN = "how far the work is can't be shown"
 
 Style = Literal["auto", "bar", "json", "none"]
 STYLES: tuple[Style, ...] = ("auto", "bar", "json", "none")
@@ -71,11 +74,14 @@ class _Meters:
         self.update(Counts())
 
     def update(self, counts: Counts) -> None:
-        self._shown.update(counts)
-        self._file.update(_line(self._name, "running", self._total, counts, self._start))
+        with beside(_UNSHOWN):
+            self._shown.update(counts)
+        with beside(_UNSHOWN):
+            self._file.update(_line(self._name, "running", self._total, counts, self._start))
 
     def close(self, *, whole: bool) -> None:
-        self._shown.close(whole=whole)
+        with beside(_UNSHOWN):
+            self._shown.close(whole=whole)
 
 
 def _shown(name: str, total: int | None, style: Style) -> Meter:

@@ -281,3 +281,14 @@ def test_without_a_history_the_metrics_are_written_all_the_same(
 def test_a_directory_that_is_none_is_as_a_missing_one(settings: Config, tmp_path: Path):
     (tmp_path / "file").touch()
     assert not metrics.wanted(settings._replace(metrics=config.MetricsConfig(str(tmp_path / "file"))))
+
+
+def test_a_role_that_is_no_name_of_a_label_is_measured(settings: Config, directory: Path):
+    """Older versions of the library take no hyphen, and newer ones write an underscore by themselves."""
+    events.image_written(settings, "dt-b", "/dev/vda4")
+    assert '{written_dt_b="/dev/vda4"} 1.0' in (directory / "guestos_boot_action.prom").read_text()
+
+
+def test_a_word_that_is_no_text_is_measured(settings: Config, directory: Path):
+    announce(settings, Event.FALLBACK, cause="\udcff")
+    assert r'cause="\\xff"' in (directory / "manageboot.prom").read_text()
