@@ -1,5 +1,6 @@
 """Start the command line: `python -m manageboot`, and the script `manageboot`."""
 
+import os
 import signal
 import sys
 
@@ -9,14 +10,24 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 def main() -> int:
     """Run the command line of this process, and return its exit status."""
-    # Imported here: it takes a while, and by then signals have to be dealt with.
-    from manageboot import cli, inherited, signals
+    try:
+        # Imported here: it takes a while, and by then signals have to be dealt with.
+        from manageboot import cli, inherited, signals
+    except (OSError, MemoryError) as error:
+        return too_little(error)
 
     inherited.speak_utf8()
     signals.listen()
     status = cli.run(sys.argv[1:])
     signals.ignore()
     return status
+
+
+def too_little(error: Exception) -> int:
+    """Say that not even the program can be loaded, and return the exit status."""
+    cause = str(error) or "Cannot allocate memory"
+    os.write(2, f"manageboot: error: cannot start: {cause} [NO_RESOURCES]\n".encode())
+    return 74
 
 
 if __name__ == "__main__":

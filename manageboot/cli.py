@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from manageboot import commandline, config, errors, output, signals, text
+from manageboot import commandline, config, errors, inherited, output, signals, text
 
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
@@ -57,12 +57,12 @@ def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] = per
 
 def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None]) -> int:
     try:
-        _open_standard_files()
+        inherited.set_right()
         perform(arguments)
     except errors.ManagebootError as error:
         return _report(error)
     except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
-        return _report(_bug(error))
+        return _report(errors.of_the_system(error) or _bug(error))
     return 0
 
 
@@ -87,16 +87,6 @@ def _run_outside(options: argparse.Namespace) -> None:
     write, devices = _OUTSIDE[options.verb]
     with outside.opened(options.disk, settings, verb=options.verb, write=write, devices=devices) as settings_there:
         _HANDLERS[options.verb](options, settings_there)
-
-
-def _open_standard_files() -> None:
-    """Take the place of a closed stdin, stdout or stderr, lest a device or the lock be opened there."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest free number is this one.
-            os.open(os.devnull, os.O_RDWR)
 
 
 def _absolute(path: str | None) -> str | None:

@@ -40,6 +40,8 @@ def run(config: Config) -> None:
         NotPermittedError, CreateError: the lock can't be made.
     """
     daemonlog.begin()
+    # Its own may be gone, or be kept from being unmounted.
+    os.chdir("/")
     with lock.held(daemonfile.lock_path(config.state.lock), "daemon", wait_s=_LOCK_WAIT_S) as descriptor:
         Daemon(config, lock_descriptor=descriptor).run()
 

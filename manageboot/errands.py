@@ -65,9 +65,13 @@ def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[
             return error.exit_code
         except (signals.Terminated, KeyboardInterrupt):
             return 143
-        except Exception:
-            logger.exception("a bug in manageboot; please report it")
-            return errors.ManagebootError.exit_code
+        except Exception as error:
+            known = errors.of_the_system(error)
+            if known is None:
+                logger.exception("a bug in manageboot; please report it")
+                return errors.ManagebootError.exit_code
+            logger.error("%s [%s]", known, known.code)
+            return known.exit_code
 
     return run
 

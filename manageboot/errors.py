@@ -212,6 +212,13 @@ class RebootError(DeviceError):
     code = "ARMED_NOT_REBOOTED"
 
 
+class ExhaustedError(ManagebootError):
+    """The system has no memory, no process, no thread or no file descriptor to spare."""
+
+    exit_code = 74
+    code = "NO_RESOURCES"
+
+
 class LockedError(ManagebootError):
     """Another run is at work."""
 
@@ -233,6 +240,31 @@ class ConfigError(ManagebootError):
     code = "CONFIG"
 
 
+_EXHAUSTED = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_EXHAUSTED_HINT = "try again when the system has more to spare, and see `ulimit -a`"
+_OF_THE_SYSTEM = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EAGAIN})
+
+
+def of_the_system(error: Exception) -> ManagebootError | None:
+    """Turn what nobody expected into an error of ours, where it is the system's fault and no bug; or else return None.
+
+    Args:
+        error: what was raised, wherever that was.
+    """
+    words = str(error)
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED | _OF_THE_SYSTEM:
+        kind = ExhaustedError if error.errno == errno.EAGAIN else DeviceError
+        return from_os_error(error, "go on", kind)
+    if isinstance(error, MemoryError):
+        words = os.strerror(errno.ENOMEM)
+    elif not (isinstance(error, RuntimeError) and "start new thread" in words) and not (
+        # A module that can't be loaded tells it in words only.
+        isinstance(error, ImportError) and any(os.strerror(number) in words for number in _EXHAUSTED)
+    ):
+        return None
+    return ExhaustedError(f"cannot go on: {words}", hint=_EXHAUSTED_HINT)
+
+
 def from_os_error(
     error: OSError, doing: str, otherwise: type[ManagebootError] = DeviceError, *, hint: str | None = None
 ) -> ManagebootError:
@@ -245,7 +277,10 @@ def from_os_error(
         hint: what to do about it.
     """
     kind = otherwise
-    if error.errno in {errno.EACCES, errno.EPERM}:
+    if error.errno in _EXHAUSTED:
+        kind = ExhaustedError
+        hint = hint or _EXHAUSTED_HINT
+    elif error.errno in {errno.EACCES, errno.EPERM}:
         kind = NotPermittedError
         hint = hint or ("run it as root" if os.geteuid() else None)
     elif error.errno == errno.EIO or (error.errno == errno.ENOSPC and not issubclass(otherwise, CreateError)):

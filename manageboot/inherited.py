@@ -1,8 +1,16 @@
-"""What this process has from whoever started it, set right before anything else is done."""
+"""What this process has from whoever started it, set right before anything else is done.
+
+A limit on memory stays as it is: whoever sets one means it, and what does not fit in it is an error of its own.
+"""
 
 import os
+import signal
 import sys
 from contextlib import suppress
+
+_UMASK = 0o022
+"""Queries need no root: what is written for them can be read by all, and what is not has a mode of its own."""
+_LEAST_FILES = 256
 
 
 def speak_utf8() -> None:
@@ -16,3 +24,42 @@ def speak_utf8() -> None:
     # Where that is not to be had, names in ASCII still work.
     with suppress(OSError):
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def set_right() -> None:
+    """Take back what a caller left that would fail us or those whom we start.
+
+    Standard files that are closed, signals that are blocked, children that nobody may wait for, a umask, and soft
+    limits on files, their size, processes and time.
+    """
+    _open_standard_files()
+    # Ignored, the end of a child could not be waited for: it would seem to have never started.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.umask(_UMASK)
+    _raise_limits()
+    # Last: one that waits for this comes now.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _open_standard_files() -> None:
+    """Take the place of a closed stdin, stdout or stderr, lest a device or the lock be opened there."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is this one. Without a /dev, a directory can neither be read nor written.
+            try:
+                os.open(os.devnull, os.O_RDWR)
+            except OSError:
+                os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _raise_limits() -> None:
+    import resource
+
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_NPROC):
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # More than that are of no use, and some programs close as many as there may be.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_LEAST_FILES, hard)), hard))

@@ -1,6 +1,7 @@
 """What systemd is told of the daemon: that it is ready, what it does, that it lives."""
 
 import os
+import re
 from contextlib import suppress
 from functools import cache
 
@@ -13,6 +14,10 @@ _STATUS_CHARACTERS = 900
 
 Source: NOTIFY_BUFFER_MAX in systemd's manager.
 """
+
+_MICROSECONDS = re.compile("0*[1-9][0-9]{0,18}", re.ASCII)
+_SHORTEST_WATCHDOG_S = 0.1
+"""Nobody can be told more often without doing nothing else."""
 
 
 def ready() -> None:
@@ -40,9 +45,14 @@ def stopping() -> None:
 
 
 def watchdog_s() -> float | None:
-    """Return how often systemd wants to hear of the daemon, in seconds; None: it does not."""
-    microseconds = os.environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else None
+    """Return how often systemd wants to hear of the daemon, in seconds; None: it does not, or not of this process.
+
+    Source: sd_watchdog_enabled(3).
+    """
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    found = _MICROSECONDS.fullmatch(os.environ.get("WATCHDOG_USEC", ""))
+    return None if found is None else max(int(found[0]) / 1e6, _SHORTEST_WATCHDOG_S)
 
 
 def _send(state: str) -> None:

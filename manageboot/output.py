@@ -78,9 +78,10 @@ def answer(text: str) -> None:
 
 def _write(text: str, patience_s: float) -> None:
     """Write to stderr, or lose what finds no room in time."""
-    import select
+    # Where nothing is left to load a module with, there is nothing to lose either.
+    with suppress(OSError, ImportError, MemoryError):
+        import select
 
-    with suppress(OSError):
         descriptor = _unblocking()
         try:
             room = select.poll()
@@ -90,7 +91,8 @@ def _write(text: str, patience_s: float) -> None:
             while rest and room.poll(patience_s * 1000):
                 rest = rest[os.write(descriptor, rest) :]
         finally:
-            os.close(descriptor)
+            if descriptor != _STDERR:
+                os.close(descriptor)
 
 
 def _unblocking() -> int:
@@ -100,7 +102,7 @@ def _unblocking() -> int:
             return os.open(f"/proc/self/fd/{_STDERR}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         pass  # another user's, or there is no /proc; then there is room for what poll saw room for, or nearly always
-    return os.dup(_STDERR)
+    return _STDERR
 
 
 def _is_filling() -> bool:

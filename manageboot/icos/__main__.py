@@ -9,9 +9,14 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 def main() -> int:
     """Run the old command line of this process, and return its exit status."""
-    # Imported here: it takes a while, and by then signals have to be dealt with.
-    from manageboot import cli, inherited, signals
-    from manageboot.icos import actions
+    try:
+        # Imported here: it takes a while, and by then signals have to be dealt with.
+        from manageboot import cli, inherited, signals
+        from manageboot.icos import actions
+    except (OSError, MemoryError) as error:
+        from manageboot.__main__ import too_little
+
+        return too_little(error)
 
     inherited.speak_utf8()
     signals.listen()

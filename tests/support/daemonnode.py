@@ -179,8 +179,10 @@ class RunningDaemon:
 
 
 @contextmanager
-def running(node: DaemonNode, **environment: str) -> Iterator[RunningDaemon]:
-    """Run the daemon for the time of a with block; it is up and has looked once."""
+def running(
+    node: DaemonNode, *, before: Callable[[], None] | None = None, **environment: str
+) -> Iterator[RunningDaemon]:
+    """Run the daemon for the time of a with block; it is up and has looked once. `before` is called in its process."""
     path = node.directory / "notify"
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
@@ -192,7 +194,14 @@ def running(node: DaemonNode, **environment: str) -> Iterator[RunningDaemon]:
             **environment,
         }
         argv = [sys.executable, "-m", "manageboot", "-c", str(node.config), "daemon"]
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=variables)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=variables,
+            preexec_fn=before,  # noqa: PLW1509  there are no threads here
+        )
         try:
             daemon = RunningDaemon(process, notices)
             daemon.wait_for_notice("STATUS=")
