@@ -138,6 +138,7 @@ class Daemon:
             self._watch.drain()
 
     def _look(self, now_s: float) -> Known:
+        self._memory = memory.until(self._memory, now_s)
         seen = sight.look(self._config, tried=self._memory.tried, over=self._memory.readable)
         if seen.problem and seen.problem != self._problem:
             logger.error("%s", seen.problem)

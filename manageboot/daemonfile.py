@@ -5,12 +5,11 @@ It is a small file beside the lock, and good for one boot.
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from manageboot import boottrace, lock
+from manageboot import boottrace, lock, smallfile
 from manageboot.memory import Memory
 
 _NAME = "daemon.json"
@@ -33,6 +32,9 @@ class Shown(NamedTuple):
     """Whether a reboot did not come."""
 
 
+_Kept = TypeVar("_Kept", Memory, Shown)
+
+
 def lock_path(node_lock: str) -> str:
     """Return the lock that a running daemon holds, from the path of the node's lock."""
     return os.path.join(os.path.dirname(node_lock), "daemon.lock")
@@ -45,32 +47,22 @@ def path(node_lock: str) -> str:
 
 def store(node_lock: str, memory: Memory, shown: Shown) -> bool:
     """Replace the file as a whole; return whether that was done. Nothing of it has to survive a power cut."""
-    file_path = path(node_lock)
-    content = _fitting(memory, shown)
-    temporary = f"{file_path}.new"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            # Queries need no root, whatever the umask is.
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
-        os.rename(temporary, file_path)
+        smallfile.replace(path(node_lock), _fitting(memory, shown).encode())
     except OSError:
-        with suppress(OSError):
-            os.unlink(temporary)
         return False
     return True
 
 
 def load(node_lock: str) -> tuple[Memory, Shown]:
-    """Read what the last daemon of this boot left; what can't be understood counts as nothing."""
+    """Read what the last daemon of this boot left. What can't be meant counts as nothing: then it is found out anew."""
     try:
-        with open(path(node_lock), encoding="utf-8") as file:
-            content = json.loads(file.read(_MAX_BYTES))
-        if content["boot"] != boottrace.boot_id():
-            return Memory(), Shown()
-        return Memory(**content["memory"]), Shown(**content["shown"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        content = smallfile.parse(smallfile.read(path(node_lock), _MAX_BYTES, ours=True))
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict) or content.get("boot", "") != boottrace.boot_id():
         return Memory(), Shown()
+    return _taken(Memory(), content.get("memory"), _is_memory), _taken(Shown(), content.get("shown"), _is_shown)
 
 
 def to_json(node_lock: str) -> dict[str, Any]:
@@ -100,6 +92,45 @@ def _cut(value: Any, characters: int) -> Any:
         case list():
             return [_cut(one, characters) for one in value]
     return value
+
+
+def _taken(nothing: _Kept, values: Any, can_be: Callable[[str, Any], bool]) -> _Kept:
+    """Take what was kept; what another version has added is left out, and with a value that can't be all of it."""
+    if not isinstance(values, dict):
+        return nothing
+    known = {key: value for key, value in values.items() if key in nothing._fields}
+    return nothing._replace(**known) if all(can_be(key, value) for key, value in known.items()) else nothing
+
+
+def _is_memory(key: str, value: Any) -> bool:
+    return smallfile.is_number(value) if key.endswith("_s") else type(value) is bool
+
+
+def _is_shown(key: str, value: Any) -> bool:
+    match key:
+        case "deadline_s":
+            return smallfile.is_number(value)
+        case "overdue":
+            return type(value) is bool
+        case "devices":
+            return isinstance(value, dict) and all(isinstance(cause, str) for cause in value.values())
+        case "health":
+            return value is None or (isinstance(value, dict) and _is_health(**value))
+        case _:
+            return isinstance(value, str)
+
+
+def _is_health(verdict: Any = None, doing: Any = None, checks: Any = None, **_newer: Any) -> bool:
+    """Say whether these may be the verdict and the checks, as `Examination.to_json` gives them."""
+    if not (isinstance(verdict, str) and isinstance(doing, str) and isinstance(checks, list)):
+        return False
+    texts = ("name", "result", "text")
+    return all(
+        isinstance(check, dict)
+        and type(check.get("required")) is bool
+        and all(isinstance(check.get(key), str) for key in texts)
+        for check in checks
+    )
 
 
 def _plain(shown: Shown) -> dict[str, Any]:

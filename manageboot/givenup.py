@@ -7,13 +7,13 @@ if the run that gives the trial up is killed right after.
 import os
 from contextlib import suppress
 
-from manageboot import boottrace, events
+from manageboot import boottrace, events, smallfile
 from manageboot.config import Config
 from manageboot.events import Event
 from manageboot.traces import Trial
 
 _NAME = "given-up"
-_LIMIT = 200
+_LIMIT_BYTES = 200
 
 
 def path(config: Config) -> str:
@@ -31,15 +31,8 @@ def mark(config: Config, because: Trial) -> None:
     boot = boottrace.boot_id()
     if boot is None:
         return
-    file, new = path(config), f"{path(config)}.new"
     with suppress(OSError):
-        try:
-            with open(new, "w", encoding="ascii") as stream:
-                os.fchmod(stream.fileno(), 0o644)
-                stream.write(f"{boot} {because}\n")
-            os.rename(new, file)
-        except OSError:
-            os.unlink(new)
+        smallfile.replace(path(config), f"{boot} {because}\n".encode())
 
 
 def in_this_boot(config: Config, trial: str) -> bool:
@@ -62,8 +55,7 @@ def marked(config: Config, trial: str) -> bool:
         trial: what stands in the block.
     """
     try:
-        with open(path(config), encoding="ascii", errors="replace") as stream:
-            words = stream.read(_LIMIT).split()
-    except OSError:
+        words = smallfile.read(path(config), _LIMIT_BYTES, ours=True).decode("ascii", "replace").split()
+    except (OSError, ValueError):
         return False
     return words == [boottrace.boot_id(), trial]

@@ -14,9 +14,9 @@ import zlib
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from manageboot import errors
+from manageboot import errors, smallfile
 from manageboot.config import Config
-from manageboot.text import joined
+from manageboot.text import joined, one_line
 
 FILE_NAME = "manageboot.log"
 SCHEMA = 1
@@ -32,7 +32,7 @@ _WORD_BYTES = 44
 _CUT = "..."
 _KINDS: dict[str, tuple[type, ...]] = {"seconds": (int, float), "written_bytes": (int,), "sequence": (int,)}
 """Of the fields that are no text."""
-_SEQUENCE_LIMIT = 1 << 53
+_NUMBER_LIMIT = 1 << 53
 
 
 class Entry(NamedTuple):
@@ -103,9 +103,14 @@ def append(config: Config, entry: Entry) -> list[Entry]:
     content = _content(path)
     kept = parse(content or b"").entries
     sequence = kept[-1].sequence + 1 if kept else 0
+    is_over = sequence >= _NUMBER_LIMIT
+    if is_over:
+        # No history gets there by itself, and the next record could not be read.
+        kept = [one._replace(sequence=number) for number, one in enumerate(kept[1 - RECORD_COUNT :])]
+        sequence = len(kept)
     added = entry._replace(sequence=sequence)
     happened = [*kept, added][-RECORD_COUNT:]
-    if content is None or len(content) != RECORD_BYTES * RECORD_COUNT:
+    if content is None or len(content) != RECORD_BYTES * RECORD_COUNT or is_over:
         if content is None:
             _check_place(config, path)
         _make(path, happened)
@@ -165,7 +170,8 @@ def render(history: dict[str, Any]) -> str:
         cause = f" ({entry['cause']})" if entry["cause"] else ""
         # What a check printed may have several lines.
         message = joined(entry["message"])
-        lines.append(f"{entry['sequence']:5}  {entry['time']}  {entry['slot']}  {entry['event']:16}  {message}{cause}")
+        head = f"{entry['sequence']:5}  {entry['time']}  {entry['slot']}  {entry['event']:16}"
+        lines.append(one_line(f"{head}  {message}{cause}"))
     if history["damaged"]:
         lines.append(f"{history['damaged']} more can't be read")
     return "\n".join(lines or [f"nothing has happened yet, as far as {history['path']} tells"])
@@ -190,14 +196,14 @@ def _decode(record: bytes) -> Entry | None:
     if len(record) != RECORD_BYTES or record[:_CHECKSUM_BYTES] != b"%08x " % zlib.crc32(text):
         return None
     try:
-        stored = json.loads(text)
+        stored = smallfile.parse(text)
         # What a newer version has added is left out.
         values = {key: value for key, value in stored.items() if key in Entry._fields}
         entry = Entry(**values)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError):
         return None
     known = all(type(value) in _KINDS.get(key, (str,)) for key, value in values.items())
-    return entry if known and 0 <= entry.sequence < _SEQUENCE_LIMIT else None
+    return entry if known and all(0 <= values.get(key, 0) < _NUMBER_LIMIT for key in _KINDS) else None
 
 
 def _offset(entry: Entry) -> int:

@@ -20,7 +20,8 @@ def path(config: Config) -> str:
 
 def held(config: Config) -> bool:
     """Say whether a person is at work."""
-    return os.path.exists(path(config))
+    # Whatever it is that lies there, somebody put it there.
+    return os.path.lexists(path(config))
 
 
 def hold(config: Config) -> str:
@@ -35,7 +36,8 @@ def hold(config: Config) -> str:
     file = path(config)
     with _translated(f"make {file}"):
         os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        with suppress(FileExistsError):
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
     return f"the daemon decides nothing until `manageboot confirm --release`, or a reboot: {file} is there"
 
 

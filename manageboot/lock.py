@@ -3,13 +3,16 @@
 import errno
 import fcntl
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from manageboot import errors
+from manageboot import errors, smallfile, text
 
 _POLL_INTERVAL_S = 0.05
+_TEXT_BYTES = 200
 _BRIEFLY = "briefly"
 _BRIEF_WAIT_S = 30.0
 """How long to wait for who holds it only for a moment, at least; where the disk hangs, a moment is long."""
@@ -37,12 +40,15 @@ def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Ite
     """
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Whoever may open the file may lock it, and so keep a good trial from being confirmed.
-        os.fchmod(descriptor, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
     except OSError as error:
         raise errors.from_os_error(error, f"open the lock {path}", errors.CreateError) from error
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise errors.CreateError(f"cannot open the lock {path}: it is no regular file", hint=f"remove {path}")
+        # Whoever may open the file may lock it, and so keep a good trial from being confirmed.
+        with suppress(OSError):
+            os.fchmod(descriptor, 0o600)
         _acquire(descriptor, path, verb, wait_s)
         # The text is for people; a full /run is no reason to leave a trial unconfirmed.
         with suppress(OSError):
@@ -88,17 +94,17 @@ def holder(path: str) -> str | None:
     try:
         status = os.stat(path)
         with open("/proc/locks", encoding="ascii") as locks:
-            holders = {fields[5]: fields[4] for line in locks if (fields := line.split())[1] == "FLOCK"}
+            holders = {fields[5]: fields[4] for line in locks if (fields := line.split())[1:2] == ["FLOCK"]}
     except OSError:
         return None
     pid = holders.get(f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}")
     if pid is None:
         return None
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(200).strip() or pid
-    except OSError:
+        said = _told(smallfile.read(path, _TEXT_BYTES))
+    except (OSError, ValueError):
         return pid
+    return said if re.fullmatch(r"[0-9]{1,10} .+", said) else pid
 
 
 def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:
@@ -111,11 +117,16 @@ def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:
                 raise errors.from_os_error(error, f"lock {path}") from error
         else:
             return
-        other = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+        other = _told(os.pread(descriptor, _TEXT_BYTES, 0))
         patience_s = max(wait_s, _patience_s(other))
         if time.monotonic() >= began + patience_s:
             raise _locked(path, verb, patience_s, other)
         time.sleep(_POLL_INTERVAL_S)
+
+
+def _told(content: bytes) -> str:
+    """Return what the holder says of itself, whoever wrote it."""
+    return text.one_line(text.decode(content).strip("\n"))
 
 
 def _patience_s(other: str) -> float:

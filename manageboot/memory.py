@@ -27,6 +27,14 @@ class Memory(NamedTuple):
     asked_s: float | None = None
 
 
+def until(memory: Memory, now_s: float) -> Memory:
+    """Return what can be remembered at a time: what was not yet, somebody else wrote, and waiting might not end."""
+    asked_s, waits_since_s = (
+        None if time_s is None or time_s > now_s else time_s for time_s in (memory.asked_s, memory.waits_since_s)
+    )
+    return memory._replace(asked_s=asked_s, waits_since_s=waits_since_s)
+
+
 def after_look(memory: Memory, phase: Phase | None, *, may_be_stale: bool) -> Memory:
     """Return what is remembered after a look at the block.
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from manageboot import smallfile
+
 _INTERVAL_S = 0.5
 _NAME = "progress.json"
 _MAX_BYTES = 4096
@@ -25,11 +27,8 @@ class ProgressFile:
         if time.monotonic() - self._last < _INTERVAL_S:
             return
         self._last = time.monotonic()
-        temporary = f"{self._path}.new"
         with suppress(OSError):
-            with open(temporary, "w", encoding="utf-8") as file:
-                json.dump({"pid": os.getpid(), **progress}, file)
-            os.rename(temporary, self._path)
+            smallfile.replace(self._path, json.dumps({"pid": os.getpid(), **progress}).encode())
 
     def remove(self) -> None:
         """Remove the file."""
@@ -65,10 +64,21 @@ def read(lock: str, holder: str | None) -> dict[str, Any] | None:
     if holder is None:
         return None
     try:
-        with open(path(lock), encoding="utf-8") as file:
-            progress = json.loads(file.read(_MAX_BYTES))
+        progress = smallfile.parse(smallfile.read(path(lock), _MAX_BYTES))
     except (OSError, ValueError):
         return None
     if not isinstance(progress, dict) or str(progress.pop("pid", None)) != holder.split()[0]:
         return None
-    return progress
+    return progress if _is_progress(progress) else None
+
+
+def _is_progress(progress: dict[str, Any]) -> bool:
+    """Say whether this is what a phase shows; another version may show more."""
+    texts = ("phase", "state")
+    numbers = ("bytes_done", "bytes_written", "bytes_kept", "bytes_verified", "seconds")
+    return (
+        progress.keys() >= {*texts, *numbers, "bytes_total"}
+        and all(isinstance(progress[key], str) for key in texts)
+        and all(progress[key] is not None and smallfile.is_number(progress[key]) for key in numbers)
+        and smallfile.is_number(progress["bytes_total"])
+    )

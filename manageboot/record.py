@@ -11,11 +11,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from manageboot import errors
+from manageboot import errors, smallfile
 from manageboot.protocol import Content, Slot
 
 FILE_NAME = "record.json"
 SCHEMA = 1
+
+_LIMIT_BYTES = 1 << 20
+_SHOWN_CHARACTERS = 60
 
 
 class ImageRecord(NamedTuple):
@@ -69,16 +72,12 @@ def load(directory: str) -> dict[Slot, SlotRecord]:
     """
     path = os.path.join(directory, FILE_NAME)
     try:
-        with open(path, encoding="utf-8") as file:
-            stored = json.load(file)
-        if stored["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {stored['schema']}, not {SCHEMA}")
-        return {Slot(name): _from_json(values) for name, values in stored["slots"].items()}
+        return _parse(smallfile.parse(smallfile.read(path, _LIMIT_BYTES)))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise errors.from_os_error(error, f"read {path}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except ValueError as error:
         raise errors.RecordDamagedError(
             f"cannot read {path}: {error}",
             hint="upgrade-install writes a new one; without one nothing can be committed",
@@ -102,9 +101,8 @@ def store(directory: str, records: Records) -> None:
     temporary = f"{path}.new"
     try:
         _make_directory(directory)
-        with open(temporary, "w+b") as file:
-            # Queries need no root, and nobody else may write; the caller's umask has no say in that.
-            os.fchmod(file.fileno(), 0o644)
+        # Queries need no root, and nobody else may write.
+        with open(smallfile.create(temporary), "w+b") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -125,12 +123,44 @@ def to_json(record: SlotRecord) -> dict[str, Any]:
     return values | {role: image._asdict() for role, image in values.pop("images", {}).items()}
 
 
-def _from_json(values: dict[str, Any]) -> SlotRecord:
-    images = {key: ImageRecord(**value) for key, value in values.items() if isinstance(value, dict)}
+def _parse(stored: Any) -> dict[Slot, SlotRecord]:
+    """Take the file apart. Raises ValueError where it says what no version of this schema would."""
+    if not isinstance(stored, dict) or "schema" not in stored:
+        raise ValueError("it has no schema")
+    if type(stored["schema"]) is not int or stored["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {_short(stored['schema'])}, not {SCHEMA}")
+    slots = stored.get("slots")
+    if type(slots) is not dict:
+        raise ValueError(f"its slots are {_short(slots)}")
+    return {Slot(name): _from_json(values) for name, values in slots.items()}
+
+
+def _from_json(values: Any) -> SlotRecord:
+    if not isinstance(values, dict) or "state" not in values:
+        raise ValueError(f"a slot is {_short(values)}")
+    images = {key: _image(key, value) for key, value in values.items() if isinstance(value, dict)}
     fields = {key: value for key, value in values.items() if key != "state" and key not in images}
-    if odd := [key for key, value in fields.items() if not isinstance(value, str)]:
-        raise ValueError(f"{odd[0]} is {fields[odd[0]]!r}")
+    for key, value in fields.items():
+        if not isinstance(value, str) or key not in SlotRecord._fields or key in {"content", "images"}:
+            raise ValueError(f"{_short(key)} is {_short(value)}")
+    if type(values["state"]) is not str:
+        raise ValueError(f"the state is {_short(values['state'])}")
     return SlotRecord(content=Content(values["state"]), images=images or None, **fields)
+
+
+def _image(role: str, value: dict[str, Any]) -> ImageRecord:
+    is_one = value.keys() == set(ImageRecord._fields) and all(
+        isinstance(part, str) if key == "digest" else type(part) is int and part >= 0 for key, part in value.items()
+    )
+    if not is_one:
+        raise ValueError(f"{_short(role)} is {_short(value)}")
+    return ImageRecord(**value)
+
+
+def _short(value: object) -> str:
+    """Show a value that may be of any length."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
 
 
 def _from_the_disk(descriptor: int) -> bytes:

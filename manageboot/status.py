@@ -8,6 +8,7 @@ from manageboot.config import Config
 from manageboot.fallback import Fallback
 from manageboot.node import Node, observe, running_version
 from manageboot.protocol import BootState, Phase, Slot, explain
+from manageboot.text import one_line
 
 SCHEMA = 1
 
@@ -85,7 +86,8 @@ def render(status: dict[str, Any]) -> str:
         lines.append(f"running {status['running']}{_how_far(status['progress'])}")
     lines += _daemon_lines(status["daemon"])
     lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
-    return "\n".join(lines)
+    # What records and the daemon tell may have any text in it.
+    return "\n".join(map(one_line, lines))
 
 
 def _what_it_says(block: dict[str, Any]) -> str:

@@ -345,3 +345,40 @@ def test_a_link_that_comes_between_reading_and_writing_is_not_followed(
     with pytest.raises(errors.InputError, match="it is a symbolic link"):
         history.append(settings, entry(3))
     assert victim.read_bytes() == b"V" * SIZE
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"seconds":NaN',
+        '"seconds":1e999',
+        '"seconds":-1',
+        '"seconds":true',
+        '"written_bytes":-5',
+        '"written_bytes":1.5',
+        '"written_bytes":99999999999999999999',
+        '"slot":"B"',
+        f'"sequence":{2**53}',
+    ],
+)
+def test_a_number_that_can_not_be_or_a_doubled_key_is_damage(more: str):
+    body = f'{{"time":"t","event":"e","slot":"A","message":"m",{more}}}'
+    assert history.parse(sealed(body)) == history.History([], 1)
+
+
+def test_the_last_number_there_is_ends_no_history(settings: Config):
+    fill(settings, 3)
+    last = history.encode(entry(1, "last")._replace(sequence=2**53 - 1))
+    with file_of(settings).open("r+b") as file:
+        file.seek((2**53 - 1) % history.RECORD_COUNT * RECORD_BYTES)
+        file.write(last)
+    assert sequences(settings)[-1] == 2**53 - 1
+    fill(settings, 2)
+    assert sequences(settings) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_record_of_another_hand_is_one_line(settings: Config):
+    fill(settings, 1)
+    shown = history.to_json(settings)
+    shown["entries"][0] |= {"event": "a\nb", "time": "\x1b[2J", "cause": "c\u2028d"}
+    assert len(history.render(shown).splitlines()) == 1
