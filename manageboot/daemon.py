@@ -71,7 +71,7 @@ class Daemon:
         self._health: StepsRun | None = None
         self._errands = ErrandRun(config, () if lock_descriptor is None else (lock_descriptor,))
         self._letters: list[Errand] = []
-        self._in_trial = False
+        self._phase: Phase | None = None
         self._repeats = False
         self._mounted = False
         self._early = False
@@ -144,7 +144,7 @@ class Daemon:
             logger.error("%s", seen.problem)
         self._problem = seen.problem
         phase = None if seen.state is None else seen.state.phase
-        self._in_trial = phase is Phase.TRIAL
+        self._phase = phase
         self._memory = memory.after_look(self._memory, phase, may_be_stale=seen.may_be_stale)
         if phase not in {Phase.TRIAL, None} and self._health is not None and not self._health.over:
             logger.info("the trial is over, the health checks are stopped")
@@ -184,11 +184,12 @@ class Daemon:
             self._health = StepsRun(self._examination.steps())
             return
         if task in REBOOTING:
-            self._memory = self._memory._replace(asked_s=now_s)
+            self._memory = memory.after_asking(self._memory, now_s)
             logger.warning("%s", task.value)
-        self._send(task, self._errand_of(task), now_s)
+        self._send(task, self._errand_of(task, now_s), now_s)
 
-    def _errand_of(self, task: Task) -> Errand:
+    def _errand_of(self, task: Task, now_s: float) -> Errand:
+        insisted_s = now_s - (self._memory.insists_since_s or now_s)
         match task:
             case Task.ARRIVE:
                 return errands.arrive
@@ -201,11 +202,18 @@ class Daemon:
             case Task.CONFIRM:
                 return errands.confirm
             case Task.GIVE_UP_DEADLINE:
-                return errands.give_up(Trial.DEADLINE, f"not confirmed {self._rules.deadline_s} s after the boot")
+                cause = f"not confirmed {self._rules.deadline_s} s after the boot"
+                return errands.give_up(Trial.DEADLINE, cause, insisted_s=insisted_s)
             case Task.GIVE_UP_UNHEALTHY:
-                return errands.give_up(Trial.UNHEALTHY, "" if self._examination is None else self._examination.cause)
+                cause = "" if self._examination is None else self._examination.cause
+                return errands.give_up(Trial.UNHEALTHY, cause, insisted_s=insisted_s)
             case Task.REBOOT | Task.CHECK:
-                return errands.reboot(flush=not self._errands.hung, tried=self._memory.tried)
+                return errands.reboot(
+                    flush=not self._errands.hung,
+                    tried=self._memory.tried,
+                    trial=self._phase is not Phase.PENDING,
+                    insisted_s=insisted_s,
+                )
 
     def _send(self, task: Task | None, errand: Errand, now_s: float) -> None:
         # What a daemon that is restarted has to know is written down before.
@@ -214,7 +222,7 @@ class Daemon:
         self._errands.send(task, errand, now_s)
 
     def _advance_errand(self, now_s: float) -> None:
-        task = self._errands.advance(now_s, in_trial=self._in_trial)
+        task = self._errands.advance(now_s, in_trial=self._phase is Phase.TRIAL)
         if task is not None:
             succeeded = self._errands.succeeded
             self._memory = memory.after_task(self._memory, task, succeeded=succeeded, early=self._early)

@@ -17,7 +17,7 @@ from manageboot import (
     fallback,
     givenup,
     hold,
-    process,
+    lastresort,
     signals,
     trust,
     verbs,
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
 _FLUSH_S = 10.0
-_LAST_RESORT = ("systemctl", "reboot")
 _STAYS = 1
 CONFIRMED = 3
 """Exit statuses that no bug and no signal gives. CONFIRMED: there is no reboot, since the trial was confirmed before
@@ -127,12 +126,13 @@ def confirm(config: Config) -> None:
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
 
-def give_up(because: Trial, cause: str) -> Errand:
+def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
     """Make the errand that gives a trial up and reboots.
 
     Args:
         because: what is left in the block.
         cause: the same in words.
+        insisted_s: how long a reboot has been asked for before this, where it could not be written down.
     """
 
     def errand(config: Config) -> int | None:
@@ -153,7 +153,7 @@ def give_up(because: Trial, cause: str) -> Errand:
         with beside("it is not told that the trial is given up"):
             node = observe(config)
             _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
-        return reboot(flush=True, tried=True)(config)
+        return reboot(flush=True, tried=True, insisted_s=insisted_s)(config)
 
     return errand
 
@@ -190,12 +190,14 @@ def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Errand:
     return errand
 
 
-def reboot(*, flush: bool, tried: bool) -> Errand:
+def reboot(*, flush: bool, tried: bool, trial: bool = True, insisted_s: float = 0.0) -> Errand:
     """Make the errand that asks for a reboot and leaves the block as it is, unless the node is to stay after all.
 
     Args:
         flush: whether the disks are flushed before, in case the node is in no state to do so by itself.
         tried: whether a trial was seen in this boot.
+        trial: whether it is a trial that has to end, and no commit that waits.
+        insisted_s: how long a reboot has been asked for before this.
     """
 
     def errand(config: Config) -> int | None:
@@ -205,12 +207,7 @@ def reboot(*, flush: bool, tried: bool) -> Errand:
             return CONFIRMED if answer == CONFIRMED else None
         if flush and children.within(_FLUSH_S, _flush) is None:
             logger.warning("the disks are not flushed after %g s, the node reboots all the same", _FLUSH_S)
-        try:
-            process.run(config.boot.reboot_command, failure=errors.RebootError, doing="reboot")
-        except errors.RebootError as error:
-            # A node that nobody reaches must not stay in a bad trial because of a command that some boots can't run.
-            logger.error("%s; `%s` is tried", error, " ".join(_LAST_RESORT))
-            process.run(_LAST_RESORT, failure=errors.RebootError, doing="reboot")
+        lastresort.go_down(config, trial=trial, insisted_s=insisted_s)
         return None
 
     return errand

@@ -3,7 +3,10 @@
 from typing import NamedTuple
 
 from manageboot.protocol import Phase
-from manageboot.supervision import Known, Task, awaits_reboot
+from manageboot.supervision import AGAIN_S, Known, Task, awaits_reboot
+
+_STILL_S = 5 * AGAIN_S
+"""Who has not asked for so long, as while a person is at work, begins anew."""
 
 
 class Memory(NamedTuple):
@@ -25,14 +28,24 @@ class Memory(NamedTuple):
     """Whether the trial that the block calls given up was an earlier one."""
     waits_since_s: float | None = None
     asked_s: float | None = None
+    insists_since_s: float | None = None
+    """Since when a reboot is asked for again and again."""
 
 
 def until(memory: Memory, now_s: float) -> Memory:
     """Return what can be remembered at a time: what was not yet, somebody else wrote, and waiting might not end."""
-    asked_s, waits_since_s = (
-        None if time_s is None or time_s > now_s else time_s for time_s in (memory.asked_s, memory.waits_since_s)
+    asked_s, waits_since_s, insists_since_s = (
+        None if time_s is None or time_s > now_s else time_s
+        for time_s in (memory.asked_s, memory.waits_since_s, memory.insists_since_s)
     )
-    return memory._replace(asked_s=asked_s, waits_since_s=waits_since_s)
+    return memory._replace(asked_s=asked_s, waits_since_s=waits_since_s, insists_since_s=insists_since_s)
+
+
+def after_asking(memory: Memory, now_s: float) -> Memory:
+    """Return what is remembered when a reboot is asked for, once more or, after a while without, for the first time."""
+    goes_on = memory.asked_s is not None and now_s <= memory.asked_s + _STILL_S
+    since_s = memory.insists_since_s if goes_on else None
+    return memory._replace(asked_s=now_s, insists_since_s=now_s if since_s is None else since_s)
 
 
 def after_look(memory: Memory, phase: Phase | None, *, may_be_stale: bool) -> Memory:

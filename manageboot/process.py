@@ -31,7 +31,14 @@ def prepare() -> None:
     logging.getLogger("sh").setLevel(logging.WARNING)
 
 
-def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing: str, hint: str | None = None) -> str:
+def run(
+    command: Sequence[str],
+    *,
+    failure: type[errors.ManagebootError],
+    doing: str,
+    hint: str | None = None,
+    timeout_s: float | None = None,
+) -> str:
     """Run a command and return what it printed on stdout, bytes that are no UTF-8 as \\xNN.
 
     The command has no terminal and no stdin, a minimal environment, `/` as its directory, and 60 s.
@@ -41,6 +48,7 @@ def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing:
         failure: the error to raise.
         doing: the first half of that error's sentence, such as "reboot".
         hint: what to do about it.
+        timeout_s: how long it may take, if not 60 s.
 
     Raises:
         The class in `failure`: the program can't be started, exits with another status than 0, or takes too long, or
@@ -54,11 +62,12 @@ def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing:
     if "\0" in line:
         raise failure(f"cannot {doing}: `{line}` can't be a command: there is a NUL in it", hint=hint)
     path = search_path()
+    limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
     options: dict[str, Any] = {
         "_in": "",
         "_tty_out": False,
         "_truncate_exc": False,
-        "_timeout": _TIMEOUT_S,
+        "_timeout": limit_s,
         "_env": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"PATH": path},
         # That of the caller may be gone. And to find out which descriptors to close it would need /proc, while all of
         # ours close by themselves.
@@ -75,7 +84,7 @@ def run(command: Sequence[str], *, failure: type[errors.ManagebootError], doing:
     except sh.CommandNotFound as error:
         raise failure(f"cannot {doing}: {_missing(command[0], path)}", hint=hint) from error
     except sh.TimeoutException as error:
-        raise failure(f"cannot {doing}: `{line}` took more than {_TIMEOUT_S} s", hint=hint) from error
+        raise failure(f"cannot {doing}: `{line}` took more than {limit_s} s", hint=hint) from error
     except sh.ErrorReturnCode as error:
         end = f"exited with {error.exit_code}" if error.exit_code >= 0 else f"was ended by signal {-error.exit_code}"
         lines = text.decode(error.stderr).strip().splitlines()
