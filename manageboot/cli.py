@@ -85,6 +85,8 @@ def _run_outside(options: argparse.Namespace) -> None:
         foreign=True,
     )
     write, devices = _OUTSIDE[options.verb]
+    if write:
+        _show_warnings()
     with outside.opened(options.disk, settings, verb=options.verb, write=write, devices=devices) as settings_there:
         _HANDLERS[options.verb](options, settings_there)
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
-from manageboot import environment, errors, events, fallback, lock, record, signals
+from manageboot import environment, errors, events, fallback, inuse, lock, record, signals
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
 from manageboot.head import HEAD_BYTES
@@ -80,6 +80,7 @@ def install(
         # A slot that could not be committed then would be void for nothing.
         environment.rehearse(config.boot.grubenv, BlockState(slot, Cycle.FIRST_BOOT), armed(config, node))
         devices = writable_devices(config, slot)
+        inuse.require_unused(list(devices.values()))
         names = {role: member_name(role) for role in config.roles.written}
         update = stack.enter_context(open_image(images, list(names.values())))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}

@@ -1,6 +1,7 @@
-"""Whether somebody uses a disk: it is mounted, a device lies on it, or a program such as QEMU has it.
+"""Whether somebody uses a disk, or a device of a slot: it is mounted, a device lies on it, or a program has it.
 
-The disk is asked, its partitions, and what lies below: whoever has the image of a loop device has the device.
+The device is asked, its partitions, and what lies below: whoever has the image of a loop device has the device. Only
+the part that is concerned counts: a loop device over the other slot of the same disk does not.
 """
 
 import errno
@@ -9,18 +10,28 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from typing import TypeVar
 
-from manageboot import errors
-from manageboot.layers import Layer, attachments, identity, kernel_name, layers, partitions
+from manageboot import errors, mounts
+from manageboot.layers import Layer, attachments, disk_of, holders, identity, kernel_name, layers, partitions
+from manageboot.openfiles import View
 
 _PATIENCE_S = 1.0
 _LOOP_WAIT_S = 5.0
 _POLL_INTERVAL_S = 0.05
 
+_MOST_POINTS = 3
+"""How many places where it is mounted are named."""
+
 _LOCK = struct.Struct("hhqqi4x")
 """struct flock: type, whence, start, length, pid. Length 0 means up to the end, and further."""
+
+_T = TypeVar("_T")
+
+_Found = Sequence[Layer]
+"""A device, and all that lies below it."""
 
 
 @contextmanager
@@ -48,32 +59,85 @@ def unused(path: str, *, write: bool) -> Iterator[int]:
         DeviceMissingError: it is not there, or neither a disk nor a file.
         DeviceError, NotPermittedError: it can't be opened.
     """
-    deadline = time.monotonic() + _PATIENCE_S
     with ExitStack() as stack:
-        while True:
-            try:
-                descriptor = _take(stack, path, write=write)
-                break
-            except errors.DeviceBusyError:
-                # A query may have had it for an instant, or a run that was killed is not quite gone.
-                stack.close()
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(_POLL_INTERVAL_S)
-        yield descriptor
+
+        def take() -> int:
+            stack.close()  # what an attempt before opened
+            return _take(stack, path, write=write)
+
+        yield _patiently(take)
+
+
+def require_unused(paths: Sequence[str]) -> None:
+    """Make sure that nobody uses the devices of a slot, before it is written.
+
+    Nobody is kept out by that; `BlockDevice` holds them exclusively then. But that alone does not show who mounted one
+    of them through a loop device, or has it open.
+
+    Args:
+        paths: block devices.
+
+    Raises:
+        DeviceBusyError: somebody uses one, or what lies below it, and still does after a second; the message says who.
+            Where that can't be told, it counts as used.
+    """
+    _patiently(lambda: _require_unused(paths))
+
+
+def _patiently(look: Callable[[], _T]) -> _T:
+    """Look again for a second: a query may have it for an instant, or a run that was killed is not quite gone."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return look()
+        except errors.DeviceBusyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_INTERVAL_S)
 
 
 def _take(stack: ExitStack, path: str, *, write: bool) -> int:
     with looked_at(path) as descriptor:
         status = os.fstat(descriptor)
+    found = _layers(path, status)
+    descriptor, *_ = [_hold(stack, layer, write=write and layer.exclusive) for layer in found]
+    _require_alone([found])
+    return descriptor
+
+
+def _require_unused(paths: Sequence[str]) -> None:
+    all_found = []
+    for path in paths:
+        with looked_at(path) as descriptor:
+            status = os.fstat(descriptor)
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise _busy(path, _claimed(status.st_rdev)) from error
+        all_found.append(_layers(path, status))
+    _require_alone(all_found)
+
+
+def _layers(path: str, status: os.stat_result) -> _Found:
     try:
-        found = list(layers(path, status))
-        descriptor, *_ = [_hold(stack, layer, write=write and layer.exclusive) for layer in found]
-        for user in (*_attached(found), *_writers(found)):
-            raise _busy(path, user)
+        return list(layers(path, status))
     except OSError as error:
         raise _busy(path, f"who uses {error.filename}, below it, can't be told") from error
-    return descriptor
+
+
+def _require_alone(all_found: Sequence[_Found]) -> None:
+    """Make sure that no loop device lies over any of these devices, and that no program has one open for writing."""
+    try:
+        for found in all_found:
+            for user in _attached(found):
+                raise _busy(found[0].path, user)
+        for path, user in _writers(all_found):
+            raise _busy(path, user)
+    except OSError as error:
+        raise _busy(
+            all_found[0][0].path, f"who uses it can't be told: {error.filename}: {error.strerror or error}"
+        ) from error
 
 
 def _hold(stack: ExitStack, layer: Layer, *, write: bool) -> int:
@@ -106,7 +170,7 @@ def _open(stack: ExitStack, path: str, flags: int) -> int:
         descriptor = os.open(path, flags | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise _busy(path, "it is mounted, or a device lies on it") from error
+            raise _busy(path, _claimed(status.st_rdev)) from error
         missing = error.errno in {errno.ENOENT, errno.ENXIO, errno.ENODEV}
         raise errors.from_os_error(
             error, doing, errors.DeviceMissingError if missing else errors.DeviceError
@@ -117,22 +181,49 @@ def _open(stack: ExitStack, path: str, flags: int) -> int:
 
 def _busy(path: str, user: str) -> errors.DeviceBusyError:
     return errors.DeviceBusyError(
-        f"cannot use {path}: {user}", hint="stop the system that runs from it, and detach what else uses it"
+        f"cannot use {path}: {user}",
+        hint="stop what uses it, unmount it, and detach what lies on it; see findmnt, losetup and lsblk",
     )
 
 
-def _attached(found: Sequence[Layer]) -> Iterator[str]:
+def _claimed(number: int) -> str:
+    """Say who has a block device exclusively."""
+    for one in (number, *(partition for partition, _ in partitions(number)), disk_of(number)):
+        if one is not None:
+            if points := mounts.points(one):
+                return f"it is mounted at {_some(points)}"
+            if lying := holders(one):
+                return f"{_some([f'/dev/{name}' for name in lying])} lies on it"
+            if mounts.is_swap(one):
+                return "it is swap space"
+    return "it is mounted, or a device lies on it"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _MOST_POINTS
+    return ", ".join(names[:_MOST_POINTS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _attached(found: _Found) -> Iterator[str]:
     """Name a loop device over a disk, if there is one; what is mounted through it does not show at the disk itself.
 
     One that goes away with its last user is given a moment: udev looks at each, and may still do when we are through.
+    One that is mounted does not go.
     """
     deadline = time.monotonic() + _LOOP_WAIT_S
     while (attached := next(_loop_devices(found), None)) is not None:
         name, user = attached
-        if not _goes_by_itself(name) or time.monotonic() > deadline:
-            yield user
+        points = _points(name)
+        if points or not _goes_by_itself(name) or time.monotonic() > deadline:
+            yield f"{user}, and mounted at {_some(points)}" if points else user
             return
         time.sleep(_POLL_INTERVAL_S)
+
+
+def _points(name: str) -> list[str]:
+    with suppress(OSError):
+        return mounts.points(os.stat(f"/dev/{name}").st_rdev)
+    return []
 
 
 def _goes_by_itself(name: str) -> bool:
@@ -143,21 +234,22 @@ def _goes_by_itself(name: str) -> bool:
         return True  # it has just gone
 
 
-def _loop_devices(found: Sequence[Layer]) -> Iterator[tuple[str, str]]:
+def _loop_devices(found: _Found) -> Iterator[tuple[str, str]]:
     """Give the name of each loop device over one of the layers, but for these themselves, and what is to be said."""
     statuses = [os.stat(layer.path) for layer in found]
     ours = {kernel_name(status) for status in statuses if stat.S_ISBLK(status.st_mode)}
-    for name, target in attachments():
+    for name, target, span in attachments():
         if name in ours:
             continue
         if target is None:
             yield name, f"what /dev/{name} is attached to can't be told"
-        for layer in found:
-            if target in layer.identities:
+        for layer, status in zip(found, statuses, strict=True):
+            # Of its partitions only those that are concerned are among the identities.
+            if target in layer.identities and (target != identity(status) or span.overlaps(layer.span)):
                 yield name, f"/dev/{name} is attached to {_called(layer, found)}"
 
 
-def _called(layer: Layer, found: Sequence[Layer]) -> str:
+def _called(layer: Layer, found: _Found) -> str:
     return "it" if layer is found[0] else f"{layer.path}, below it"
 
 
@@ -176,30 +268,17 @@ def _locks(descriptor: int, *, write: bool) -> Iterator[str]:
         # A file system without locks has none of QEMU's either.
 
 
-def _writers(found: Sequence[Layer]) -> Iterator[str]:
+def _writers(all_found: Sequence[_Found]) -> Iterator[tuple[str, str]]:
     """Name the programs that have a disk open for writing: QEMU without locks, or behind a /dev of its own."""
-    layer_of = {one: layer for layer in reversed(found) for one in layer.identities}
-    processes = [name for name in os.listdir("/proc") if name.isdecimal()]
-    if not processes:
-        yield "who has it open can't be told: /proc is not mounted"
-    for pid in processes:
-        if int(pid) == os.getpid():
-            continue
-        # Processes end while they are looked at; those of others are root's to see.
-        with suppress(OSError):
-            for number in os.listdir(f"/proc/{pid}/fd"):
-                with suppress(OSError):
-                    layer = layer_of.get(identity(os.stat(f"/proc/{pid}/fd/{number}")))
-                    if layer is not None and _writes(pid, number):
-                        yield f"process {pid} ({_name(pid)}) has {_called(layer, found)} open for writing"
+    layer_of = {one: (layer, found) for found in all_found for layer in reversed(found) for one in layer.identities}
+    view = View()
+    for writer in view.writers(layer_of):
+        layer, found = layer_of[writer.identity]
+        said = f"process {writer.pid} ({writer.name}) has {_called(layer, found)} open for writing"
+        yield found[0].path, said
+    if view.hidden or view.is_part:
+        import logging
 
 
-def _writes(pid: str, number: str) -> bool:
-    with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
-        flags = next(int(line.split()[1], 8) for line in file if line.startswith("flags:"))
-    return flags & os.O_ACCMODE != os.O_RDONLY
-
-
-def _name(pid: str) -> str:
-    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-        return file.read().strip()
+        whose = f"{view.hidden} processes" if view.hidden else "processes outside of this container"
+        logging.getLogger(__name__).warning("whether %s have %s open can't be told", whose, all_found[0][0].path)

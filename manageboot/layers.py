@@ -1,4 +1,7 @@
-"""What a disk consists of: its partitions, and what lies below it, such as the image of a loop device."""
+"""What a disk consists of: its partitions, and what lies below it, such as the image of a loop device.
+
+Of what lies below, only a part may be concerned: a partition is a range of its disk, a loop device one of its file.
+"""
 
 import errno
 import fcntl
@@ -14,11 +17,33 @@ _NUMBERS = "/sys/dev/block"
 
 # Source: linux/loop.h.
 _LOOP_GET_STATUS64 = 0x4C05
-_STATUS = struct.Struct("=QQQ 208x")
-"""Device and inode of the file, number of the device if it is one; the rest is not needed."""
+_STATUS = struct.Struct("=QQQQQ 192x")
+"""Device and inode of the file, number of the device if it is one, offset and size limit; the rest is not needed."""
+
+_SYSFS_SECTOR_SIZE = 512
+"""In sysfs sectors have so many bytes, whatever the device says."""
 
 Identity = tuple[int, int]
 """A file's device and inode, or a block device's number and 0."""
+
+
+class Span(NamedTuple):
+    """A range of bytes; an end of None is the end of the device or file."""
+
+    start: int = 0
+    end: int | None = None
+
+    def overlaps(self, other: "Span") -> bool:
+        """Return whether the two have a byte in common."""
+        return (self.end is None or other.start < self.end) and (other.end is None or self.start < other.end)
+
+    def within(self, outer: "Span") -> "Span":
+        """Return where this range of a device lies in what is below it, of which the device is the range `outer`."""
+        end = outer.end if self.end is None else outer.start + self.end
+        return Span(outer.start + self.start, end)
+
+
+WHOLE = Span()
 
 
 class Layer(NamedTuple):
@@ -26,9 +51,21 @@ class Layer(NamedTuple):
 
     path: str
     identities: frozenset[Identity]
-    """What it is, and what its partitions are."""
+    """What it is, and what those of its partitions are that are concerned."""
     exclusive: bool
     """Whether it is all ours: the volume of a volume group shares what is below it with others."""
+    span: Span = WHOLE
+    """Which part of it is concerned."""
+
+
+class Attachment(NamedTuple):
+    """A loop device, and what it is attached to."""
+
+    name: str
+    target: Identity | None
+    """None: that can't be told."""
+    span: Span
+    """Which part of it."""
 
 
 def identity(status: os.stat_result) -> Identity:
@@ -38,7 +75,7 @@ def identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
 
 
-def layers(path: str, status: os.stat_result) -> Iterator[Layer]:
+def layers(path: str, status: os.stat_result, span: Span = WHOLE) -> Iterator[Layer]:
     """Give a disk or an image, and all that lies below it.
 
     Raises:
@@ -46,45 +83,63 @@ def layers(path: str, status: os.stat_result) -> Iterator[Layer]:
     """
     own = identity(status)
     if not stat.S_ISBLK(status.st_mode):
-        yield Layer(path, frozenset({own}), exclusive=True)
+        yield Layer(path, frozenset({own}), exclusive=True, span=span)
         return
-    yield Layer(path, frozenset({own, *((number, 0) for number, _ in partitions(status.st_rdev))}), exclusive=True)
+    concerned = ((number, 0) for number, _, place in _partitions(status.st_rdev) if place.overlaps(span))
+    yield Layer(path, frozenset({own, *concerned}), exclusive=True, span=span)
     directory = _directory(status.st_rdev)
     file = _read(f"{directory}/loop/backing_file")
     if file is not None:
         below = os.stat(file)
-        if identity(below) != _attached_to(os.path.basename(directory)):
+        if identity(below) != _attachment(os.path.basename(directory)).target:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file)
-        yield from layers(file, below)
-    shared = [_directory(number) for number in _slaves(directory)]
+        yield from layers(file, below, span.within(_loop_span(directory)))
+    shared = [(_directory(number), WHOLE) for number in _slaves(directory)]
     if os.path.exists(f"{directory}/partition"):
-        shared.append(os.path.dirname(directory))
-    for one in shared:
+        shared.append((os.path.dirname(directory), span.within(_partition_span(directory))))
+    for one, part in shared:
         node = _node(one)
-        for layer in layers(node, os.stat(node)):
-            # Only the part below is of concern; its partitions are others'.
-            yield layer._replace(identities=frozenset({identity(os.stat(layer.path))}), exclusive=False)
+        status_below = os.stat(node)
+        for layer in layers(node, status_below, part):
+            # Where a volume lies on it nobody here knows; the partitions beside it are others'.
+            anywhere = layer.path == node and part == WHOLE
+            identities = frozenset({identity(status_below)}) if anywhere else layer.identities
+            yield layer._replace(identities=identities, exclusive=False)
 
 
 def partitions(number: int) -> Iterator[tuple[int, str]]:
     """Give the number and the path of each partition that the kernel knows of a block device."""
-    directory = _directory(number)
-    with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(directory)):
-            if os.path.exists(f"{directory}/{name}/partition"):
-                yield _number(f"{directory}/{name}"), _node(f"{directory}/{name}")
+    return ((partition, node) for partition, node, _ in _partitions(number))
 
 
-def attachments() -> Iterator[tuple[str, Identity | None]]:
-    """Give the name of each loop device that is attached, and what to; None where that can't be told."""
+def attachments() -> Iterator[Attachment]:
+    """Give each loop device that is attached.
+
+    Raises:
+        FileNotFoundError: there is no sysfs to ask.
+    """
     for name in sorted(os.listdir(_BLOCK)):
         if name.startswith("loop") and (file := _read(f"{_BLOCK}/{name}/loop/backing_file")) is not None:
-            found = _attached_to(name)
-            if found is None:
+            found = _attachment(name)
+            if found.target is None:
                 with suppress(OSError):
-                    found = identity(os.stat(file))
-            if found is not None or os.path.exists(f"{_BLOCK}/{name}/loop"):
-                yield name, found
+                    found = Attachment(name, identity(os.stat(file)), _loop_span(f"{_BLOCK}/{name}"))
+            if found.target is not None or os.path.exists(f"{_BLOCK}/{name}/loop"):
+                yield found
+
+
+def holders(number: int) -> list[str]:
+    """Name the devices that lie on a block device, as the kernel calls them."""
+    try:
+        return sorted(os.listdir(f"{_directory(number)}/holders"))
+    except OSError:
+        return []
+
+
+def disk_of(number: int) -> int | None:
+    """Return the number of the disk that a partition is of; None: it is no partition."""
+    directory = _directory(number)
+    return _number(os.path.dirname(directory)) if os.path.exists(f"{directory}/partition") else None
 
 
 def kernel_name(status: os.stat_result) -> str:
@@ -92,21 +147,46 @@ def kernel_name(status: os.stat_result) -> str:
     return os.path.basename(_directory(status.st_rdev))
 
 
-def _attached_to(name: str) -> Identity | None:
+def _attachment(name: str) -> Attachment:
     """Ask the loop device itself: its path of the file may mean nothing in this mount namespace, or another file."""
+    unknown = Attachment(name, None, WHOLE)
     try:
         descriptor = os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             if os.fstat(descriptor).st_rdev != _number(f"{_BLOCK}/{name}"):
-                return None
+                return unknown
             answer = bytearray(_STATUS.size)
             fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, answer)
         finally:
             os.close(descriptor)
     except OSError:
-        return None
-    device, inode, number = _STATUS.unpack(answer)
-    return (number, 0) if number else (device, inode)
+        return unknown
+    device, inode, number, offset, limit = _STATUS.unpack(answer)
+    return Attachment(name, (number, 0) if number else (device, inode), _span(offset, limit))
+
+
+def _loop_span(directory: str) -> Span:
+    """Read from sysfs which part of its file a loop device is."""
+    return _span(_integer(f"{directory}/loop/offset"), _integer(f"{directory}/loop/sizelimit"))
+
+
+def _partition_span(directory: str) -> Span:
+    """Read from sysfs which part of its disk a partition is."""
+    start, size = _integer(f"{directory}/start"), _integer(f"{directory}/size")
+    return _span(start * _SYSFS_SECTOR_SIZE, size * _SYSFS_SECTOR_SIZE)
+
+
+def _span(start: int, size: int) -> Span:
+    return Span(start, start + size if size else None)
+
+
+def _partitions(number: int) -> Iterator[tuple[int, str, Span]]:
+    directory = _directory(number)
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(directory)):
+            if os.path.exists(f"{directory}/{name}/partition"):
+                found = f"{directory}/{name}"
+                yield _number(found), _node(found), _partition_span(found)
 
 
 def _directory(number: int) -> str:
@@ -136,3 +216,9 @@ def _read(path: str) -> str | None:
             return os.fsdecode(file.read().removesuffix(b"\n"))
     except OSError:
         return None
+
+
+def _integer(path: str) -> int:
+    """Read a number of sysfs; what has just gone counts as 0."""
+    text = _read(path) or ""
+    return int(text) if text.isdecimal() else 0

@@ -269,7 +269,7 @@ def test_a_mounted_device_is_refused(node: LoopNode, update: Path, tmp_path: Pat
         line = node.fails("upgrade-install", update, status=69, code="DEVICE_BUSY")
     finally:
         run("umount", mountpoint)
-    assert f"cannot open {device}: " in line
+    assert f"cannot use {device}: it is mounted at {mountpoint}" in line
     assert node.record("B") is None
 
 
