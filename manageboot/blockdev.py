@@ -31,8 +31,8 @@ class BlockDevice:
     the page cache; where a device can't do that, writes are cached, and reads follow a flush and drop the cache first.
     """
 
-    def __init__(self, path: str) -> None:
-        """Open a device for reading and writing, exclusively.
+    def __init__(self, path: str, *, shared: bool = False) -> None:
+        """Open a device for reading and writing, exclusively; with shared, for reading, whoever else uses it.
 
         Raises:
             DeviceBusyError: it is mounted, or in use by another program or device.
@@ -41,6 +41,8 @@ class BlockDevice:
         """
         self.path = path
         self.direct = True
+        # For a block device O_EXCL means: nobody else has it exclusively, a mounted file system included.
+        self._mode = os.O_RDONLY if shared else os.O_RDWR | os.O_EXCL
         try:
             self._descriptor = self._open(os.O_DIRECT)
         except OSError as error:
@@ -51,11 +53,16 @@ class BlockDevice:
                 self._descriptor = self._open(0)
             except OSError as again:
                 raise self._open_error(again) from again
-        if self._query(_BLKROGET, "i"):
+        try:
+            read_only = self._query(_BLKROGET, "i")
+            self.size: int = self._query(_BLKGETSIZE64, "Q")
+            self.block_size: int = self._query(_BLKSSZGET, "i")
+        except OSError as error:
+            os.close(self._descriptor)
+            raise errors.DeviceMissingError(f"cannot open {path}: it is no block device") from error
+        if read_only and not shared:
             os.close(self._descriptor)
             raise errors.NotPermittedError(f"cannot open {path}: it is read-only", hint="see blockdev --setrw")
-        self.size: int = self._query(_BLKGETSIZE64, "Q")
-        self.block_size: int = self._query(_BLKSSZGET, "i")
         self.zeroes_itself = _has_zeroes_offload(os.fstat(self._descriptor).st_rdev)
         """Whether the device makes zeros without being sent them."""
 
@@ -150,8 +157,7 @@ class BlockDevice:
         return -(-length // self.block_size) * self.block_size
 
     def _open(self, flags: int) -> int:
-        # For a block device O_EXCL means: nobody else has it exclusively, a mounted file system included.
-        return os.open(self.path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC | flags)
+        return os.open(self.path, self._mode | os.O_CLOEXEC | flags)
 
     def _open_error(self, error: OSError) -> errors.ManagebootError:
         doing = f"open {self.path}"

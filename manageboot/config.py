@@ -80,6 +80,8 @@ class InstallConfig(NamedTuple):
 
     wipe_var_bytes: int
     verify: bool
+    check_sample: bool
+    """Whether a commit looks at a sample of what was installed."""
 
 
 class ConfirmConfig(NamedTuple):
@@ -252,6 +254,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
         install=InstallConfig(
             wipe_var_bytes=install.size("wipe_var"),
             verify=install.take("verify", bool, "true or false"),
+            check_sample=install.take("check_sample", bool, "true or false"),
         ),
         confirm=ConfirmConfig(
             policy=confirm.choice("policy", ("external", "automatic"), str),

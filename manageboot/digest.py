@@ -38,6 +38,17 @@ class ImageDigest:
             total.update(struct.pack("<Q", offset) + self.windows[offset])
         return total.hexdigest()
 
+    def sample(self, most: int) -> dict[int, str]:
+        """Return the SHA-256 of some windows with data, by offset: the first, the last, and others evenly between.
+
+        Args:
+            most: how many, two at least.
+        """
+        offsets = sorted(self.windows)
+        if len(offsets) > most:
+            offsets = [offsets[index * (len(offsets) - 1) // (most - 1)] for index in range(most)]
+        return {offset: self.windows[offset].hex() for offset in offsets}
+
 
 def window_digest(window: memoryview) -> bytes:
     """Return the SHA-256 of one window."""

@@ -16,6 +16,9 @@ from manageboot.record import ImageRecord
 ZEROS_BYTES = 32 << 20
 """How long a window of zeros is at most: nobody can interrupt it, and a device without the offload has to write it."""
 
+SAMPLE_WINDOWS = 16
+"""How many windows of an image a commit looks at: 32 MiB of boot and root take a fraction of a second."""
+
 _RUN_BYTES = 64 << 10
 """The unit in which zeros inside a window are told from data."""
 
@@ -158,7 +161,12 @@ class ImageWriter:
 
     def record(self) -> ImageRecord:
         """Return what the record keeps of the image."""
-        return ImageRecord(size=self.size, data_size=self._data_size, digest=self._digest.hexdigest(self.size))
+        return ImageRecord(
+            size=self.size,
+            data_size=self._data_size,
+            digest=self._digest.hexdigest(self.size),
+            sample=self._digest.sample(SAMPLE_WINDOWS),
+        )
 
     def _holds(self, offset: int, data: memoryview) -> bool:
         found = self._found[: len(data)]

@@ -6,9 +6,11 @@ what may be asked of it: only a slot that it calls installed is ever committed, 
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from manageboot import errors, smallfile
@@ -27,6 +29,8 @@ class ImageRecord(NamedTuple):
     size: int
     data_size: int
     digest: str
+    sample: Mapping[int, str] = MappingProxyType({})
+    """The SHA-256 of some windows with data, by their offset; none in a record of a version that kept none."""
 
 
 class SlotRecord(NamedTuple):
@@ -96,7 +100,8 @@ def store(directory: str, records: Records) -> None:
     either the old or the new ones do.
     """
     path = os.path.join(directory, FILE_NAME)
-    text = json.dumps({"schema": SCHEMA, "slots": {slot.value: to_json(records[slot]) for slot in records}}, indent=1)
+    slots = {slot.value: to_json(records[slot]) for slot in records}
+    text = json.dumps({"schema": SCHEMA, "slots": slots, "samples": _samples(records)}, indent=1)
     content = f"{text}\n".encode()
     temporary = f"{path}.new"
     try:
@@ -120,7 +125,35 @@ def to_json(record: SlotRecord) -> dict[str, Any]:
     """Turn a record into what its file and `status --json` show."""
     values = {key: value for key, value in record._asdict().items() if value is not None}
     values["state"] = values.pop("content").value
-    return values | {role: image._asdict() for role, image in values.pop("images", {}).items()}
+    images = values.pop("images", {})
+    return values | {role: {key: getattr(image, key) for key in _IMAGE_KEYS} for role, image in images.items()}
+
+
+_IMAGE_KEYS = ("size", "data_size", "digest")
+"""What an entry has of an image. Samples stand beside the entries: a version without them refuses an entry with more,
+and leaves out what is beside it when it writes."""
+
+
+def _samples(records: Records) -> dict[str, dict[str, dict[int, str]]]:
+    return {
+        slot.value: {role: dict(image.sample) for role, image in (entry.images or {}).items()}
+        for slot, entry in records.items()
+        if entry.images
+    }
+
+
+def _with_sample(entry: SlotRecord, sample: dict[str, Any]) -> SlotRecord:
+    """Put its samples to each image of an entry."""
+    images = dict(entry.images or {})
+    for role in images.keys() & sample.keys():
+        windows: dict[int, str] = {}
+        for offset, digest in _mapping(f"a sample of {role}", sample[role]).items():
+            is_digest = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
+            if not (re.fullmatch("[0-9]{1,18}", offset) and int(offset) < images[role].size and is_digest):
+                raise ValueError(f"a sample of {role} is {_short(digest)} at {_short(offset)}")
+            windows[int(offset)] = digest
+        images[role] = images[role]._replace(sample=windows)
+    return entry._replace(images=images or None)
 
 
 def _parse(stored: Any) -> dict[Slot, SlotRecord]:
@@ -132,7 +165,15 @@ def _parse(stored: Any) -> dict[Slot, SlotRecord]:
     slots = stored.get("slots")
     if type(slots) is not dict:
         raise ValueError(f"its slots are {_short(slots)}")
-    return {Slot(name): _from_json(values) for name, values in slots.items()}
+    records = {Slot(name): _from_json(values) for name, values in slots.items()}
+    samples = _mapping("samples", stored.get("samples", {}))
+    return {slot: _with_sample(entry, _mapping("samples", samples.get(slot.value, {}))) for slot, entry in records.items()}
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError(f"{name} is {_short(value)}")
+    return value
 
 
 def _from_json(values: Any) -> SlotRecord:

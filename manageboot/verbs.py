@@ -8,7 +8,20 @@ import logging
 import os
 import time
 
-from manageboot import environment, errors, events, fallback, givenup, head, lock, process, record, signals, trust
+from manageboot import (
+    environment,
+    errors,
+    events,
+    fallback,
+    givenup,
+    head,
+    lock,
+    process,
+    record,
+    sample,
+    signals,
+    trust,
+)
 from manageboot.config import Config
 from manageboot.events import Event
 from manageboot.node import Node, observe, running_version
@@ -29,7 +42,7 @@ def commit(config: Config, *, reboot: bool) -> str:
         What was done, in words.
 
     Raises:
-        RefusedError: not in this state, or nothing is installed.
+        RefusedError: not in this state, nothing is installed, or the slot does not hold it any more.
         RebootError: the slot is armed, but the node could not be told to reboot.
 
     Durability: once it returns (or raises RebootError), the slot is armed on the disk.
@@ -40,6 +53,8 @@ def commit(config: Config, *, reboot: bool) -> str:
         if decision.block is not None:
             _warn_of_tries(config, node)
             head.require(config, passive, Verb.COMMIT)
+            if config.install.check_sample:
+                sample.require(config, passive, node.records.get(passive), Verb.COMMIT)
         traces = armed(config, node) if decision.block is not None else node.environment.traces
         _write(config, decision, traces)
         if node.passive_content is Content.INSTALLED:

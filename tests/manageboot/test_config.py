@@ -82,7 +82,7 @@ def test_profiles_need_no_file(profile: str, root: str):
     loaded = config.load(profile=profile)
     assert loaded.slots[Slot.B]["root"] == root
     assert loaded.confirm.deadline_s == 0
-    assert loaded.install == config.InstallConfig(wipe_var_bytes=16 << 20, verify=True)
+    assert loaded.install == config.InstallConfig(wipe_var_bytes=16 << 20, verify=True, check_sample=True)
 
 
 def test_the_profile_comes_from_the_command_line_the_file_or_the_os_type(no_system: Path):

@@ -12,7 +12,10 @@ from manageboot.protocol import Content, Slot
 from manageboot.record import ImageRecord, SlotRecord
 from support.loop import run
 
-images = st.builds(ImageRecord, size=st.integers(0), data_size=st.integers(0), digest=st.text(max_size=20))
+samples = st.dictionaries(st.integers(0, 9), st.text("0123456789abcdef", min_size=64, max_size=64), max_size=3)
+images = st.builds(
+    ImageRecord, size=st.integers(10), data_size=st.integers(0), digest=st.text(max_size=20), sample=samples
+)
 texts = st.none() | st.text(max_size=20)
 entries = st.builds(
     SlotRecord,
@@ -45,6 +48,26 @@ def test_what_a_crash_leaves_beside_it_does_not_matter(tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json"]
 
 
+IMAGE = {"size": 10, "data_size": 10, "digest": "d"}
+
+
+def test_a_record_of_an_earlier_version_has_no_samples(tmp_path: Path):
+    (tmp_path / "record.json").write_text(
+        json.dumps({"schema": 1, "slots": {"A": {"state": "installed", "boot": IMAGE}}})
+    )
+    assert record.load(str(tmp_path)) == {
+        Slot.A: SlotRecord(Content.INSTALLED, images={"boot": ImageRecord(10, 10, "d", {})})
+    }
+
+
+def test_an_earlier_version_reads_the_entries_as_before(tmp_path: Path):
+    """It refuses an entry, or an image, that has more than it knows, and does not look beside them."""
+    image = ImageRecord(10, 10, "d", {0: "0" * 64})
+    record.store(str(tmp_path), {Slot.A: SlotRecord(Content.INSTALLED, images={"boot": image})})
+    stored = json.loads((tmp_path / "record.json").read_text())
+    assert (stored["schema"], stored["slots"]) == (1, {"A": {"state": "installed", "boot": IMAGE}})
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", "{}", '{"schema": 2, "slots": {}}', '{"schema": 1}', '{"schema": 1, "slots": []}']
@@ -52,6 +75,20 @@ def test_what_a_crash_leaves_beside_it_does_not_matter(tmp_path: Path):
     + [
         json.dumps({"schema": 1, "slots": {"A": {"state": "void", **more}}})
         for more in ({"x": 1}, {"boot": {}}, {"version": 5})
+    ]
+    + [
+        json.dumps({"schema": 1, "slots": {"A": {"state": "installed", "boot": IMAGE}}, "samples": samples})
+        for samples in (
+            [],
+            {"A": []},
+            {"A": {"boot": []}},
+            {"A": {"boot": {"x": "0" * 64}}},
+            {"A": {"boot": {"-1": "0" * 64}}},
+            {"A": {"boot": {"10": "0" * 64}}},
+            {"A": {"boot": {"9" * 5000: "0" * 64}}},
+            {"A": {"boot": {"0": "0" * 63}}},
+            {"A": {"boot": {"0": 5}}},
+        )
     ]
     + ["[" * 100_000],
 )
