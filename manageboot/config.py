@@ -5,11 +5,10 @@ Settings are NamedTuples, not dataclasses: `dataclasses` imports `inspect`, and 
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from manageboot import errors, presence
+from manageboot import errors, presence, tomlfile
 from manageboot.protocol import MAX_TRIES, Slot
 from manageboot.table import Table
 
@@ -143,24 +142,22 @@ def load(
     """
     if path is None and not foreign:
         path = _own_path()
-    own = _read_toml(path) if path is not None else {}
-    name = profile or own.get("profile") or ("guestos" if foreign else _os_type()) or "custom"
-    if name not in PROFILES:
-        raise errors.ConfigError(
-            f"cannot use profile {name!r}: there is no such profile", hint=f"one of {', '.join(PROFILES)}"
-        )
-    layers = [_read_toml(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
+    own = tomlfile.read(path) if path is not None else {}
+    named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
+    name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
+    layers = [tomlfile.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
     if name != "custom":
-        layers.append(_read_toml(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
+        layers.append(tomlfile.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
     layers.append({key: value for key, value in own.items() if key != "profile"})
-    if grubenv is not None:
-        layers.append({"boot": {"grubenv": grubenv}})
-    if lock_timeout_s is not None:
-        layers.append({"state": {"lock_timeout": lock_timeout_s}})
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _overlay(merged, layer)
-    return _build(name, merged, path or f"the profile {name}")
+    config = _build(name, merged, path or f"the profile {name}")
+    if grubenv is not None:
+        config = config._replace(boot=config.boot._replace(grubenv=grubenv))
+    if lock_timeout_s is not None:
+        config = config._replace(state=config.state._replace(lock_timeout_s=lock_timeout_s))
+    return config
 
 
 def exists(path: str | None, *, profile: str | None) -> bool:
@@ -203,16 +200,6 @@ def _os_type() -> str | None:
     return name if name in PROFILES else None
 
 
-def _read_toml(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}", errors.ConfigError) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.ConfigError(f"cannot read {path}: {error}") from error
-
-
 def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
@@ -237,7 +224,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
         boot=BootConfig(
             grubenv=boot.path("grubenv"),
             cmdline=boot.path("cmdline"),
-            cmdline_key=boot.take("cmdline_key", str, "a word"),
+            cmdline_key=boot.matching("cmdline_key", _WORD, "a word"),
             reboot_command=boot.strings("reboot_command"),
             tries=boot.number("tries", 1, MAX_TRIES),
             reboot_again=boot.take("reboot_again", bool, "true or false"),
@@ -261,7 +248,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             deadline_s=confirm.duration("deadline"),
         ),
         health=HealthConfig(
-            required_units=health.strings("required_units"),
+            required_units=health.names("required_units"),
             directory=health.path("directory"),
             timeout_s=health.duration("timeout"),
         ),
@@ -278,6 +265,9 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     return config
 
 
+_WORD = re.compile(r'[^\s"=]+')
+"""What the kernel takes for the name of a parameter."""
+
 _SPEC = re.compile(r"/.+|(?:PARTUUID|PARTLABEL)=.+|LV=[^/]+/[^/]+")
 
 
@@ -289,7 +279,7 @@ TAKEN_NAMES = frozenset({
 
 
 def _roles(table: Table) -> RolesConfig:
-    roles = RolesConfig(table.strings("written"), table.strings("wiped"))
+    roles = RolesConfig(table.names("written"), table.names("wiped"))
     everything = roles.written + roles.wiped
     for role in everything:
         if not re.fullmatch("[a-z][a-z0-9_-]*", role) or role in TAKEN_NAMES:

@@ -1,5 +1,10 @@
-"""A table of a TOML file: each key is taken once, with what its value has to be, and what nobody takes is an error."""
+"""A table of a TOML file: each key is taken once, with what its value has to be, and what nobody takes is an error.
 
+Paths and words of commands are bytes to the kernel. In the file they are UTF-8, and so they are to the kernel, whatever
+the locale of the process calls the encoding of files.
+"""
+
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -8,6 +13,19 @@ from manageboot import errors
 
 _SIZE_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _DURATION_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
+
+_LONGEST = "24d"
+"""What poll(2) can wait for: its milliseconds are an int of C."""
+_LONGEST_S = 24 * 86400
+_LARGEST_BYTES = (1 << 63) - 1
+"""What a file can have."""
+
+_LONGEST_PATH_BYTES = 4095
+"""Source: PATH_MAX in linux/limits.h, less the NUL."""
+
+_SHOWN_CHARACTERS = 60
+
+_PATH = re.compile("/.*", re.DOTALL)
 
 _T = TypeVar("_T")
 
@@ -34,9 +52,10 @@ class Table:
         return key in self._values
 
     def take(self, key: str, kind: type[_T], meaning: str) -> _T:
-        """Take a value of a kind (an int is no bool, and the reverse)."""
+        """Take a value of a kind (an int is no bool, and the reverse); no string has a NUL in it."""
         value = self._values.pop(key, None)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        has_nul = isinstance(value, str) and "\0" in value
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or has_nul:
             raise self._error(key, value, meaning)
         return value
 
@@ -45,25 +64,34 @@ class Table:
         return Table(self._values.pop(key, {}), self._full(key), self.source)
 
     def strings(self, key: str) -> tuple[str, ...]:
-        """Take a list of strings."""
+        """Take a list of strings, as they are given to a program."""
         values = self.take(key, list, "a list of strings")
-        if not all(isinstance(value, str) for value in values):
+        if not all(isinstance(value, str) and "\0" not in value for value in values):
             raise self._error(key, values, "a list of strings")
-        return tuple(values)
+        return tuple(_to_the_kernel(value) for value in values)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """Take a list of strings, none of them empty."""
+        values = self.strings(key)
+        if "" in values:
+            raise self._error(key, list(values), "a list of names")
+        return values
 
     def path(self, key: str) -> str:
         """Take an absolute path."""
-        value = self.take(key, str, "an absolute path")
-        if not value.startswith("/") or "\0" in value:
-            raise self._error(key, value, "an absolute path")
-        return value
+        return self.matching(key, _PATH, "an absolute path")
 
     def matching(self, key: str, pattern: re.Pattern[str], meaning: str) -> str:
-        """Take a string that matches as a whole."""
+        """Take a string that matches as a whole; one that is a path is as the kernel takes it."""
         value = self.take(key, str, meaning)
         if not pattern.fullmatch(value):
             raise self._error(key, value, meaning)
-        return value
+        if not value.startswith("/"):
+            return value
+        path = _to_the_kernel(value)
+        if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
+            raise self._error(key, value, f"a path of at most {_LONGEST_PATH_BYTES} bytes")
+        return path
 
     def choice(self, key: str, choices: Sequence[_T], kind: type[_T]) -> _T:
         """Take one of some values, all of one kind."""
@@ -82,28 +110,46 @@ class Table:
 
     def size(self, key: str) -> int:
         """Take a size; return it in bytes."""
-        return self._quantity(key, _SIZE_UNITS, "16MiB")
+        return self._quantity(key, _SIZE_UNITS, "16MiB", _LARGEST_BYTES, "8 EiB less one byte")
 
     def duration(self, key: str) -> int:
         """Take a time span; return it in seconds."""
-        return self._quantity(key, _DURATION_UNITS, "15min")
+        return self._quantity(key, _DURATION_UNITS, "15min", _LONGEST_S, _LONGEST)
 
     def finish(self) -> None:
         """Refuse what nobody took."""
         for key in self._values:
             raise errors.ConfigError(f"cannot use {self.source}: unknown key {self._full(key)}")
 
-    def _quantity(self, key: str, units: Mapping[str, int], example: str) -> int:
+    def _quantity(self, key: str, units: Mapping[str, int], example: str, most: int, called: str) -> int:
         meaning = f"a value such as {example!r}"
         value = self.take(key, object, meaning)
-        match = re.fullmatch(r"(\d{1,15}) ?([A-Za-z]*)", str(value)) if not isinstance(value, bool) else None
+        text = value if isinstance(value, str) else _shown(value)
+        match = re.fullmatch("([0-9]{1,15}) ?([A-Za-z]*)", text)
         if match is None or match[2] not in units:
             raise self._error(key, value, meaning)
-        return int(match[1]) * units[match[2]]
+        quantity = int(match[1]) * units[match[2]]
+        if quantity > most:
+            raise self._error(key, value, f"at most {called}")
+        return quantity
 
     def _full(self, key: str) -> str:
         return ".".join(part for part in (self.name, key) if part)
 
     def _error(self, key: str, value: object, meaning: str) -> errors.ConfigError:
-        found = "it is missing" if value is None else f"it is {value!r}"
+        found = "it is missing" if value is None else f"it is {_shown(value)}"
         return errors.ConfigError(f"cannot use {self.source}: {self._full(key)} has to be {meaning}, and {found}")
+
+
+def _to_the_kernel(value: str) -> str:
+    """Return a string that Python gives to the kernel as UTF-8."""
+    return os.fsdecode(value.encode())
+
+
+def _shown(value: object) -> str:
+    """Write a value for a message, however large it is, or deeply nested."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        return "nested too deeply" if isinstance(value, (dict, list)) else "a number with too many digits"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

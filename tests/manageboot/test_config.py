@@ -158,7 +158,7 @@ def test_no_role_is_called_like_what_else_the_record_has():
         ("[slots.A]\nroot = 'LV=hostlvm'", "slots.A.root has to be"),
         ("[slots.A]\nroot = '/dev/x'\n[slots.B]\nroot = '/dev/x'", "/dev/x stands twice in slots"),
         ("this is no TOML", "cannot read "),
-        ("profile = 'nodeos'", "cannot use profile 'nodeos': there is no such profile"),
+        ("profile = 'nodeos'", "profile has to be 'guestos' or 'hostos' or 'custom', and it is 'nodeos'"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, said: str):
