@@ -27,6 +27,12 @@ Identity = tuple[int, int]
 """A file's device and inode, or a block device's number and 0."""
 
 
+_GONE = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EHOSTDOWN})
+"""What a file says whose file system has gone, as one of FUSE does when its program was killed."""
+_ELSEWHERE: Identity = (-1, 0)
+"""A file that can't be asked, so none of those that were asked a moment before."""
+
+
 class Span(NamedTuple):
     """A range of bytes; an end of None is the end of the device or file."""
 
@@ -159,8 +165,8 @@ def _attachment(name: str) -> Attachment:
             fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, answer)
         finally:
             os.close(descriptor)
-    except OSError:
-        return unknown
+    except OSError as error:
+        return unknown._replace(target=_ELSEWHERE) if error.errno in _GONE else unknown
     device, inode, number, offset, limit = _STATUS.unpack(answer)
     return Attachment(name, (number, 0) if number else (device, inode), _span(offset, limit))
 

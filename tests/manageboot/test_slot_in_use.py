@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from install import faultydisk
 from support.images import MIB, make_update
 from support.loop import loop_device, run
 from support.node import LoopNode
@@ -217,6 +218,28 @@ def test_only_what_overlaps_counts(one_disk: tuple[Path, str], offset: int, size
         assert is_used(device) is used
 
 
+def test_a_loop_device_whose_file_system_has_gone_is_of_no_concern(one_disk: tuple[Path, str], tmp_path: Path):
+    """It can't be asked what it is attached to; but what was asked a moment before, as the slot was, is not it."""
+    _, device = one_disk
+    disks, point = tmp_path / "disks", tmp_path / "point"
+    for path in (disks, point):
+        path.mkdir()
+    (disks / "disk").write_bytes(bytes(MIB))
+    with subprocess.Popen([sys.executable, faultydisk.__file__, point, disks]) as server:
+        while not os.path.ismount(point):
+            assert server.poll() is None
+        try:
+            with loop_device(point / "disk") as other:
+                server.kill()
+                server.wait()
+                while is_there(point / "disk"):
+                    pass  # for a second the kernel goes by what it heard last
+                assert not is_used(device)
+                assert is_used(other)
+        finally:
+            run("umount", point)
+
+
 def test_a_loop_device_over_the_other_partition_of_a_disk_does_not_count(tmp_path: Path):
     """Two partitions that the kernel knows; nodes of our own, since udev need not be there to make them."""
     disk = tmp_path / "disk.img"
@@ -243,6 +266,13 @@ def test_a_loop_device_over_the_other_partition_of_a_disk_does_not_count(tmp_pat
         finally:
             run("delpart", whole, "1")
             run("delpart", whole, "2")
+
+
+def is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def is_used(device: str) -> bool:
