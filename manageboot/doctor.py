@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import grubenv
-from manageboot import devices, environment, errors, fallback, traces, trust
+from manageboot import devices, environment, errors, fallback, traces, trust, writable
 from manageboot.bootloader import grubcfg
 from manageboot.config import Config
 from manageboot.environment import Condition
@@ -20,6 +20,7 @@ REMEDIES = {
     "NO_BLOCK": "mount GRUB's partition where boot.grubenv points, or make a block with `grubenv FILE create`",
     "BLOCK_DAMAGED": "run `grubenv FILE repair`",
     "BLOCK_UNSOUND": "run `grubenv FILE check` to see what GRUB makes of it, and `grubenv FILE repair`",
+    "BLOCK_READ_ONLY": "see the cause: remount its file system for writing, or see lsattr and blockdev --getro",
     "CONFLICT": "reboot, so that GRUB decides; if it stays, GRUB reads another block than boot.grubenv",
     "GRUB_DID_NOT_WRITE": "confirm the trial or give it up; the block or its disk can't be written by GRUB",
     "GRUB_CANNOT_WRITE": "run `grubenv FILE check`; take the commit back with upgrade-cancel until GRUB can write",
@@ -89,7 +90,9 @@ def _block(node: Node, unknown: list[str]) -> Iterator[Finding]:
         yield Finding(node.environment.problem.code, str(node.environment.problem))
     elif node.environment.condition is Condition.ABSENT:
         yield Finding("NO_BLOCK", f"{path} does not exist; GRUB boots slot {node.state.block.alternative}")
-    elif node.environment.condition is Condition.OK:
+    else:
+        yield from _writable(path, unknown)
+    if node.environment.condition is Condition.OK:
         try:
             report = grubenv.check(path, (environment.ALTERNATIVE, environment.CYCLE, *traces.BOOT_NAMES))
         except grubenv.GrubEnvError as error:
@@ -98,6 +101,17 @@ def _block(node: Node, unknown: list[str]) -> Iterator[Finding]:
         unknown += report.unknown
         for damage in report.damages:
             yield Finding("BLOCK_UNSOUND", f"{path}: {damage.word}: {damage}")
+
+
+def _writable(path: "str | grubenv.Inside", unknown: list[str]) -> Iterator[Finding]:
+    """Ask whether a verb could write the block: a commit, a confirm and a rollback do nothing else."""
+    found = writable.obstacle(path)
+    if found is None:
+        return
+    if found.denied:
+        unknown.append(f"whether {path} can be written: only root may, so run it as root")
+    else:
+        yield Finding("BLOCK_READ_ONLY", f"{path} can't be written: {found.cause}")
 
 
 def _protocol(node: Node) -> Iterator[Finding]:

@@ -134,7 +134,7 @@ def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
 
 
 def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
-    """Refuse what `write` would refuse for want of room, or GRUB when it starts the trial. Writes nothing.
+    """Refuse what `write` would refuse, or GRUB for want of room when it starts the trial. Writes nothing.
 
     Args:
         path: the block.
@@ -143,11 +143,14 @@ def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None
 
     Raises:
         CreateError: what is in the block already leaves no room, or there is no block and nothing to make one with.
-        BlockDamagedError, DeviceError, NotPermittedError.
+        NotPermittedError: it can't be written: its file system, or the device below, is read-only, or it is immutable.
+        BlockDamagedError, DeviceError.
     """
     if isinstance(path, Inside):
         with translated():
             blockfile.require_maker(path)
+    from manageboot import writable  # no query needs it
+
     ours = _ours(state, left_behind)
     started = {CYCLE: Cycle.FAILSAFE_CHECK.value}
     if left_behind.nonce:
@@ -161,6 +164,9 @@ def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None
         ) from error
     except grubenv.GrubEnvError as error:
         raise _translate(error) from error
+    found = writable.obstacle(path)
+    if found is not None:
+        raise found.kind(f"cannot commit with {path}, so nothing is installed: {found.cause}", hint=found.hint)
 
 
 def write_trust(path: str | Inside, slot: Slot) -> None:
