@@ -1,7 +1,14 @@
-"""The partitions of a disk that is not this node's own, or of an image: as its GPT has them, not as the kernel does."""
+"""The partitions of a disk that is not this node's own, or of an image: as its GPT has them, not as the kernel does.
 
+The table is another system's, and may be anybody's: each number in it is compared with the size of the disk before
+anything is read or multiplied by it.
+"""
+
+import fcntl
 import os
+import stat
 import struct
+import sys
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,6 +26,14 @@ _ENTRY = struct.Struct("<16s16sQQ8x72s")
 """Type, GUID, first sector, last sector, name."""
 _UNUSED = bytes(16)
 _MOST_ENTRY_BYTES = 1 << 20
+
+_MBR = struct.Struct("<446x 4x B 11x 4x B 11x 4x B 11x 4x B 11x H")
+"""The types of the four partitions, and the signature of the sector."""
+_MBR_SIGNATURE = 0xAA55
+_PROTECTIVE = 0xEE
+
+# Source: linux/fs.h.
+_BLKSSZGET = 0x1268
 
 
 class Partition(NamedTuple):
@@ -70,16 +85,19 @@ def read(disk: str, descriptor: int) -> PartitionTable:
     """Read the GPT of an open disk or image; where the one at its begin is damaged, the one at its end.
 
     Raises:
-        PartitionTableError: there is none, or its partitions overlap, lie over the table, or beyond the end.
+        PartitionTableError: there is none, or its partitions overlap, lie over the table, or beyond the end; or the
+            disk has an MBR that says otherwise.
         DeviceError: it can't be read.
 
-    Source: UEFI Specification, version 2.10, section 5.3.
+    Source: UEFI Specification, version 2.10, section 5.3; GRUB grub-core/partmap/gpt.c and Linux
+    block/partitions/efi.c, which look at no GPT behind an MBR that has no entry for it.
     """
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
-        for sector_size in _SECTOR_SIZES:
+        _check_mbr(disk, os.pread(descriptor, _MBR.size, 0))
+        for sector_size in _sector_sizes(descriptor):
             for sector in (1, size // sector_size - 1):
-                found = _read_at(disk, descriptor, sector, sector_size, size)
+                found = _read_at(disk, descriptor, size, sector, sector_size)
                 if found is not None:
                     table, places = found
                     _check(table, places, size)
@@ -89,23 +107,48 @@ def read(disk: str, descriptor: int) -> PartitionTable:
     raise errors.PartitionTableError(f"cannot read the partitions of {disk}: it has no GPT, or a damaged one")
 
 
+def _check_mbr(disk: str, sector: bytes) -> None:
+    """Refuse a GPT that nobody reads: one that was left behind when the disk was partitioned anew with an MBR.
+
+    An entry for the GPT may stand beside others, in a hybrid MBR. A sector that is no MBR, such as one of zeros,
+    decides nothing: it may be what is damaged.
+    """
+    if len(sector) < _MBR.size:
+        return
+    *kinds, signature = _MBR.unpack(sector)
+    if signature == _MBR_SIGNATURE and _PROTECTIVE not in kinds:
+        raise errors.PartitionTableError(
+            f"cannot read the partitions of {disk}: its MBR has no entry of type EE",
+            hint="neither GRUB nor Linux looks at a GPT behind such an MBR",
+        )
+
+
+def _sector_sizes(descriptor: int) -> Sequence[int]:
+    """Give the sizes of sectors that the table may count in: first that of the device, where it is one."""
+    if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+        own = int.from_bytes(fcntl.ioctl(descriptor, _BLKSSZGET, bytes(4)), sys.byteorder)
+        return sorted(_SECTOR_SIZES, key=lambda size: size != own)
+    return _SECTOR_SIZES
+
+
 def _read_at(
-    disk: str, descriptor: int, sector: int, sector_size: int, size: int
+    disk: str, descriptor: int, size: int, sector: int, sector_size: int
 ) -> tuple[PartitionTable, list[range]] | None:
     """Read one of the two tables; say as well which bytes are of either, or of the sector before them."""
     header = os.pread(descriptor, sector_size, sector * sector_size) if sector > 0 else b""
     if len(header) < _HEADER.size:
         return None
-    signature, length, checksum, own, other, guid, first, count, entry_size, entries_checksum = _HEADER.unpack_from(
-        header
+    signature, header_size, checksum, own, other, guid, first, count, entry_size, entries_checksum = (
+        _HEADER.unpack_from(header)
     )
-    sound = signature == _SIGNATURE and own == sector and _HEADER.size <= length <= sector_size
-    if not sound or zlib.crc32(_without_checksum(header[:length])) != checksum:
+    sound = signature == _SIGNATURE and own == sector and _HEADER.size <= header_size <= sector_size
+    if not sound or zlib.crc32(_without_checksum(header[:header_size])) != checksum:
         return None
-    if entry_size < _ENTRY.size or count * entry_size > _MOST_ENTRY_BYTES or first * sector_size > size:
+    length = count * entry_size
+    if entry_size < _ENTRY.size or length > _MOST_ENTRY_BYTES or first * sector_size + length > size:
         return None
-    entries = os.pread(descriptor, count * entry_size, first * sector_size)
-    if len(entries) < count * entry_size or zlib.crc32(entries) != entries_checksum:
+    entries = os.pread(descriptor, length, first * sector_size)
+    if len(entries) != length or zlib.crc32(entries) != entries_checksum:
         return None
     found = tuple(_partitions(entries, entry_size, sector_size))
     sectors = -(-len(entries) // sector_size)
