@@ -79,7 +79,9 @@ class Archive:
         Raises:
             ImageMemberError: it may not be in an update image.
         """
-        name = self._plain_name(entry.name)
+        if entry.kind == tar.LABEL:  # a name for people, of the whole archive; GNU tar passes it over as well
+            return None
+        name = self._plain_name(entry)
         known = name in (*self._images, VERSION)
         if entry.kind == tar.DIRECTORY and not known:
             return None
@@ -101,9 +103,12 @@ class Archive:
             raise self._refuse(name, "is empty")
         return name
 
-    def _plain_name(self, name: str) -> str:
-        """Return a member's name without `./`."""
+    def _plain_name(self, entry: Entry) -> str:
+        """Return a member's name without `./`; empty for the directory that all is in."""
+        name = entry.name
         parts = [part for part in name.split("/") if part not in ("", ".")]
+        if entry.kind == tar.DIRECTORY and name and not parts:
+            return ""  # `./`; or `/`, which umoci writes
         if not name or name.startswith("/") or ".." in parts:
             raise self._refuse(name, "has a path that leads out of the archive")
         return "/".join(parts)

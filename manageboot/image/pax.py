@@ -88,7 +88,7 @@ class PaxHeader:
         return self._sparse[name]
 
     def take(self, name: bytes, value: bytes) -> None:
-        """Take a record.
+        """Take a record; of two paths or sizes the last one counts, as POSIX has it.
 
         Raises:
             FieldError: its value is bad, or it may not be there.
@@ -96,10 +96,9 @@ class PaxHeader:
         if name.startswith(_SPARSE):
             self._take_sparse(name.removeprefix(_SPARSE), value)
         elif name == b"path":
-            self._set_path(value)
+            if b"name" not in self._sparse:  # that of a sparse member is made up
+                self._set_path(value)
         elif name == b"size":
-            if self.size is not None:
-                raise _twice(name)
             self.size = decimal(value, "size")
 
     def _take_sparse(self, name: bytes, value: bytes) -> None:
@@ -116,14 +115,9 @@ class PaxHeader:
             raise _twice(_SPARSE + name)
         self._sparse[name] = value
         if name == b"name":
-            self.path = None  # the other one is made up
             self._set_path(value)
 
     def _set_path(self, value: bytes) -> None:
-        if self.path is not None:
-            if b"name" in self._sparse:
-                return
-            raise _twice(b"path")
         if not 0 < len(value) <= MAX_NAME_SIZE or b"\0" in value:
             message = f"the path has {len(value)} bytes, or a NUL among them"
             raise FieldError(message)
@@ -161,6 +155,11 @@ def _twice(name: bytes) -> FieldError:
 def _records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     start = 0
     while start < len(body):
+        if body[start] == 0:  # some writers fill the last block within the size, and GNU tar stops there
+            if any(body[start:]):
+                message = f"there is something behind the padding at byte {start} of the extended header"
+                raise FieldError(message)
+            return
         space = body.find(b" ", start, start + _MAX_LENGTH_DIGITS + 1)
         digits = body[start:space] if space > 0 else b""
         end = start + int(digits) if digits.isdigit() else 0

@@ -22,6 +22,7 @@ MAX_END_PADDING = 64 << 20  # bytes after the end; tar itself pads to 10 KiB
 
 FILE = "a file"
 DIRECTORY = "a directory"
+LABEL = "a volume label"
 
 _SCRATCH_SIZE = 256 * 1024
 _ZEROS = bytes(_SCRATCH_SIZE)
@@ -39,7 +40,7 @@ _KINDS = {
     b"6": "a fifo",
     b"D": "a dumped directory",
     b"M": "the continuation of another volume",
-    b"V": "a volume label",
+    b"V": LABEL,
 }
 
 
@@ -109,11 +110,12 @@ class TarReader:
             block = self._block("without the two blocks of zeros that end an archive")
             try:
                 if block == _ZERO_BLOCK:
-                    self._check_end(pending=extended is not None or long_name is not None)
+                    # An extended header or a long name may have come that no member follows: GNU tar passes it over.
+                    self._check_end()
                     return None
                 header = self._parse(block)
                 match header.type:
-                    case b"x":
+                    case b"x" | b"X":  # X: as Solaris wrote it before POSIX
                         _refuse_second(extended, "extended header")
                         extended = pax.parse(self._body(header, pax.MAX_HEADER_SIZE, "an extended header"))
                     case b"g":
@@ -137,17 +139,19 @@ class TarReader:
 
     def _entry(self, header: Header, extended: PaxHeader, long_name: str | None) -> Entry:
         name = extended.path or long_name or header.name
-        stored = header.size if extended.size is None else extended.size
         kind = _KINDS.get(header.type, f"of the unknown type {header.type!r}")
         if kind == FILE and name.endswith("/"):  # as v7 marks them
             kind = DIRECTORY
-        self._name, self._stored, self._left = name, stored, stored
-        if kind != FILE:
-            self._stored = self._left = 0
-            if kind == DIRECTORY and stored:
-                message = f"directory {name!r} has {stored} bytes"
-                raise FieldError(message)
+        self._name, self._stored, self._left = name, 0, 0
+        if kind not in (FILE, DIRECTORY, LABEL):  # it will be refused, whatever its size field says
             return Entry(name, kind, sparse.dense(0), 0)
+        stored = header.size if extended.size is None else extended.size
+        if kind == DIRECTORY and stored:
+            message = f"directory {name!r} has {stored} bytes"
+            raise FieldError(message)
+        self._stored = self._left = stored
+        if kind != FILE:
+            return Entry(name, kind, sparse.dense(0), stored)
         extents = self._extents(header, extended)
         if self._size is not None and self._left > self._size - self._offset:
             raise self._member_ends(stored - self._left + self._size - self._offset)
@@ -221,11 +225,8 @@ class TarReader:
                 raise self._truncated(f"in the padding after {self._name!r}")
             size -= len(window)
 
-    def _check_end(self, *, pending: bool) -> None:
+    def _check_end(self) -> None:
         """Read the second of the blocks that end an archive."""
-        if pending:
-            message = "an extended header or a long name is followed by no member"
-            raise FieldError(message)
         if self._block("after one of the two blocks of zeros that end an archive") != _ZERO_BLOCK:
             message = "there is one block of zeros, and not the two that end an archive"
             raise FieldError(message)

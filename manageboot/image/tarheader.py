@@ -17,6 +17,7 @@ _SIZE = slice(124, 136)
 _CHECKSUM = slice(148, 156)
 _TYPE = slice(156, 157)
 _MAGIC = slice(257, 265)
+_POSIX_MAGIC = b"ustar\0"  # GNU tar looks at no more of it; old Java tools leave a version of their own behind it
 _PREFIX = slice(345, 500)
 _BASE_256 = 0x80  # as first byte: a big-endian binary number follows
 _SHOWN_NAME = 200  # characters
@@ -35,18 +36,23 @@ class Dialect(enum.Enum):
     GNU = "gnu"
 
 
-_DIALECTS = {b"\0" * 8: Dialect.V7, b"ustar\x0000": Dialect.POSIX, b"ustar  \0": Dialect.GNU}
-
-
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a header block says."""
 
     name: str
-    size: int  # bytes that follow in the archive, padding not counted
     type: bytes  # one byte
     dialect: Dialect
     block: bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes follow in the archive, padding not counted; asked for where the type has any.
+
+        Raises:
+            FieldError: it is no such number.
+        """
+        return size(self.block[_SIZE], "size")
 
 
 def has_magic(block: bytes) -> bool:
@@ -74,20 +80,26 @@ def parse(block: bytes) -> Header:
     """Read a header block of 512 bytes that is not all zeros.
 
     Raises:
-        FieldError: the checksum is wrong, or a field can't be understood.
+        FieldError: the checksum is wrong, or the dialect is not known.
     """
     expected = number(block[_CHECKSUM], "checksum")
     if expected not in (found := sums(block)):
         message = f"the header's checksum is {found[0]}, and {expected} is what it says"
         raise FieldError(message)
-    dialect = _DIALECTS.get(block[_MAGIC])
+    dialect = _dialect(block[_MAGIC])
     if dialect is None:
         message = f"the header's magic is {block[_MAGIC]!r}, which is no kind of tar that is known"
         raise FieldError(message)
     name = text(block[_NAME])
     if dialect is Dialect.POSIX and (prefix := text(block[_PREFIX])):
         name = f"{prefix}/{name}"
-    return Header(name, size(block[_SIZE], "size"), block[_TYPE], dialect, block)
+    return Header(name, block[_TYPE], dialect, block)
+
+
+def _dialect(magic: bytes) -> Dialect | None:
+    if magic.startswith(_POSIX_MAGIC):
+        return Dialect.POSIX
+    return {b"\0" * 8: Dialect.V7, b"ustar  \0": Dialect.GNU}.get(magic)
 
 
 def text(field: bytes) -> str:
@@ -103,12 +115,14 @@ def shown(name: str) -> str:
 def number(field: bytes, what: str) -> int:
     """Read a numeric field: octal digits up to a NUL or space, or, marked by its first byte, a binary number.
 
+    One NUL before the digits is no end of them, as GNU tar has it: the field before may have run over.
+
     Raises:
         FieldError: it is empty, negative, or neither of the two.
     """
-    if field[0] == _BASE_256:
+    if field[:1] == bytes([_BASE_256]):
         return int.from_bytes(field[1:], "big")
-    digits = field.lstrip(b" ").replace(b"\0", b" ").rstrip(b" ")
+    digits = field.removeprefix(b"\0").lstrip(b" ").replace(b"\0", b" ").rstrip(b" ")
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
         message = f"the {what} is {field!r}, which is no number"
         raise FieldError(message)
@@ -128,12 +142,12 @@ def decimal(digits: bytes, what: str) -> int:
 
 
 def size(field: bytes, what: str) -> int:
-    """Read a numeric field that counts bytes, up to MAX_SIZE.
+    """Read a numeric field that counts bytes, up to MAX_SIZE; an empty one says 0, which some writers leave away.
 
     Raises:
         FieldError: it is no such number.
     """
-    return within(number(field, what), what)
+    return within(number(field, what), what) if field.strip(b"\0 ") else 0
 
 
 def within(value: int, what: str) -> int:

@@ -67,7 +67,7 @@ def expected(archive: bytes, folder: Path) -> dict[str, str]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     subprocess.run(["tar", "-x", "-C", folder, "-f", "-"], input=archive, check=True)
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
 def archive_of(folder: Path, options: list[str], names: list[str]) -> bytes:
