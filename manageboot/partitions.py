@@ -104,7 +104,24 @@ def read(disk: str, descriptor: int) -> PartitionTable:
                     return table
     except OSError as error:
         raise errors.from_os_error(error, f"read {disk}") from error
-    raise errors.PartitionTableError(f"cannot read the partitions of {disk}: it has no GPT, or a damaged one")
+    raise _no_table(disk, descriptor)
+
+
+def _no_table(disk: str, descriptor: int) -> errors.PartitionTableError:
+    """Make the error that says what is there instead of a GPT."""
+    from manageboot.image import content
+
+    try:
+        head = os.pread(descriptor, content.HEAD_BYTES, 0)
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {disk}") from error
+    doing = f"cannot read the partitions of {disk}"
+    what = content.describe(head)
+    if what is None or what == "a whole disk with a GPT":
+        return errors.PartitionTableError(f"{doing}: it has no GPT, or a damaged one")
+    packed = content.foreign(head)
+    hint = packed.remedy if packed is not None and not packed.is_disk else None
+    return errors.PartitionTableError(f"{doing}: it is {what}, and has no GPT", hint=hint)
 
 
 def _check_mbr(disk: str, sector: bytes) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from manageboot.errors import ImageMemberError
-from manageboot.image import tar
-from manageboot.image.decompress import open_decoder
+from manageboot.image import content, tar
+from manageboot.image.decompress import compression_name, open_decoder
 from manageboot.image.member import VERSION, Member, ReadData
 from manageboot.image.source import Source
 from manageboot.image.tar import Entry, TarReader
@@ -14,6 +14,15 @@ from manageboot.image.tarheader import shown
 
 MAX_VERSION_SIZE = 4096  # bytes
 MAX_IGNORED_SIZE = 1 << 30  # bytes in the archive, all ignored members together
+
+_MOST_SHOWN = 3  # of the members that are there instead of those that are missing
+
+
+class _Ignored(NamedTuple):
+    """A member that has no place in an update image."""
+
+    name: str
+    what: str | None  # that it is, where its head tells
 
 
 class Archive:
@@ -28,7 +37,7 @@ class Archive:
         """
         self._images = images
         self._source = Source(path)
-        self.ignored: list[str] = []
+        self._ignored: list[_Ignored] = []
         self._ignored_size = 0
         self._seen: set[str] = set()
         self._current: Entry | None = None
@@ -37,8 +46,9 @@ class Archive:
         except BaseException:
             self.close()
             raise
-        size = self.bytes_total if self.format == "tar" else None
-        self._reader = TarReader(self._source, decoder, size)
+        compression = compression_name(self.format)
+        size = self.bytes_total if compression is None else None
+        self._reader = TarReader(self._source, decoder, compression=compression, size=size)
 
     @property
     def bytes_total(self) -> int | None:
@@ -49,6 +59,11 @@ class Archive:
     def known_sizes(self) -> dict[str, int]:
         """None: an archive tells the size of a member where the member begins."""
         return {}
+
+    @property
+    def ignored(self) -> list[str]:
+        """The names of the members that were skipped."""
+        return [member.name for member in self._ignored]
 
     @property
     def bytes_read(self) -> int:
@@ -63,15 +78,17 @@ class Archive:
     def members(self) -> Iterator[Member]:
         """Give the members that make an update image, and judge all others."""
         for entry in self._reader.entries():
-            name = self._judge(entry)
-            if name is None:
-                continue
             self._current = entry
-            yield Member(name, entry.extents, self._data_of(entry), self._source.error)
+            name = self._judge(entry)
+            if name is not None:
+                yield self._member(name, entry)
             self._current = None
         missing = [name for name in self._images if name not in self._seen]
         if missing:
-            raise self._source.error(ImageMemberError, f"it has no {' and no '.join(missing)}")
+            raise self._missing(missing)
+
+    def _member(self, name: str, entry: Entry) -> Member:
+        return Member(name, entry.extents, self._data_of(entry), self._source.error)
 
     def _judge(self, entry: Entry) -> str | None:
         """Return the name of a member that is to be used, None for one to be skipped.
@@ -91,10 +108,7 @@ class Archive:
             raise self._refuse(name, "is there twice")
         self._seen.add(name)
         if not known:
-            self.ignored.append(name)
-            self._ignored_size += entry.stored_size
-            if self._ignored_size > MAX_IGNORED_SIZE:
-                raise self._refuse(name, f"and others that have no place there exceed {MAX_IGNORED_SIZE} bytes")
+            self._ignore(name, entry)
             return None
         if name == VERSION:
             if entry.extents.size > MAX_VERSION_SIZE:
@@ -102,6 +116,27 @@ class Archive:
         elif not entry.extents.size:
             raise self._refuse(name, "is empty")
         return name
+
+    def _ignore(self, name: str, entry: Entry) -> None:
+        self._ignored_size += entry.stored_size
+        if self._ignored_size > MAX_IGNORED_SIZE:
+            raise self._refuse(name, f"and others that have no place there exceed {MAX_IGNORED_SIZE} bytes")
+        # Only a few are ever shown, and nobody reads more of the others than it takes to pass them.
+        looked_at = len(self._ignored) < _MOST_SHOWN and entry.extents.size > 0
+        what = content.describe(self._member(name, entry).head) if looked_at else None
+        self._ignored.append(_Ignored(name, what))
+
+    def _missing(self, missing: list[str]) -> ImageMemberError:
+        """Make the error that says which images are not there, and what is there instead."""
+        # What tells most comes first: an image under another name may be the last of many members.
+        hints = {one: _hint_at(missing, one) for one in self._ignored}
+        ordered = sorted(self._ignored, key=lambda one: hints[one] is None)
+        found = [shown(one.name) + (f" ({one.what})" if one.what else "") for one in ordered]
+        if more := found[_MOST_SHOWN:]:
+            found[_MOST_SHOWN:] = [f"{len(more)} others"]
+        instead = f", but {' and '.join(found)}" if found else ""
+        hint = hints[ordered[0]] if ordered else None
+        return self._source.error(ImageMemberError, f"it has no {' and no '.join(missing)}{instead}", hint=hint)
 
     def _plain_name(self, entry: Entry) -> str:
         """Return a member's name without `./`; empty for the directory that all is in."""
@@ -142,3 +177,19 @@ class Archive:
     ) -> None:
         """Close the input."""
         self.close()
+
+
+def _hint_at(missing: list[str], found: _Ignored) -> str | None:
+    """Say what to do where a member is there under another name, or inside something else; None where it is not."""
+    folder, _, name = found.name.rpartition("/")
+    if folder and name in missing:
+        return f"pack the images without their folder, as tar -C {shown(folder)} does"
+    if name.lower() in missing:
+        return f"capital and small letters count: call it {name.lower()}"
+    if found.what is None:
+        return None
+    if found.what.startswith("a whole disk"):
+        return "give the update image instead of the disk image"
+    if found.what == "a tar archive" or found.what.endswith("-compressed"):
+        return f"unpack it, and give {shown(name)}, if that is the update image"
+    return None

@@ -7,11 +7,9 @@ whole input: nothing may be missing from the last frame, and nothing may follow 
 from typing import IO, Protocol, cast
 
 from manageboot.errors import ImageFormatError, ImageTruncatedError
-from manageboot.image import tarheader, zstdframes
+from manageboot.image import content, formats, tarheader, zstdframes
 from manageboot.image.source import CHUNK_SIZE, Source
 from manageboot.image.streams import CODECS, StreamDecoder
-
-_SHOWN = 8  # bytes of an unknown beginning that the message shows
 
 
 class Decoder(Protocol):
@@ -49,13 +47,30 @@ def open_decoder(source: Source) -> tuple[str, Decoder]:
         return "tar.zst", ZstdDecoder(source)
     if compression is not None:
         return f"tar.{compression}", StreamDecoder(source, CODECS[compression])
-    if len(start) < tarheader.BLOCK_SIZE:
+    head = start[: content.HEAD_BYTES]
+    if len(start) < tarheader.BLOCK_SIZE and content.foreign(head) is None:
         cause = f"it has only {len(start)} bytes, less than a tar header"
         raise source.error(ImageTruncatedError, cause)
-    if not is_tar(start):
-        cause = f"it begins with {start[:_SHOWN].hex(' ')}, and that is neither tar, zstd, gzip, xz nor bzip2"
-        raise source.error(ImageFormatError, cause, hint="give an update image, or a boot image and a root image")
+    if not formats.is_tar(start):
+        cause = f"it {content.beginning(head)}, and neither tar, zstd, gzip, xz nor bzip2"
+        raise source.error(ImageFormatError, cause, hint=_hint(head))
     return "tar", PlainDecoder(source)
+
+
+def _hint(head: bytes) -> str:
+    """Say what to give instead of something that is no archive."""
+    found = content.foreign(head)
+    if found is not None and found.is_disk:
+        return "give the update image instead of the disk image"
+    return "give an update image, or a boot image and a root image"
+
+
+def compression_name(form: str) -> str | None:
+    """Name the compression of a format of open_decoder()'s, in a word: "zstd" for "tar.zst"; None for "tar"."""
+    ending = form.removeprefix("tar").removeprefix(".")
+    if not ending:
+        return None
+    return "zstd" if ending == "zst" else CODECS[ending].name
 
 
 def compression_of(start: bytes) -> str | None:
@@ -63,12 +78,6 @@ def compression_of(start: bytes) -> str | None:
     if zstdframes.is_magic(start[:4]):
         return "zst"
     return next((name for name, codec in CODECS.items() if start.startswith(codec.magic)), None)
-
-
-def is_tar(start: bytes) -> bool:
-    """Tell whether a file that begins so is a tar archive: by its magic, or in older ones by the header checksum."""
-    header = start[: tarheader.BLOCK_SIZE]
-    return tarheader.has_magic(header) or tarheader.checksum_holds(header)
 
 
 class PlainDecoder:

@@ -61,9 +61,9 @@ class ImageFile:
         """The size of the image in bytes."""
         return self._status.st_size
 
-    def error(self, kind: type[_Error], cause: str) -> _Error:
+    def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
         """Make the error that says why this file can't be read."""
-        return kind(f"cannot read {self.path}: {cause}")
+        return kind(f"cannot read {self.path}: {cause}", hint=hint)
 
     def _check(self) -> None:
         if not stat.S_ISREG(self._status.st_mode):

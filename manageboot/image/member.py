@@ -1,8 +1,10 @@
 """One image of an update image: its bytes in order, and where its holes are."""
 
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from manageboot.errors import ImageMemberError
+from manageboot.errors import ImageMemberError, ManagebootError
+from manageboot.image.content import HEAD_BYTES
 from manageboot.image.sparse import SparseMap
 
 BOOT, ROOT, VERSION = "boot.img", "root.img", "VERSION.TXT"
@@ -13,8 +15,16 @@ def member_name(role: str) -> str:
     return f"{role}.img"
 
 
-# Makes the error that names the input.
-MakeError = Callable[[type[ImageMemberError], str], ImageMemberError]
+_Error = TypeVar("_Error", bound=ManagebootError)
+
+
+class MakeError(Protocol):
+    """Makes the error that names the input."""
+
+    def __call__(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
+        """Make an error of a kind from its cause and a hint."""
+        ...
+
 
 _ZEROS = bytes(128 * 1024)  # small enough to stay in the processor's cache
 
@@ -37,11 +47,25 @@ class Member:
         self.name = name
         self.size = extents.size  # bytes, holes included
         self.data_size = extents.data_size  # bytes
+        self.error = error
         self._extents = extents
         self._read_data = read_data
-        self._error = error
+        self._head = b""
         self._position = 0
         self._next = 0  # extent that ends after the position
+
+    @property
+    def head(self) -> bytes:
+        """The first content.HEAD_BYTES of the image, or all of it where it is shorter; to be asked for first.
+
+        Reading the image gives them once more. What is not longer may even be read after the next member came.
+        """
+        if not self._head:
+            head = bytearray(min(self.size, HEAD_BYTES))
+            self._fill(memoryview(head), 0)
+            self._next = 0
+            self._head = bytes(head)
+        return self._head
 
     def skip_hole(self, unit: int) -> int:
         """Step over as many whole units of a hole as come next.
@@ -76,7 +100,17 @@ class Member:
             message = f"{self.name} has {self.size - begin} bytes left, {len(window)} were asked for"
             raise ValueError(message)
         self._position = end
+        known = self._head[begin:end]
+        window[: len(known)] = known
+        begin += len(known)
+        while self._next < len(self._extents.ends) and self._extents.ends[self._next] <= begin:
+            self._next += 1
+        self._fill(window[len(known) :], begin)
+
+    def _fill(self, window: memoryview, begin: int) -> None:
+        """Fill a window with what stands at an offset of the image, none of which was read yet."""
         starts, ends = self._extents.starts, self._extents.ends
+        end = begin + len(window)
         at = begin
         while self._next < len(starts) and (start := starts[self._next]) < end:
             if start > at:
@@ -100,15 +134,15 @@ class Member:
             ImageMemberError: it is longer, not in UTF-8, or more than one line.
         """
         if self.size > limit:
-            raise self._error(ImageMemberError, f"{self.name} has {self.size} bytes, and {limit} are allowed")
+            raise self.error(ImageMemberError, f"{self.name} has {self.size} bytes, and {limit} are allowed")
         content = bytearray(self.size)
         self.readinto(memoryview(content))
         try:
             text = content.decode().strip()
         except UnicodeDecodeError as error:
-            raise self._error(ImageMemberError, f"{self.name} is not in UTF-8: {error}") from error
+            raise self.error(ImageMemberError, f"{self.name} is not in UTF-8: {error}") from error
         if not text.isprintable():
-            raise self._error(ImageMemberError, f"{self.name} is not one line of text: {text!r}")
+            raise self.error(ImageMemberError, f"{self.name} is not one line of text: {text!r}")
         return text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
 from manageboot.errors import ImageFormatError, ImageTruncatedError
+from manageboot.image import xzheader
 from manageboot.image.source import Source
 
 MAX_STREAMS = 1 << 18  # bgzip starts one every 64 KiB, so this is 16 GiB of data
@@ -110,6 +111,7 @@ class StreamDecoder:
         self._streams = 0
         self._input = b""  # the last piece of the source
         self._used = 0  # bytes of it that the decompressor has been given
+        self._begin = b""  # of the stream, for the message if it asks for too much
         self._rest = memoryview(b"")  # decompressed, and not yet asked for
         self._ended = False
         self._decompressor, self._error = self._next_stream()
@@ -145,6 +147,11 @@ class StreamDecoder:
         try:
             return self._decompressor.decompress(data, size)
         except self._error as error:
+            if (needed := self._memory_needed()) is not None:
+                allowed = XZ_MEMORY_LIMIT >> 20
+                cause = f"the xz data needs {needed >> 20} MiB of memory, and {allowed} are allowed"
+                hint = "compress it with xz -9, which needs 65, or less"
+                raise self._source.error(ImageFormatError, cause, hint=hint) from error
             cause = (
                 f"the {self._codec.name} data before offset {self._offset} of the input can't be decompressed: {error}"
             )
@@ -155,7 +162,13 @@ class StreamDecoder:
         if self._streams > MAX_STREAMS:
             cause = f"there are more than {MAX_STREAMS} {self._codec.name} streams before offset {self._offset}"
             raise self._source.error(ImageFormatError, cause)
+        self._begin = b""
         return self._codec.make()
+
+    def _memory_needed(self) -> int | None:
+        """Return how many bytes of memory an xz stream needs if that is more than it may have, else None."""
+        needed = xzheader.memory_needed(self._begin) if self._codec.name == "xz" else None
+        return needed if needed is not None and needed > XZ_MEMORY_LIMIT else None
 
     def _take(self) -> bytes:
         """Return the next step of compressed input, which has to exist."""
@@ -164,6 +177,8 @@ class StreamDecoder:
             raise self._source.error(ImageTruncatedError, cause)
         data = self._input[self._used : self._used + _INPUT_STEP]
         self._used += len(data)
+        if len(self._begin) < xzheader.HEADER_BYTES:
+            self._begin += data[: xzheader.HEADER_BYTES - len(self._begin)]
         return data
 
     def _refill(self) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from manageboot.errors import ImageFormatError, ImageTruncatedError
-from manageboot.image import pax, sparse, tarheader
+from manageboot.image import content, formats, pax, sparse, tarheader
 from manageboot.image.decompress import Decoder
 from manageboot.image.pax import PaxHeader
 from manageboot.image.source import Source
@@ -60,17 +60,22 @@ class Entry:
 class TarReader:
     """The members of an archive, in its order."""
 
-    def __init__(self, source: Source, decoder: Decoder, size: int | None = None) -> None:
+    def __init__(
+        self, source: Source, decoder: Decoder, *, compression: str | None = None, size: int | None = None
+    ) -> None:
         """Read from the first byte that a decoder gives.
 
         Args:
             source: the input, which names itself in errors.
             decoder: gives the archive.
+            compression: what the archive is compressed with, in a word.
             size: of the archive in bytes, if it is known beforehand.
         """
+        self._compression = compression
         self._source = source
         self._decoder = decoder
         self._size = size
+        self._ahead = memoryview(b"")  # read to see what it is, and to be read again
         self._offset = 0  # in the archive
         self._members = 0
         self._name = ""  # of the member whose data is being read
@@ -84,6 +89,7 @@ class TarReader:
             ImageFormatError: the archive breaks the format.
             ImageTruncatedError: it ends too early.
         """
+        self._look_ahead()
         while (entry := self._next_entry()) is not None:
             yield entry
             self._skip(self._left + -self._stored % BLOCK_SIZE)
@@ -207,9 +213,32 @@ class TarReader:
             raise self._truncated(where)
         return bytes(block)
 
+    def _look_ahead(self) -> None:
+        """Refuse what is compressed and no archive; without compression, whoever opened it has looked already."""
+        if self._compression is None:
+            return
+        head = self._take(BLOCK_SIZE)
+        if not formats.is_tar(head):
+            head += self._take(content.HEAD_BYTES - len(head))
+            found = content.foreign(head)
+            name = content.describe(head) if found is None else found.name
+            inside = f"inside the {self._compression} stream is"
+            if name is not None and head.strip(b"\0"):
+                raise self._bad(f"{inside} {name}, not tar")
+            if name is None and len(head) >= BLOCK_SIZE and head[:BLOCK_SIZE] != _ZERO_BLOCK:
+                raise self._bad(f"{inside} no tar: it {content.beginning(head)}")
+        self._ahead = memoryview(head)
+        self._offset = 0
+
+    def _take(self, size: int) -> bytes:
+        window = memoryview(bytearray(size))
+        return bytes(window[: self._fill(window)])
+
     def _fill(self, window: memoryview) -> int:
         """Fill the window as far as the archive goes."""
-        filled = 0
+        filled = min(len(window), len(self._ahead))
+        window[:filled] = self._ahead[:filled]
+        self._ahead = self._ahead[filled:]
         while filled < len(window) and (got := self._decoder.readinto(window[filled:])):
             filled += got
         self._offset += filled

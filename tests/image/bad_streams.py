@@ -11,6 +11,7 @@ from image.archives import (
     zstd_frame,
 )
 from image.bad_archives import END_AT, FORMAT, MEMBER, TRUNCATED, WHOLE, Case, broken
+from image.contents import EXT4, LFS_POINTER
 
 
 def zstd(data: bytes, *options: str) -> bytes:
@@ -73,9 +74,19 @@ COMPRESSED: dict[str, Case] = {
     "zstd, wrong checksum": (broken(ZSTD, len(ZSTD) - 1, bytes([ZSTD[-1] ^ 1])), FORMAT, "can't be decompressed"),
     "zstd, damaged block": (broken(ZSTD, 1000, b"\xff" * 40), FORMAT, "can't be decompressed|zstd block"),
     "zstd, old version": (b"\x27\xb5\x2f\xfd" + ZSTD[4:], FORMAT, "neither tar"),
-    "zstd of text": (zstd(b"hello\n" * 200), FORMAT, "the checksum is"),
+    "zstd of text": (zstd(b"hello\n" * 200), FORMAT, "inside the zstd stream is text, not tar"),
+    "zstd of a pointer": (zstd(LFS_POINTER), FORMAT, "inside the zstd stream is a Git LFS pointer, not tar"),
+    "zstd of something unknown": (
+        zstd(b"\x80" * 600),
+        FORMAT,
+        "inside the zstd stream is no tar: it begins with 80 80 80 80 80 80 80 80$",
+    ),
+    "gzip of a file system": (gzip.compress(EXT4), FORMAT, "inside the gzip stream is an ext4 file system, not tar"),
     "zstd of zeros": (zstd(bytes(5000)) + skippable_frame(bytes(600)), MEMBER, "it has no boot.img"),
-    "zstd in zstd": (zstd(ZSTD), FORMAT, "checksum"),
+    "zstd in zstd": (zstd(ZSTD), FORMAT, "inside the zstd stream is zstd, not tar"),
+    "zstd in gzip": (gzip.compress(ZSTD), FORMAT, "inside the gzip stream is zstd, not tar"),
+    "gzip in xz": (lzma.compress(GZIP), FORMAT, "inside the xz stream is gzip, not tar"),
+    "xz in bzip2": (bz2.compress(XZ), FORMAT, "inside the bzip2 stream is xz, not tar"),
     "too many zstd frames": (skippable_frame(b"") * (2**18 + 1), FORMAT, "more than 262144 zstd frames"),
     "too many zstd blocks": (b"\x28\xb5\x2f\xfd\0\x50" + bytes(3 * 2**22 + 3), FORMAT, "more than 4194304 zstd blocks"),
     # gzip
@@ -104,7 +115,13 @@ COMPRESSED: dict[str, Case] = {
     "xz, garbage after padding": (XZ + bytes(4) + b"garbage", FORMAT, "instead of another xz stream"),
     "xz, wrong CRC": (broken(XZ, len(XZ) - 10, b"\xff\xff"), FORMAT, "can't be decompressed"),
     "xz, damaged": (broken(XZ, 5000, b"\xff" * 40), FORMAT, "can't be decompressed|checksum"),
-    "xz, dictionary of 4 GiB": (xz_with_dictionary(XZ, 40), FORMAT, "(?i)memory"),
+    "xz, dictionary of 4 GiB": (xz_with_dictionary(XZ, 40), FORMAT, "needs 4096 MiB of memory, and 160 are allowed"),
+    "xz, dictionary of 192 MiB": (xz_with_dictionary(XZ, 31), FORMAT, "needs 193 MiB of memory, and 160 are allowed"),
+    "xz, a second stream with a dictionary of 1536 MiB": (
+        XZ + xz_with_dictionary(XZ, 37),
+        FORMAT,
+        "needs 1537 MiB of memory, and 160 are allowed",
+    ),
     "xz, two archives": (XZ + XZ, FORMAT, "data after its end"),
     # bzip2
     "bzip2 + in data": (BZIP2[:9000], TRUNCATED, "inside bzip2 data"),
