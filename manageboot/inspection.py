@@ -8,7 +8,7 @@ from manageboot.buffer import aligned_buffer
 from manageboot.config import Config
 from manageboot.digest import WINDOW_BYTES, ImageDigest
 from manageboot.image import BOOT, ROOT, VERSION, Member, member_name, open_image
-from manageboot.image.archive import MAX_VERSION_SIZE
+from manageboot.image.version import Version, read_version
 from manageboot.slots import booted_slot, slot_devices
 
 SCHEMA = 1
@@ -24,13 +24,13 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError, DataError, NotPermittedError: the image can't be read, or is bad.
     """
-    version = None
+    version = Version()
     members: dict[str, dict[str, Any]] = {}
     names = (BOOT, ROOT) if config is None else [member_name(role) for role in config.roles.written]
     with open_image(images, names) as update:
         for member in update.members():
             if member.name == VERSION:
-                version = member.read_text(MAX_VERSION_SIZE) or None
+                version = read_version(member)
             else:
                 members[member.name] = {
                     "size": member.size,
@@ -46,9 +46,10 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
             "format": update.format,
             "size": update.bytes_read,
             "sha256": update.sha256,
-            "version": version,
+            "version": version.text,
             "images": members,
             "ignored": list(update.ignored),
+            "remarks": [*update.remarks, *([version.problem] if version.problem else [])],
             "fits": all(fits) if fits else None,
         }
 
@@ -65,6 +66,7 @@ def render(result: dict[str, Any]) -> str:
         lines.append(f"{name:<8} {values['size']} bytes, {values['data_size']} of them data{room}")
         lines.append(f"{'':<8} digest {values['digest']}")
     lines += [f"ignored  {name}" for name in result["ignored"]]
+    lines += [f"remark   {remark}" for remark in result["remarks"]]
     lines.append("fits     " + {True: "yes", False: "no", None: "unknown, this node has no such slots"}[result["fits"]])
     return "\n".join(lines)
 

@@ -110,11 +110,10 @@ def install(
                 told = _told(config, {names[role]: (role, devices[role]) for role in names}, chain((first,), members))
                 transfer.run(told, lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
-            version = transfer.version
+            version = transfer.version.text
             _check_digest(update, sha256)
             writers[names[withheld]].check_head(names[withheld])
-            for name in update.ignored:
-                logger.warning("member %s of the update image has no place in one and was skipped", name)
+            _warn(update, transfer)
             with phase("publish", None, progress, file):
                 for role in config.roles.wiped:
                     if role in opened:
@@ -194,6 +193,14 @@ def _failure_recorded(
             transaction=entry.transaction,
         )
         raise
+
+
+def _warn(update: UpdateImage, transfer: Transfer) -> None:
+    """Tell of what is odd and does no harm."""
+    for name in update.ignored:
+        logger.warning("member %s of the update image has no place in one and was skipped", name)
+    for remark in (*update.remarks, *filter(None, [transfer.version.problem])):
+        logger.warning("%s", remark)
 
 
 def _check_digest(update: UpdateImage, wanted: str | None) -> None:

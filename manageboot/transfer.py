@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from manageboot.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, UpdateImage
-from manageboot.image.archive import MAX_VERSION_SIZE
+from manageboot.image.version import Version, read_version
 from manageboot.imagewriter import ZEROS_BYTES, ImageWriter, Window
 from manageboot.pipeline import Buffers, Pipeline, Stage
 from manageboot.progress import Counts
@@ -28,7 +28,7 @@ class Transfer:
             skip_identical: whether to read what the devices hold, and to write only what differs.
             verify: whether to read back what was written.
         """
-        self.version: str | None = None
+        self.version = Version()
         """What the update image calls itself, once it has been read."""
         self._update = update
         self._writers = writers
@@ -69,7 +69,7 @@ class Transfer:
     def _read(self, members: Iterator[Member]) -> Iterator[Window]:
         for member in members:
             if member.name == VERSION:
-                self.version = member.read_text(MAX_VERSION_SIZE) or None
+                self.version = read_version(member)
             else:
                 yield from self._writers[member.name].windows(member, self._buffers)
 

@@ -52,6 +52,11 @@ class UpdateImage(Protocol):
         """The names of the members that have no place in an update image and were skipped."""
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What else is odd about it and does no harm, in sentences."""
+        ...
+
     def members(self) -> Iterator[Member]:
         """Give the members once, in the order in which they come; each is used up before the next is asked for.
 

@@ -12,8 +12,7 @@ from manageboot.image.source import Source
 from manageboot.image.tar import Entry, TarReader
 from manageboot.image.tarheader import shown
 
-MAX_VERSION_SIZE = 4096  # bytes
-MAX_IGNORED_SIZE = 1 << 30  # bytes in the archive, all ignored members together
+MAX_IGNORED_SIZE = 64 << 30  # bytes in the archive, all ignored members together; reading them takes a minute or two
 
 _MOST_SHOWN = 3  # of the members that are there instead of those that are missing
 
@@ -37,6 +36,7 @@ class Archive:
         """
         self._images = images
         self._source = Source(path)
+        self.remarks: list[str] = []
         self._ignored: list[_Ignored] = []
         self._ignored_size = 0
         self._seen: set[str] = set()
@@ -97,6 +97,7 @@ class Archive:
             ImageMemberError: it may not be in an update image.
         """
         if entry.kind == tar.LABEL:  # a name for people, of the whole archive; GNU tar passes it over as well
+            self.remarks.append(f"member {shown(entry.name)} is a volume label and was skipped")
             return None
         name = self._plain_name(entry)
         known = name in (*self._images, VERSION)
@@ -110,10 +111,7 @@ class Archive:
         if not known:
             self._ignore(name, entry)
             return None
-        if name == VERSION:
-            if entry.extents.size > MAX_VERSION_SIZE:
-                raise self._refuse(name, f"has {entry.extents.size} bytes, and {MAX_VERSION_SIZE} are allowed")
-        elif not entry.extents.size:
+        if name != VERSION and not entry.extents.size:
             raise self._refuse(name, "is empty")
         return name
 

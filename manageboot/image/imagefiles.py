@@ -149,6 +149,7 @@ class ImageFiles:
     format = "files"
     sha256 = None
     ignored = ()
+    remarks = ()
 
     def __init__(self, boot: str, root: str) -> None:
         """Open both files before anything is read from either."""

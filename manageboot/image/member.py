@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from manageboot.errors import ImageMemberError, ManagebootError
+from manageboot.errors import ManagebootError
 from manageboot.image.content import HEAD_BYTES
 from manageboot.image.sparse import SparseMap
 
@@ -123,27 +123,6 @@ class Member:
                 break
             self._next += 1
         _clear(window[at - begin :])
-
-    def read_text(self, limit: int) -> str:
-        """Return the whole content as text, without the white space around it.
-
-        Args:
-            limit: bytes that it may have at most.
-
-        Raises:
-            ImageMemberError: it is longer, not in UTF-8, or more than one line.
-        """
-        if self.size > limit:
-            raise self.error(ImageMemberError, f"{self.name} has {self.size} bytes, and {limit} are allowed")
-        content = bytearray(self.size)
-        self.readinto(memoryview(content))
-        try:
-            text = content.decode().strip()
-        except UnicodeDecodeError as error:
-            raise self.error(ImageMemberError, f"{self.name} is not in UTF-8: {error}") from error
-        if not text.isprintable():
-            raise self.error(ImageMemberError, f"{self.name} is not one line of text: {text!r}")
-        return text
 
 
 def _clear(window: memoryview) -> None:

@@ -265,7 +265,6 @@ TAR: dict[str, Case] = {
     "unknown member twice": (member("x", b"x") * 2 + WHOLE, MEMBER, "x is there twice"),
     "empty boot.img": (member("boot.img") + ROOT + END, MEMBER, "boot.img is empty"),
     "empty root.img": (BOOT + old_gnu("root.img", 0, b"", []) + END, MEMBER, "root.img is empty"),
-    "large VERSION.TXT": (BOOT + ROOT + member("VERSION.TXT", bytes(4097)) + END, MEMBER, "4097 bytes, and 4096"),
     "symbolic link": (header("root.img", 0, b"2", **LINK) + BOOT + END, MEMBER, "root.img is a symbolic link"),
     "symbolic link beside": (header("x", 0, b"2", **LINK) + WHOLE, MEMBER, "x is a symbolic link"),
     "hard link": (BOOT + header("root.img", 0, b"1", **LINK) + END, MEMBER, "root.img is a hard link"),

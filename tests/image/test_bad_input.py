@@ -22,9 +22,9 @@ from image.archives import (
     skippable_frame,
     zstd_frame,
 )
-from image.bad_archives import BOOT, CUTS, ROOT, TAR, TRUNCATED, VERSION_AT, WHOLE, Case
+from image.bad_archives import CUTS, TAR, TRUNCATED, VERSION_AT, WHOLE, Case
 from image.bad_streams import BZIP2, COMPRESSED, GZIP, XZ, ZSTD, zstd
-from manageboot.errors import DataError, ImageFormatError, ImageMemberError, ImageTruncatedError
+from manageboot.errors import DataError, ImageFormatError, ImageTruncatedError
 
 KIB = 1024
 
@@ -140,17 +140,6 @@ def check_damage(form: str, tmp_path: Path) -> None:
         except DataError as error:
             outcomes.add(type(error))
     assert ImageFormatError in outcomes
-
-
-def test_version_that_is_no_text(tmp_path: Path):
-    path = tmp_path / "image.bin"
-    path.write_bytes(BOOT + ROOT + member("VERSION.TXT", b"\xff\xfe") + END)
-    with archives.open_image([str(path)]) as image:
-        version = next(one for one in image.members() if one.name == "VERSION.TXT")
-        with pytest.raises(ImageMemberError, match="not in UTF-8"):
-            version.read_text(4096)
-        with pytest.raises(ImageMemberError, match="2 bytes, and 1 are allowed"):
-            version.read_text(1)
 
 
 def test_a_plain_archive_that_is_cut_is_refused_before_the_member_is_given(tmp_path: Path):

@@ -126,7 +126,7 @@ def test_members_without_a_place_are_limited(tmp_path: Path):
     head = member("boot.img", b"b") + header("extra", base256(400 * GIB))
     packed(path, BOMBS["zstd"](), iter([head, bytes(MIB)]))
     found = read(path)
-    assert "member extra and others that have no place there exceed 1073741824 bytes" in found["error"]
+    assert "member extra and others that have no place there exceed 68719476736 bytes" in found["error"]
     assert found["peak_mib"] < 60
 
 

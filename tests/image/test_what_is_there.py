@@ -130,3 +130,14 @@ def test_what_is_skipped_is_read_on_rightly(tmp_path: Path):
         with open_image([str(path)]) as image:
             assert [one.name for one in image.members()] == ["boot.img", "root.img"]
             assert image.ignored == ["extra"]
+
+
+def test_more_than_a_gibibyte_may_be_skipped(tmp_path: Path):
+    """An image for another purpose lies beside them; what it costs is time, and nothing before it is void for it."""
+    path = tmp_path / "image.tar.zst"
+    extra = header("overlay.img", b"\x80" + (1100 << 20).to_bytes(11, "big"))
+    with path.open("wb") as file:
+        file.write(compress(BOOT + ROOT + extra, ["zstd", "-q", "-1"]))
+        zeros = compress(bytes(100 << 20), ["zstd", "-q", "-1"])
+        file.write(zeros * 11 + compress(END, ["zstd", "-q"]))
+    assert read_path(path) == {"boot.img": b"boot", "root.img": b"root"}

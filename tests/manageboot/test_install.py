@@ -225,11 +225,6 @@ def test_a_name_that_is_no_text_hides_no_error(node: LoopNode, update: Path):
     assert node.ok("status")
 
 
-def test_a_version_of_several_lines_is_refused(node: LoopNode, tmp_path: Path):
-    update = make_update(tmp_path / "update", version="1\nmanageboot: error: forged")
-    node.fails("upgrade-install", update, status=65, code="IMAGE_MEMBER")
-
-
 @pytest.mark.parametrize("kind", ["no archive", "not there", "empty"])
 def test_an_image_that_is_none_does_not_undo_an_installation(node: LoopNode, update: Path, tmp_path: Path, kind: str):
     node.ok("upgrade-install", update)
