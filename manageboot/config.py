@@ -81,6 +81,8 @@ class InstallConfig(NamedTuple):
     verify: bool
     check_sample: bool
     """Whether a commit looks at a sample of what was installed."""
+    check_content: bool = True
+    """Whether images are refused that are known to be none that a slot can hold."""
 
 
 class ConfirmConfig(NamedTuple):
@@ -242,6 +244,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             wipe_var_bytes=install.size("wipe_var"),
             verify=install.take("verify", bool, "true or false"),
             check_sample=install.take("check_sample", bool, "true or false"),
+            check_content=install.take("check_content", bool, "true or false"),
         ),
         confirm=ConfirmConfig(
             policy=confirm.choice("policy", ("external", "automatic"), str),

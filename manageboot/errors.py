@@ -53,6 +53,12 @@ class ImageMemberError(DataError):
     code = "IMAGE_MEMBER"
 
 
+class ImageContentError(DataError):
+    """An image is none that a slot could hold: compressed, an archive, a whole disk, text, zeros, or the same twice."""
+
+    code = "IMAGE_CONTENT"
+
+
 class ImageTooLargeError(DataError):
     """An image is larger than the device that it is for."""
 

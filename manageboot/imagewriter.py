@@ -10,6 +10,7 @@ from manageboot.buffer import aligned_buffer, all_zeros, equal
 from manageboot.digest import WINDOW_BYTES, ImageDigest
 from manageboot.head import HEAD_BYTES
 from manageboot.image import Member
+from manageboot.image.acceptance import Whole
 from manageboot.pipeline import Buffers
 from manageboot.record import ImageRecord
 
@@ -74,16 +75,13 @@ class ImageWriter:
             )
 
     def check_head(self, name: str) -> None:
-        """Make sure that what is withheld shows, once it is published: zeros are what an interrupted run leaves.
+        """Make sure that what is withheld shows, once it is published.
 
         Raises:
-            ImageMemberError: it is zeros, so no GRUB finds a file system there, and no commit takes it for whole.
+            ImageMemberError: it is zeros.
         """
         if self.head is None or all_zeros(memoryview(self.head)):
-            zeros = min(HEAD_BYTES, self.size)
-            raise errors.ImageMemberError(
-                f"cannot install {name}: it begins with {zeros} bytes of zeros, so there is no file system in it"
-            )
+            raise no_head(name, self.size)
 
     def windows(self, member: Member, buffers: Buffers) -> Iterator[Window]:
         """Cut the image into windows; those in a hole have no buffer.
@@ -159,6 +157,10 @@ class ImageWriter:
         if not equal(found, head):
             raise errors.ReadBackError(f"cannot write {self.device.path} at 0: it does not hold what was written")
 
+    def whole(self) -> Whole:
+        """Return what is known of the image, now that it was read to its end."""
+        return Whole(self.size, not self._digest.windows, self._digest.hexdigest(self.size))
+
     def record(self) -> ImageRecord:
         """Return what the record keeps of the image."""
         return ImageRecord(
@@ -189,3 +191,14 @@ class ImageWriter:
             else:
                 self.device.write(offset + position, window[position:end])
                 self.written += end - position
+
+
+def no_head(name: str, size: int) -> errors.ImageMemberError:
+    """Make the error for an image whose head would be withheld, and is zeros: what an interrupted run leaves.
+
+    No GRUB finds a file system there, and no commit takes the slot for whole.
+    """
+    zeros = min(HEAD_BYTES, size)
+    return errors.ImageMemberError(
+        f"cannot install {name}: it begins with {zeros} bytes of zeros, so there is no file system in it"
+    )

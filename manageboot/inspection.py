@@ -7,7 +7,8 @@ from manageboot import devices, errors
 from manageboot.buffer import aligned_buffer
 from manageboot.config import Config
 from manageboot.digest import WINDOW_BYTES, ImageDigest
-from manageboot.image import BOOT, ROOT, VERSION, Member, member_name, open_image
+from manageboot.image import BOOT, ROOT, VERSION, Member, content, member_name, open_image
+from manageboot.image.acceptance import Whole, check_whole, checked
 from manageboot.image.version import Version, read_version
 from manageboot.slots import booted_slot, slot_devices
 
@@ -26,17 +27,24 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
     """
     version = Version()
     members: dict[str, dict[str, Any]] = {}
+    read: dict[str, Whole] = {}
     names = (BOOT, ROOT) if config is None else [member_name(role) for role in config.roles.written]
     with open_image(images, names) as update:
-        for member in update.members():
+        check_content = config is None or config.install.check_content
+        for member in checked(update) if check_content else update.members():
             if member.name == VERSION:
                 version = read_version(member)
             else:
+                described = content.describe(member.head)
+                read[member.name] = whole = _read(member)
                 members[member.name] = {
                     "size": member.size,
                     "data_size": member.data_size,
-                    "digest": _digest(member),
+                    "digest": whole.digest,
+                    "content": described,
                 }
+        if check_content:
+            check_whole(read)
         capacities = _capacities(config)
         for name, values in members.items():
             values["capacity"] = capacities.get(name)
@@ -64,6 +72,7 @@ def render(result: dict[str, Any]) -> str:
     for name, values in result["images"].items():
         room = "" if values["capacity"] is None else f", the passive slot has room for {values['capacity']}"
         lines.append(f"{name:<8} {values['size']} bytes, {values['data_size']} of them data{room}")
+        lines.append(f"{'':<8} {values['content'] or 'content unknown'}")
         lines.append(f"{'':<8} digest {values['digest']}")
     lines += [f"ignored  {name}" for name in result["ignored"]]
     lines += [f"remark   {remark}" for remark in result["remarks"]]
@@ -71,7 +80,7 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _digest(member: Member) -> str:
+def _read(member: Member) -> Whole:
     digest = ImageDigest()
     window = memoryview(aligned_buffer(WINDOW_BYTES))
     offset = 0
@@ -80,7 +89,7 @@ def _digest(member: Member) -> str:
         member.readinto(part)
         digest.add(offset, part)
         offset += len(part)
-    return digest.hexdigest(member.size)
+    return Whole(member.size, not digest.windows, digest.hexdigest(member.size))
 
 
 def _capacities(config: Config | None) -> dict[str, int]:

@@ -25,8 +25,9 @@ from manageboot import environment, errors, events, fallback, inuse, lock, recor
 from manageboot.blockdev import BlockDevice
 from manageboot.config import Config
 from manageboot.head import HEAD_BYTES
-from manageboot.image import Member, UpdateImage, member_name, open_image
-from manageboot.imagewriter import ImageWriter
+from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
+from manageboot.image.acceptance import check_whole, checked
+from manageboot.imagewriter import ImageWriter, no_head
 from manageboot.node import observe
 from manageboot.progress import Style, phase
 from manageboot.progressfile import shown
@@ -86,12 +87,7 @@ def install(
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
         withheld = config.roles.withheld
         writers = {name: ImageWriter(opened[role], withhold_head=role == withheld) for role, name in names.items()}
-        members = update.members()
-        # The first member tells whether this is an update image at all; nothing is destroyed before that.
-        first = next(members)
-        for name, size in {**update.known_sizes, first.name: first.size}.items():
-            if name in writers:
-                writers[name].check_size(name, size)
+        members = _begun(update, writers, names[withheld], check_content=config.install.check_content)
         if node.record_problem is not None:
             logger.warning("%s; it is replaced", node.record_problem)
 
@@ -107,12 +103,14 @@ def install(
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[withheld], HEAD_BYTES)
             with phase("write", update.bytes_total, progress, file) as meter:
-                told = _told(config, {names[role]: (role, devices[role]) for role in names}, chain((first,), members))
+                told = _told(config, {names[role]: (role, devices[role]) for role in names}, members)
                 transfer.run(told, lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
             version = transfer.version.text
             _check_digest(update, sha256)
             writers[names[withheld]].check_head(names[withheld])
+            if config.install.check_content:
+                check_whole({name: writer.whole() for name, writer in writers.items()})
             _warn(update, transfer)
             with phase("publish", None, progress, file):
                 for role in config.roles.wiped:
@@ -141,6 +139,31 @@ def install(
             written_bytes=transfer.counts.written,
         )
         return f"slot {slot} holds {named}{kept}"
+
+
+def _begun(
+    update: UpdateImage, writers: dict[str, ImageWriter], withheld: str, *, check_content: bool
+) -> Iterator[Member]:
+    """Judge all that can be known of an update image before anything is destroyed, and give its members.
+
+    Its first image tells whether it is one at all. Of two image files, both are known.
+
+    Args:
+        update: the update image, of which nothing was read yet.
+        writers: where each image goes, by the name of its member.
+        withheld: the name of the image whose head is withheld.
+        check_content: whether images are refused that are known to be none that a slot can hold.
+    """
+    members = checked(update) if check_content else update.members()
+    begun = [next(members)]
+    while begun[-1].name == VERSION:
+        _ = begun[-1].head  # it is in memory now, and may be read later
+        begun.append(next(members))
+    for member in (*update.known, begun[-1]):
+        writers[member.name].check_size(member.name, member.size)
+        if member.name == withheld and not member.head[:HEAD_BYTES].strip(b"\0"):
+            raise no_head(member.name, member.size)
+    return chain(begun, members)
 
 
 def _told(config: Config, targets: dict[str, tuple[str, str]], members: Iterator[Member]) -> Iterator[Member]:

@@ -4,7 +4,7 @@ It is an archive, compressed or not, with boot.img, root.img and VERSION.TXT, or
 other roles, the archive has an image for each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -35,8 +35,8 @@ class UpdateImage(Protocol):
         ...
 
     @property
-    def known_sizes(self) -> Mapping[str, int]:
-        """The sizes in bytes of the images of which they are known before anything is read."""
+    def known(self) -> list[Member]:
+        """Those of the members whose sizes and heads can be looked at before any is read."""
         ...
 
     @property
@@ -102,7 +102,7 @@ def open_image(paths: Sequence[str], images: Sequence[str] = (BOOT, ROOT)) -> Up
         InputError: an input can't be opened, or is of a kind that can't be an update image.
         NotPermittedError: the caller may not read it.
         ImageTruncatedError: an input is empty.
-        ImageFormatError: an input begins like nothing that we know, or an image file like an archive.
+        ImageFormatError: an input begins like nothing that we know.
         DeviceError: reading failed.
     """
     match paths:

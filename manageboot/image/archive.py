@@ -37,6 +37,7 @@ class Archive:
         self._images = images
         self._source = Source(path)
         self.remarks: list[str] = []
+        self.known: list[Member] = []  # none: an archive tells of a member where the member begins
         self._ignored: list[_Ignored] = []
         self._ignored_size = 0
         self._seen: set[str] = set()
@@ -54,11 +55,6 @@ class Archive:
     def bytes_total(self) -> int | None:
         """The size of the file; None for a pipe."""
         return self._source.total
-
-    @property
-    def known_sizes(self) -> dict[str, int]:
-        """None: an archive tells the size of a member where the member begins."""
-        return {}
 
     @property
     def ignored(self) -> list[str]:

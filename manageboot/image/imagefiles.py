@@ -16,11 +16,9 @@ from manageboot.errors import (
     UsageError,
     from_os_error,
 )
-from manageboot.image.decompress import compression_of
 from manageboot.image.member import BOOT, ROOT, Member
 from manageboot.image.source import STDIN, kind_of, open_input
 from manageboot.image.sparse import MAX_EXTENTS, SparseMap
-from manageboot.image.tarheader import BLOCK_SIZE, has_magic
 
 _Error = TypeVar("_Error", bound=ManagebootError)
 
@@ -40,8 +38,6 @@ class ImageFile:
             InputError: it can't be opened, or is no regular file.
             NotPermittedError: the caller may not read it.
             ImageMemberError: it is empty.
-            ImageFormatError: it is an archive.
-            DeviceError: reading failed.
         """
         if path == STDIN:
             message = f"cannot read {name} from standard input: of two image files, each has to be a file"
@@ -72,19 +68,12 @@ class ImageFile:
             raise InputError(message)
         if not self.size:
             raise self.error(ImageMemberError, "it is empty")
-        try:
-            start = os.pread(self._fd, BLOCK_SIZE, 0)
-        except OSError as error:
-            raise from_os_error(error, f"read {self.path}") from error
-        compression = compression_of(start)
-        if compression or has_magic(start):
-            form = f"compressed ({compression})" if compression else "a tar archive"
-            raise self.error(ImageFormatError, f"it is {form}, and has to be an image as it is")
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def member(self) -> Member:
         """Find the holes, and return the image to be read."""
-        return Member(self.name, self._extents(), self._read, self.error)
+        file = (self._status.st_dev, self._status.st_ino)
+        return Member(self.name, self._extents(), self._read, self.error, file=file)
 
     def finish(self) -> None:
         """Check that nobody has changed the file since it was opened.
@@ -156,6 +145,7 @@ class ImageFiles:
         self._files = [ImageFile(boot, BOOT)]
         try:
             self._files.append(ImageFile(root, ROOT))
+            self.known = [file.member() for file in self._files]
         except BaseException:
             self.close()
             raise
@@ -166,19 +156,14 @@ class ImageFiles:
         return sum(file.size for file in self._files)
 
     @property
-    def known_sizes(self) -> dict[str, int]:
-        """The sizes of both."""
-        return {file.name: file.size for file in self._files}
-
-    @property
     def bytes_read(self) -> int:
         """How much of both has been read or, being a hole, passed over."""
         return sum(file.consumed for file in self._files)
 
     def members(self) -> Iterator[Member]:
         """Give the boot image, then the root image."""
-        for file in self._files:
-            yield file.member()
+        for file, member in zip(self._files, self.known, strict=True):
+            yield member
             file.finish()
 
     def cancel(self) -> None:

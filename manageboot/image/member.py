@@ -35,7 +35,15 @@ ReadData = Callable[[memoryview, int], None]
 class Member:
     """A member of an update image, read from its start to its end."""
 
-    def __init__(self, name: str, extents: SparseMap, read_data: ReadData, error: MakeError) -> None:
+    def __init__(
+        self,
+        name: str,
+        extents: SparseMap,
+        read_data: ReadData,
+        error: MakeError,
+        *,
+        file: tuple[int, int] | None = None,
+    ) -> None:
         """Read an image whose data lies where the map says.
 
         Args:
@@ -43,11 +51,13 @@ class Member:
             extents: where its data lies.
             read_data: gives the data.
             error: makes an error that names the input.
+            file: device and inode of the file, where the image is all of one.
         """
         self.name = name
         self.size = extents.size  # bytes, holes included
         self.data_size = extents.data_size  # bytes
         self.error = error
+        self.file = file
         self._extents = extents
         self._read_data = read_data
         self._head = b""

@@ -4,6 +4,7 @@ import itertools
 import random
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -67,3 +68,16 @@ def test_a_look_at_the_head_changes_nothing(
         found = read_image(Looked(), itertools.cycle(sizes))
     assert found == {"boot.img": b"boot", "root.img": root}
     assert heads == {name: content[:HEAD_BYTES] for name, content in found.items()}
+
+
+@pytest.mark.parametrize("form", ["archive", "files"])
+def test_two_image_files_can_be_looked_at_before_they_are_read(form: str, tmp_path: Path):
+    (tmp_path / "boot.img").write_bytes(b"boot")
+    (tmp_path / "root.img").write_bytes(b"root")
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(member("boot.img", b"boot") + member("root.img", b"root") + END)
+    paths = [archive] if form == "archive" else [tmp_path / "boot.img", tmp_path / "root.img"]
+    with open_image([str(path) for path in paths]) as update:
+        known = {one.name: one.head for one in update.known}
+        assert known == ({} if form == "archive" else {"boot.img": b"boot", "root.img": b"root"})
+        assert read_image(update) == {"boot.img": b"boot", "root.img": b"root"}

@@ -250,7 +250,7 @@ def test_an_image_that_begins_with_zeros_is_never_called_installed(node: LoopNod
         (tmp_path / name).write_bytes(content)
     line = node.fails("upgrade-install", pack(tmp_path, "boot.img", "root.img"), status=65, code="IMAGE_MEMBER")
     assert f"boot.img: it begins with {min(zeros, 128 << 10)} bytes of zeros" in line
-    assert node.record("B") == "void"
+    assert node.record("B") is None
 
 
 @pytest.mark.parametrize("part", ["boot", "root", "var"])
