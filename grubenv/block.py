@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from grubenv import view
@@ -132,7 +132,7 @@ class EnvBlock(Mapping[str, str]):
             placed[line.name] = line if line.value == new.value else new
             lines.append(placed[line.name])
         lines += [line for name, line in wanted.items() if name not in placed]
-        return EnvBlock(self._size, _drop_fillers(lines, self._size - len(SIGNATURE)))
+        return EnvBlock(self._size, drop_last(lines, self._size - len(SIGNATURE), lambda line: line.is_filler))
 
     def resize(self, size: int) -> EnvBlock:
         """Return the block with another size in bytes; lines of nothing but `#` go if the room is needed.
@@ -140,7 +140,7 @@ class EnvBlock(Mapping[str, str]):
         Raises:
             NoRoomError: the lines do not fit.
         """
-        return EnvBlock(size, _drop_fillers(list(self._lines), size - len(SIGNATURE)))
+        return EnvBlock(size, drop_last(list(self._lines), size - len(SIGNATURE), lambda line: line.is_filler))
 
     def beyond(self, limit: int, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of `names` that have a line which ends beyond byte `limit`."""
@@ -268,12 +268,12 @@ def _judge_padding(padding: bytes, offset: int) -> list[Damage]:
     return [Damage("stray-bytes", offset + start, "stray bytes in the padding")]
 
 
-def _drop_fillers(lines: list[Line], room: int) -> list[Line]:
-    """Return `lines` without as many of the last filler lines as it takes to fit into `room` bytes, if it can."""
+def drop_last(lines: list[Line], room: int, can_go: Callable[[Line], bool]) -> list[Line]:
+    """Return `lines` without as many of the last ones that can go as it takes to fit into `room` bytes, if it can."""
     excess = sum(len(line.raw) for line in lines) - room
     kept = []
     for line in reversed(lines):
-        if excess > 0 and line.is_filler:
+        if excess > 0 and can_go(line):
             excess -= len(line.raw)
         else:
             kept.append(line)

@@ -10,6 +10,9 @@ from grubenv.errors import Damage, DamagedError
 from grubenv.layout import BLOCK, PADDING_BYTE
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE, SIGNATURE
 
+_MOST_NAMES = 20
+"""So many names one damage lists."""
+
 CR_LF_SIGNATURE = SIGNATURE[:-1] + b"\r\n"
 
 
@@ -66,21 +69,22 @@ def _carriage_returns(data: bytes) -> list[Damage]:
 
 
 def _duplicates(block: EnvBlock) -> list[Damage]:
-    damages = []
-    for name in block.duplicates:
-        offset = len(SIGNATURE)
-        seen = 0
-        for line in block.lines:
-            seen += line.name == name
-            if line.name == name and seen == 2:
-                damages.append(Damage("duplicate-name", offset, f"{name} stands in more than one line"))
-                break
-            offset += len(line.raw)
-    return damages
+    """Return one damage for each name that has several lines, at the second of them."""
+    second: dict[str, int] = {}
+    seen = set()
+    offset = len(SIGNATURE)
+    for line in block.lines:
+        if line.name is not None and line.name in seen:
+            second.setdefault(line.name, offset)
+        seen.add(line.name)
+        offset += len(line.raw)
+    return [Damage("duplicate-name", second[name], f"{name} stands in more than one line") for name in block.duplicates]
 
 
 def _beyond(block: EnvBlock, boot_names: Iterable[str] | None) -> list[Damage]:
     beyond = block.beyond(SECTOR_SIZE, block if boot_names is None else boot_names)
     if not beyond:
         return []
-    return [Damage("beyond-first-sector", SECTOR_SIZE, f"{', '.join(beyond)} not within the first {SECTOR_SIZE} bytes")]
+    more = f" and {len(beyond) - _MOST_NAMES} more" if len(beyond) > _MOST_NAMES else ""
+    shown = f"{', '.join(beyond[:_MOST_NAMES])}{more}"
+    return [Damage("beyond-first-sector", SECTOR_SIZE, f"{shown} not within the first {SECTOR_SIZE} bytes")]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PADDING_BYTE = b"#"
 
-_LINE = re.compile(rb"(?:[^\\\n]|\\.)*\n", re.DOTALL)
+_LINE = re.compile(rb"(?:[^\\\n]++|\\.)*+\n", re.DOTALL)
 _ESCAPE_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _MUST_ESCAPE = re.compile(rb"([\\\n])")
 _READ_AHEAD_BYTES = 256

@@ -17,16 +17,21 @@ class Step(NamedTuple):
     """The whole block as it is once this step is done."""
 
 
-def in_safe_order(old: bytes, target: bytes, is_safe: Callable[[bytes], bool]) -> list[Step] | None:
+def in_safe_order(
+    old: bytes, target: bytes, is_safe: Callable[[bytes], bool], *, most: int | None = None
+) -> list[Step] | None:
     """Return the sector writes from `old` to `target`, as long, in an order that is safe at every instant.
 
     Args:
         is_safe: tells whether a power cut may leave these bytes; it is asked about what lies between the writes.
+        most: how many writes there may be; None: any number.
 
     Returns:
         None if neither from the end to the front nor the other way all that lies in between is safe.
     """
     offsets = _changed(old, target)
+    if most is not None and len(offsets) > most:
+        return None
     for order in (offsets[::-1], offsets):
         steps = _steps(old, target, order)
         if all(is_safe(step.image) for step in steps[:-1]):

@@ -14,16 +14,17 @@ from grubenv.errors import Damage, GrubEnvError, NotAtomicError, StorageError, f
 from grubenv.file import read_at, resolve
 from grubenv.inplace import carry_out
 from grubenv.lock import locked_directory
-from grubenv.order import Step, in_safe_order
+from grubenv.mending import in_place, mended, size_for
 from grubenv.plan import plan
 from grubenv.replace import replace_file
-from grubenv.salvage import mended, salvage, same_for_grub, size_for
+from grubenv.salvage import salvage, shown
 from grubenv.storage import Storage
 from grubenv.view import SECTOR_SIZE
 from grubenv.writeback import write_back_journal
 
 if TYPE_CHECKING:
     from grubenv.file import Path
+    from grubenv.order import Step
 
 COPY_SUFFIX = ".damaged"
 _MOST_COPIES = 10
@@ -49,6 +50,8 @@ class Repair(NamedTuple):
     """What could not be kept."""
     unsure: tuple[str, ...]
     """What was kept although it may not be what was once written."""
+    spared: tuple[str, ...] = ()
+    """The names of the fallback that GRUB reads, and boots by, so it was not used for another one that was lost."""
 
     def lines(self) -> list[str]:
         """Return what was done, for people."""
@@ -66,6 +69,7 @@ class Repair(NamedTuple):
         told += [f"could not keep {text}" for text in self.lost]
         told += [f"kept, but not certain: {text}" for text in self.unsure]
         told += [f"set by the fallback {name}={value}" for name, value in self.fallback.items()]
+        told += [f"the fallback is not used, as GRUB reads {', '.join(self.spared)}"] if self.spared else []
         told += [f"not mended, {damage.word}: {damage}" for damage in self.remaining]
         return [f"{self.path}: {text}" for text in told]
 
@@ -73,17 +77,19 @@ class Repair(NamedTuple):
 def repair(path: Path, fallback: Mapping[str, str] | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Repair:
     r"""Mend all that can be mended in the block and in where it lies; do nothing to what is sound.
 
-    Readable lines stay as they are. The damaged bytes are first copied to `NAME.damaged` (or `.damaged1` and so
-    on) beside the file. The block is overwritten in place if it can be, its signature last if there was none;
-    else a new file takes its place.
+    Readable lines stay as they are, and so does whatever GRUB still reads. The damaged bytes are first copied to
+    `NAME.damaged` (or `.damaged1` and so on) beside the file. The block is overwritten in place if it can be, its
+    signature last if there was none; else a new file takes its place. A second repair changes nothing.
 
     Args:
         fallback: names and values that together are a state to fall back to. If something was lost, and one of
-            these names cannot be read any more, all of them are set. An absent file has lost everything.
+            these names cannot be read any more, all of them are set, unless GRUB still reads another one of them,
+            and so boots by that. An absent file has lost everything.
         timeout_s: seconds to wait for another writer.
 
     Raises:
         BadNameError, BadValueError, NoRoomError: the fallback does not fit; nothing was written.
+        ReadingsDifferError: the mended block would not read as wanted; nothing was written.
         LockedError, NotPermittedError, NotRegularError, CannotCreateError, StorageError: see their docstrings.
 
     Durability: on return the mended block is on the disk. Cut at any instant, GRUB reads what it read before or
@@ -98,8 +104,8 @@ def repair(path: Path, fallback: Mapping[str, str] | None = None, *, timeout_s: 
     ('replaced', ("'boot_cycle=stable' at offset 25: not a finished line",), 'A', 'stable')
     """
     name = os.fspath(path)
-    directory, file_name = resolve(path)
     try:
+        directory, file_name = resolve(path)
         with locked_directory(directory, timeout_s, name) as directory_fd:
             return _repair(directory_fd, file_name, name, dict(fallback or {}))
     except GrubEnvError as error:
@@ -122,14 +128,20 @@ def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, st
     if data != block.build() or {damage.word for damage in placed} & _NEW_FILE_WORDS:
         copy = _keep_copy(directory_fd, file_name, data, path) if data else None
         how = _write(directory_fd, file_name, path, data, block, fallback)
-    elif block.beyond(SECTOR_SIZE, fallback):
-        how = _move_to_front(directory_fd, file_name, path, data, fallback)
+    if block.beyond(SECTOR_SIZE, fallback):
+        moved = _move_to_front(directory_fd, file_name, path, block, fallback)
+        how = how if moved == "unchanged" or how == "replaced" else moved
     data, placed = _look(directory_fd, file_name, path)
     remaining = (*diagnose(data, names), *placed)
-    kept = {line.name: line.value for line in saved.lines if line.name is not None and line.name not in taken}
-    return Repair(
-        path, found, remaining, how, copy, kept, {name: fallback[name] for name in taken}, saved.lost, saved.unsure
-    )
+    known = {line.name for line in saved.lines} - set(taken)
+    kept = {name: value for name, value in block.items() if name in known}
+    gone = [line for line in saved.lines if line.name not in taken and line not in block.lines and not line.is_filler]
+    lost = (*saved.lost, *(f"{shown(line.raw)}: there is no room for it" for line in gone))
+    used = {name: fallback[name] for name in taken}
+    spared = tuple(name for name in fallback if name in saved.read_by_grub)
+    if not saved.lost or taken or fallback.keys() <= kept.keys():
+        spared = ()
+    return Repair(path, found, remaining, how, copy, kept, used, lost, saved.unsure, spared)
 
 
 def _look(directory_fd: int, file_name: str, path: str) -> tuple[bytes, list[Damage]]:
@@ -145,28 +157,18 @@ def _write(directory_fd: int, file_name: str, path: str, data: bytes, block: Env
     now, placed = _look(directory_fd, file_name, path)
     if now != data:
         raise _changed()
-    steps = _plan(data, block, fallback) if len(data) == block.size else None
+    steps = in_place(data, block, fallback) if len(data) == block.size else None
     if steps is None or {damage.word for damage in placed} & _NEW_FILE_WORDS:
         replace_file(directory_fd, file_name, block.build(), path)
         return "replaced"
     return _overwrite(directory_fd, file_name, path, steps, data)
 
 
-def _plan(data: bytes, block: EnvBlock, fallback: dict[str, str]) -> list[Step] | None:
-    """Return the writes that mend the bytes in place, or None if an interrupted one could make them worse."""
-    target = block.build()
-
-    def is_safe(image: bytes) -> bool:
-        again, _ = mended(salvage(image), len(image), fallback)
-        return dict(again) == dict(block) and (same_for_grub(image, data) or same_for_grub(image, target))
-
-    return in_safe_order(data, target, is_safe)
-
-
-def _move_to_front(directory_fd: int, file_name: str, path: str, data: bytes, names: Iterable[str]) -> str:
+def _move_to_front(directory_fd: int, file_name: str, path: str, block: EnvBlock, names: Iterable[str]) -> str:
     """Move the names into the first sector of a sound block, if there is a safe way."""
+    data = block.build()
     try:
-        steps = plan(data, EnvBlock.parse(data), names)
+        steps = plan(data, block, names)
     except NotAtomicError:
         return "unchanged"
     return _overwrite(directory_fd, file_name, path, steps, data)
@@ -201,8 +203,10 @@ def _keep_copy(directory_fd: int, file_name: str, data: bytes, path: str) -> str
     for number in range(_MOST_COPIES):
         copy = f"{file_name}{COPY_SUFFIX}{number or ''}"
         try:
-            with open(os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd), "rb") as file:
-                if file.read() == data:
+            # A pipe of that name keeps nobody waiting, and of a large file no more is read than could be equal.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with open(os.open(copy, flags, dir_fd=directory_fd), "rb") as file:
+                if file.read(len(data) + 1) == data:
                     return os.path.join(os.path.dirname(path), copy)
         except FileNotFoundError:
             break

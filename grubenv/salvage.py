@@ -1,4 +1,4 @@
-"""Getting a sound block out of damaged bytes: what can be read, what is lost, and what is uncertain. No I/O."""
+"""Getting lines out of damaged bytes: what can be read, what is lost, and what is uncertain. No I/O."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from grubenv import view
-from grubenv.block import EnvBlock, Line, make_line, name_fault
+from grubenv.block import Line, make_line, name_fault
 from grubenv.diagnosis import CR_LF_SIGNATURE, excess
 from grubenv.layout import ASSIGNMENT, BLOCK, PADDING_BYTE
-from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE, SIGNATURE, text
+from grubenv.view import SIGNATURE, raw, text
 
 _PLAUSIBLE = re.compile(rb"[A-Za-z_][A-Za-z0-9_.-]*=[^\x00-\x08\x0e-\x1f\x7f]*")
 """An assignment that is taken for one even where no signature vouches for the bytes around it."""
@@ -25,88 +25,115 @@ class Salvage(NamedTuple):
     """What could not be kept, for people; as long as it is empty, every variable is known."""
     unsure: tuple[str, ...]
     """What was kept without being certain."""
+    read_by_grub: frozenset[str] = frozenset()
+    """The names that GRUB reads out of the damaged bytes as they are."""
+    signed: bool = True
+    """Whether a signature says that this was a block."""
+
+
+class _Candidate(NamedTuple):
+    """A line that may be kept."""
+
+    line: Line
+    place: str
+    """Its bytes, and where they are."""
+    doubt: str
+    """Why it is not certain, or an empty string."""
 
 
 def salvage(data: bytes) -> Salvage:
-    """Return the lines that can still be read, the last value of each name in its first place.
+    """Return the lines that can still be read, one for each name, in the first place that it had.
 
     Behind a signature a line counts as readable if the strict reading takes it. Without one, only if it lies
     between two newlines, or between the beginning and a newline, and looks like an assignment of a boot script.
+
+    What GRUB reads out of the damaged bytes goes before that: its variables stay as they are, but for names that no
+    line can hold, and for carriage returns at the end of a value.
     """
     if not data.strip(b"\0"):
         return Salvage((), ("the whole content",) if data else ("everything, as there is no content",), ())
     end = excess(data)
     if data.startswith(CR_LF_SIGNATURE):
-        found = _behind_signature(data.replace(b"\r\n", b"\n"))
+        candidates, lost = _behind_signature(data.replace(b"\r\n", b"\n"))
     elif data.startswith(SIGNATURE):
-        found = _behind_signature(data if end is None else data[:end])
+        candidates, lost = _behind_signature(data if end is None else data[:end])
     else:
-        found = _without_signature(data)
-    return found._replace(lines=_once(found.lines))
+        candidates, lost = _without_signature(data)
+    variables = {} if view.refused(data) else view.variables(data)
+    signed = data.startswith((SIGNATURE, CR_LF_SIGNATURE))
+    return _settled(candidates, lost, variables)._replace(signed=signed)
 
 
-def mended(found: Salvage, size: int, fallback: Mapping[str, str]) -> tuple[EnvBlock, tuple[str, ...]]:
-    """Return the block that a repair writes, and the names of the fallback that it takes.
+def _settled(candidates: list[_Candidate], lost: list[str], variables: Mapping[str, str]) -> Salvage:
+    """Keep one line for each name: the last one, which GRUB believes, but for those that GRUB reads otherwise.
 
-    It has `size` bytes, or the usual size where the lines need it.
-
-    The names of the fallback make a state together: if any of them is lost, all of them are set. None is set
-    where nothing was lost, as a name that is not there was not there before either.
-
-    Raises:
-        BadNameError, BadValueError: the fallback cannot be written.
-        NoRoomError: the lines do not fit.
+    Our lines and GRUB's differ where one has no `=` or no newline, and the node boots by GRUB's.
     """
-    names = {line.name for line in found.lines}
-    taken = fallback if found.lost and not fallback.keys() <= names else {}
-    front = [make_line(name, value) for name, value in taken.items()]
-    lines = [*front, *(line for line in found.lines if line.name not in taken)]
-    needed = len(SIGNATURE) + sum(len(line.raw) for line in lines)
-    if needed > size:
-        size = max(size, DEFAULT_SIZE)
-    return EnvBlock(max(size, needed), lines).resize(size), tuple(taken)
+    wanted = {name: value.rstrip("\r") for name, value in variables.items() if not name_fault(raw(name))}
+    chosen: dict[str, Line] = {}
+    doubts: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for line, place, doubt in candidates:
+        if line.name is None:
+            continue
+        if wanted.get(line.name, line.value) != line.value:
+            others[line.name] = f"{place}: GRUB reads another value"
+            continue
+        others.pop(line.name, None)
+        chosen[line.name] = line
+        doubts[line.name] = f"{place}: {doubt}" if doubt else ""
+    chosen |= {name: make_line(name, value) for name, value in wanted.items() if name not in chosen}
+    kept = []
+    for line, _, _ in candidates:
+        if line.name is None:
+            kept.append(line)
+        elif line.name in chosen:
+            kept.append(chosen.pop(line.name))
+    return Salvage(
+        (*kept, *chosen.values()),
+        (*lost, *others.values()),
+        tuple(filter(None, doubts.values())),
+        frozenset(wanted),
+    )
 
 
-def size_for(data: bytes) -> int:
-    """Return the size, in bytes, that the mended block is to have: its own, if a block can have it."""
-    return len(data) if len(data) >= SECTOR_SIZE else DEFAULT_SIZE
-
-
-def _behind_signature(data: bytes) -> Salvage:
+def _behind_signature(data: bytes) -> tuple[list[_Candidate], list[str]]:
     parsed = BLOCK.parse(data)
-    lines, lost, unsure = [], [], []
+    candidates, lost = [], []
     for piece in parsed.lines:
         line, problem = _keep(piece.raw)
-        lines += [line] if line else []
-        lost += [f"{_shown(piece.raw)} at offset {piece.offset}: {problem}"] if problem and not line else []
-        unsure += [f"{_shown(piece.raw)} at offset {piece.offset}: {problem}"] if problem and line else []
+        place = f"{shown(piece.raw)} at offset {piece.offset}"
+        if line:
+            candidates.append(_Candidate(line, place, problem))
+        elif problem:
+            lost.append(f"{place}: {problem}")
     tail = parsed.padding.rstrip(PADDING_BYTE)
     if not tail.strip(PADDING_BYTE + b"\0"):
         if b"\0" in tail:
             lost.append(f"NUL bytes from offset {parsed.padding_offset + tail.index(0)} on, which may have been lines")
-        return Salvage(tuple(lines), tuple(lost), tuple(unsure))
+        return candidates, lost
+    place = f"{shown(tail.strip(PADDING_BYTE))} at offset {parsed.padding_offset}"
     followed = len(tail) < len(parsed.padding)
-    if followed and not parsed.padding.startswith(PADDING_BYTE) and _PLAUSIBLE.fullmatch(tail):
-        lines.append(_assignment(tail + b"\n"))
-        unsure.append(f"{_shown(tail)} at offset {parsed.padding_offset}: its end was missing")
+    # A backslash at its end would hide the newline that it lacks, and says that more of the value is missing.
+    if followed and _PLAUSIBLE.fullmatch(tail) and not _hides_next(tail):
+        candidates.append(_Candidate(_assignment(tail), place, "its end was missing"))
     else:
-        lost.append(f"{_shown(tail.strip(PADDING_BYTE))} at offset {parsed.padding_offset}: not a finished line")
-    return Salvage(tuple(lines), tuple(lost), tuple(unsure))
+        lost.append(f"{place}: not a finished line")
+    return candidates, lost
 
 
-def _keep(raw: bytes) -> tuple[Line | None, str]:
+def _keep(piece: bytes) -> tuple[Line | None, str]:
     """Return the line to keep, and what is wrong with it, if anything."""
-    if raw.startswith(PADDING_BYTE):
-        return (Line(raw), "") if b"\0" not in raw else (None, "NUL bytes")
-    if b"=" not in raw:
-        return None, "no '='" if raw.strip() else ""
-    name, _, value = raw[:-1].partition(b"=")
+    if piece.startswith(PADDING_BYTE):
+        return Line(piece), ""
+    if b"=" not in piece:
+        return None, "no '='" if piece.strip() else ""
+    name, _, value = piece[:-1].partition(b"=")
     fault = name_fault(name)
     if fault:
         return None, fault
     problem = "cut at the NUL, as GRUB does" if b"\0" in value else ""
-    value = _without_carriage_returns(value.partition(b"\0")[0])
-    return _assignment(name + b"=" + value + b"\n"), problem
+    return _assignment(name + b"=" + value.partition(b"\0")[0]), problem
 
 
 def _without_carriage_returns(value: bytes) -> bytes:
@@ -119,17 +146,16 @@ def _without_carriage_returns(value: bytes) -> bytes:
         value = value[:-1]
 
 
-def _without_signature(data: bytes) -> Salvage:
-    lines = [
-        _assignment(piece + b"\n")
-        for piece in re.split(rb"\r?\n", data)[:-1]
-        if _PLAUSIBLE.fullmatch(piece) and not _hides_next(piece)
-    ]
-    return Salvage(
-        tuple(lines),
-        ("whatever stood in the unreadable bytes",),
-        tuple(f"{_shown(line.raw)}: no signature vouches for it" for line in lines),
-    )
+def _without_signature(data: bytes) -> tuple[list[_Candidate], list[str]]:
+    candidates = []
+    hidden = False
+    for piece in re.split(rb"\r?\n", data)[:-1]:
+        # What follows a hidden newline is the rest of a value, whatever it looks like.
+        begins, hidden = not hidden, _hides_next(piece)
+        if begins and not hidden and _PLAUSIBLE.fullmatch(piece):
+            line = _assignment(piece)
+            candidates.append(_Candidate(line, shown(line.raw), "no signature vouches for it"))
+    return candidates, ["whatever stood in the unreadable bytes"]
 
 
 def _hides_next(piece: bytes) -> bool:
@@ -137,31 +163,15 @@ def _hides_next(piece: bytes) -> bool:
     return (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
 
 
-def _assignment(raw: bytes) -> Line:
-    pair = ASSIGNMENT.parse(raw[:-1])
-    return Line(raw, text(pair.name), text(pair.value))
+def _assignment(piece: bytes) -> Line:
+    """Return the line of an assignment without its newline; what no line can end with goes."""
+    name, _, value = piece.partition(b"=")
+    piece = name + b"=" + _without_carriage_returns(value)
+    pair = ASSIGNMENT.parse(piece)
+    return Line(piece + b"\n", text(pair.name), text(pair.value))
 
 
-def _once(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    """Return the lines with one for each name: the last value, which GRUB believes, in the first place."""
-    last = {line.name: line for line in lines if line.name is not None}
-    kept = []
-    for line in lines:
-        if line.name is None:
-            kept.append(line)
-        elif line.name in last:
-            kept.append(last.pop(line.name))
-    return tuple(kept)
-
-
-def _shown(data: bytes) -> str:
+def shown(data: bytes) -> str:
+    """Return the beginning of a line for people."""
     cut = data.rstrip(b"\n")
     return repr(text(cut[:_SHOWN_BYTES])) + ("..." if len(cut) > _SHOWN_BYTES else "")
-
-
-def same_for_grub(one: bytes, other: bytes) -> bool:
-    """Return whether GRUB reads the same out of both, be it nothing at all."""
-    refused = view.refused(one) is not None, view.refused(other) is not None
-    if any(refused):
-        return all(refused)
-    return view.variables(one) == view.variables(other)

@@ -12,9 +12,11 @@ import grubenv
 from grubenv import storage
 from grubenv.checking import check
 from grubenv.diagnosis import diagnose
+from grubenv.mending import mended, same_for_grub, size_for
 from grubenv.repairing import repair
-from grubenv.salvage import mended, salvage, same_for_grub, size_for
+from grubenv.salvage import salvage
 from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
+from tests.grubenv.found import FOUND, inputs
 from tests.grubenv.support import DAMAGED_OR_NOT, SAMPLE, WARNING, block, valid_blocks
 
 MENDING = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -65,11 +67,112 @@ def test_nothing_is_invented_where_nothing_was_lost(tmp_path: Path) -> None:
 def test_the_fallback_is_one_state(tmp_path: Path) -> None:
     """Half of the old state beside half of the fallback would be a state that never was."""
     path = tmp_path / "grubenv"
-    path.write_bytes(block(b"boot_alternative=B\nother=1\nboot_cyc", 600)[:60] + bytes(964))
+    path.write_bytes(b"# GRUB Envir0nment Block\nboot_alternative=B\nother=1\nboot_cyc".ljust(1024, b"\0"))
     done = repair(path, FALLBACK)
     assert done.fallback == FALLBACK
     assert done.kept == {"other": "1"}
     assert grubenv.query(path) == {**FALLBACK, "other": "1"}
+
+
+@pytest.mark.parametrize(
+    ("data", "after"),
+    [
+        pytest.param(
+            block(b"x=1\nboot_alternative=B\n")[:900] + b"$rt" + b"#" * 121,
+            {"x": "1", "boot_alternative": "B"},
+            id="stray bytes in the padding",
+        ),
+        pytest.param(
+            block(b"boot_alternative=B\n", 600) + bytes(424), {"boot_alternative": "B"}, id="NUL bytes to the end"
+        ),
+        pytest.param(block(b"boot_cycle=first_boot\nx\n"), {"boot_cycle": "first_boot"}, id="a line without ="),
+        pytest.param(
+            block(b"boot_alternative=B\nboot_cycle=stable\nboot_alternative=A"),
+            {"boot_alternative": "B", "boot_cycle": "stable"},
+            id="another value in an unfinished line",
+        ),
+        pytest.param(
+            block(b"boot_alternative=B\nboot\nboot_alternative=A\n"),
+            {"boot_alternative": "B"},
+            id="another value that GRUB takes for one of another name",
+        ),
+        pytest.param(
+            block(b"boot_alternative=A\nx\nboot_alternative=A\nboot_alternative=B\n"),
+            {"boot_alternative": "B"},
+            id="the last of three",
+        ),
+        pytest.param(
+            block(b"boot_alternative\0er=B\nboot_alternative=\\B\0\n"),
+            {"boot_alternative": "B"},
+            id="a name cut at a NUL",
+        ),
+    ],
+)
+def test_what_grub_boots_stays(tmp_path: Path, data: bytes, after: dict[str, str]) -> None:
+    """As long as GRUB reads one of the names, it boots by that one, and the fallback is another state."""
+    path = tmp_path / "grubenv"
+    path.write_bytes(data)
+    assert {name: value for name, value in grubenv.query(path).items() if name in after} == after
+    done = repair(path, {"boot_alternative": "A", "boot_cycle": "stable"})
+    assert grubenv.query(path) == dict(grubenv.read(path)) == after
+    assert done.fallback == {}
+    assert done.lost
+
+
+def test_it_is_said_why_the_fallback_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(block(b"x=1\nboot_alternative=B\n")[:900] + b"$rt" + b"#" * 121)
+    done = repair(path, FALLBACK)
+    assert done.spared == ("boot_alternative",)
+    assert f"{path}: the fallback is not used, as GRUB reads boot_alternative" in done.lines()
+    assert repair(path, FALLBACK).lines() == [f"{path}: sound, nothing to repair"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"boot_alternative=B\r\r\nboot_cycle=stable\r\r\n", id="CR CR LF without a signature"),
+        pytest.param(block(b"boot_alternative=B\nboot_cycle=stable\r"), id="a CR before the padding"),
+        pytest.param(
+            EXAMPLES["beyond the first sector"].data[:1020] + b"\0abc",
+            id="damaged, and beyond the first sector",
+        ),
+        pytest.param(block(b"boot\n") + b"###text\n###\0###", id="a comment behind what looks like a whole block"),
+    ],
+)
+def test_a_second_repair_changes_nothing(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(data)
+    assert repair(path, STATE).remaining == ()
+    mended = path.read_bytes()
+    again = repair(path, STATE)
+    assert (again.how, again.found, again.copy, path.read_bytes()) == ("unchanged", (), None, mended)
+
+
+def test_a_fallback_that_would_be_a_damage_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(b"")
+    with pytest.raises(grubenv.BadValueError, match="ends with a carriage return"):
+        repair(path, {"boot_alternative": "A\r"})
+    assert path.read_bytes() == b""
+
+
+def test_comments_make_way(tmp_path: Path) -> None:
+    """The rest of a comment, or of padding, is no reason to leave a node without its state."""
+    path = tmp_path / "grubenv"
+    path.write_bytes(block(b"other=1\n# note\n", 1014) + b"x\nboot_cyc")
+    done = repair(path, FALLBACK)
+    assert path.read_bytes() == block(b"boot_alternative=A\nboot_cycle=stable\nother=1\n# note\n")
+    assert done.lost[-1].startswith("'####")
+    assert done.lost[-1].endswith(": there is no room for it")
+    assert done.kept == {"other": "1"}
+
+
+def test_what_lies_in_the_place_of_a_copy_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes(SAMPLE + b"x")
+    os.mkfifo(tmp_path / "grubenv.damaged")
+    assert repair(path).copy == f"{path}.damaged1"
 
 
 def test_earlier_copies_are_kept(tmp_path: Path) -> None:
@@ -124,6 +227,7 @@ def test_links_stay(tmp_path: Path) -> None:
     )
 )
 @example(WARNING)
+@example(FOUND["a backslash hides the newline that a repair would add"])
 def test_arbitrary_bytes_are_mended(data: bytes) -> None:
     found = salvage(data)
     block_, taken = mended(found, max(size_for(data), 2048), FALLBACK)
@@ -135,11 +239,12 @@ def test_arbitrary_bytes_are_mended(data: bytes) -> None:
 
 @MENDING
 @given(
-    st.one_of(st.sampled_from([one.data for one in EXAMPLES.values()]), DAMAGED_OR_NOT, valid_blocks()),
+    st.one_of(st.sampled_from([*inputs().values()]), DAMAGED_OR_NOT, valid_blocks()),
     st.integers(0, 1),
-    st.data(),
 )
-def test_an_interrupted_repair_makes_nothing_worse(data: bytes, stop_after: int, draw: st.DataObject) -> None:
+@example(FOUND["a backslash hides the newline that a repair would add"], 0)
+@example(FOUND["a backslash hides the newline that a repair would add"], 1)
+def test_an_interrupted_repair_makes_nothing_worse(data: bytes, stop_after: int) -> None:
     """Stop between two sector writes; GRUB must read the old or the new, and the next repair must get to the end."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         path = Path(directory, "grubenv")
