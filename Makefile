@@ -99,14 +99,17 @@ test-long: packages $(VENV)/installed
 	$(BIN)/pytest -m long
 
 FUZZ := .cache/fuzz
-FUZZ_SECONDS := 60
+FUZZ_SECONDS := 600
+FUZZ_SEED := 1
 
 .PHONY: fuzz
 fuzz: packages $(VENV)/installed
 	FUZZ_EXAMPLES=2000 $(BIN)/pytest -q tests/grubenv -k "not crash and not writers"
 	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/pip install --quiet --disable-pip-version-check atheris construct
-	$(FUZZ)/bin/python -m tests.grubenv.fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=2048
+	@rm -rf $(FUZZ)/corpus
+	$(FUZZ)/bin/python -m tests.grubenv.fuzz $(FUZZ)/corpus -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) \
+		-max_len=2048 -artifact_prefix=$(FUZZ)/
 
 .PHONY: speed
 speed: packages $(VENV)/installed

@@ -1,58 +1,52 @@
-"""A target for atheris: whatever the bytes, only the typed errors, and what is mended stays mended.
+"""A target for atheris: whatever the bytes, check, salvage, repair and update keep their word (tests.grubenv.oracle).
 
-`python -m tests.grubenv.fuzz -max_total_time=60` where atheris is installed.
+`python -m tests.grubenv.fuzz CORPUS -max_total_time=600` where atheris is installed. CORPUS is a directory for what the
+fuzzer collects; the damages and everything that was ever found are put there first.
 """
 
+import hashlib
 import sys
+from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["grubenv"]):
-    from grubenv import EnvBlock, GrubEnvError, view
-    from grubenv.diagnosis import diagnose
-    from grubenv.plan import plan
-    from grubenv.salvage import mended, salvage, size_for
+    from grubenv import SIGNATURE
+    from tests.grubenv.blocks import block
+    from tests.grubenv.found import inputs
+    from tests.grubenv.oracle import judge
 
-ROOM_BYTES = 4096
+WORDS = (
+    SIGNATURE, b"boot_alternative=B\n", b"boot_cycle=first_boot\n", b"boot_alternative", b"boot_cycle", b"=", b"\n",
+    b"\r\n", b"\r\r\n", b"\\", b"\\\n", b"\\\r\n", b"\0", b"#", b"####\n", b"#" * 256, bytes(256), b"x" * 256,
+)  # fmt: skip
+"""What the fuzzer may put in at once."""
 
 
 def one_input(data: bytes) -> None:
-    """Try the readings, a change, and a repair on one input; half of the inputs get a signature."""
-    for block in (data, view.SIGNATURE + data):
-        check_reading(block)
-        check_change(block)
-        check_repair(block)
+    """Judge the input as it is; one without a signature, behind it and in a whole block, too."""
+    judge(data)
+    if not data.startswith(SIGNATURE):
+        judge(SIGNATURE + data)
+        judge(block(data))
 
 
-def check_reading(data: bytes) -> None:
-    try:
-        parsed = EnvBlock.parse(data)
-    except GrubEnvError:
-        return
-    assert parsed.build() == data
-    assert view.variables(data) == dict(parsed)
+def plant(corpus: Path) -> None:
+    """Put the seeds where the fuzzer begins; the same ones have the same names at each run."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    for data in inputs().values():
+        (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
 
 
-def check_change(data: bytes) -> None:
-    try:
-        old = EnvBlock.parse(data)
-        new = old.update({"boot_alternative": "B", "boot_cycle": "first_boot"})
-        steps = plan(data, new, ["boot_alternative", "boot_cycle"])
-    except GrubEnvError:
-        return
-    for step in steps:
-        assert view.variables(step.image) in (dict(old), dict(new))
-
-
-def check_repair(data: bytes) -> None:
-    fallback = {"boot_alternative": "A", "boot_cycle": "stable"}
-    try:
-        block, _ = mended(salvage(data), max(size_for(data), ROOM_BYTES), fallback)
-    except GrubEnvError:
-        return
-    assert diagnose(block.build(), ()) == []
+def write_words(path: Path) -> None:
+    """Write WORDS as a dictionary of libFuzzer's."""
+    lines = ("".join(f"\\x{byte:02x}" for byte in word) for word in WORDS)
+    path.write_text("".join(f'"{line}"\n' for line in lines))
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one_input)
+    corpus = Path(sys.argv[1])
+    plant(corpus)
+    write_words(corpus.with_suffix(".words"))
+    atheris.Setup([*sys.argv, f"-dict={corpus.with_suffix('.words')}"], one_input)
     atheris.Fuzz()

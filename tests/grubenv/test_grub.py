@@ -31,7 +31,10 @@ from tests.grubenv.support import (
 
 pytestmark = pytest.mark.grub
 
-ASKING = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+ASKING = settings(
+    max_examples=max(150, settings.default.max_examples),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 BATCH = 120
 """Blocks that one run of grub-emu reads or writes."""
 
