@@ -83,12 +83,15 @@ def _split(image: bytes) -> _Split:
 def _absorb(image: bytes, new: EnvBlock) -> bytes | None:
     """Return the image with the variables of `new`, changed in the first sector only, or None if it takes room."""
     split = _split(image)
+    before = EnvBlock.parse(image)
+    # By what GRUB reads, not by the line: an earlier line of a foreign name may have another value, and stays.
+    changed = {name for name in before.keys() | new.keys() if before.get(name) != new.get(name)}
     behind = [line for line in (split.crossing, *split.rest) if line is not None and line.name is not None]
-    if any(new.get(str(line.name)) != line.value for line in behind):
+    if any(line.name in changed for line in behind):
         message = "a line beyond the first sector would change"
         raise NoWayError(message)
     lines = [
-        line.raw if line.name is None or new[line.name] == line.value else make_line(line.name, new[line.name]).raw
+        line.raw if line.name is None or line.name not in changed else make_line(line.name, new[line.name]).raw
         for line in split.head
         if not line.is_filler and (line.name is None or line.name in new)
     ]

@@ -32,6 +32,9 @@ FOUND: dict[str, bytes] = {
     "a block within a block": block(block(b"boot_cycle=stable\n", 500) + b"\nboot_alternative=B\n"),
     "a comment that takes all the room": block(b"boot_alternative=B\n", 1023) + b"\n" + b"boot_cycle=first",
     "lines without a signature that take all the room": b"boot_cycle=stable\n" + b"a=1\n" * 200 + b"b=2\nc=3\n" * 20,
+    "a foreign name with two values, and lines beyond the first sector": block(
+        b"boot_cycle=stable\na=1\na=2\n" + b"b=2\nc=3\n" * 58 + b"a=3\n", 538
+    ),
     "UTF-16": block(b"boot_alternative=B\n").decode().encode("utf-16"),
     "a byte order mark": b"\xef\xbb\xbf" + block(b"boot_alternative=B\nboot_cycle=stable\n"),
 }

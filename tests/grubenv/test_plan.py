@@ -89,6 +89,12 @@ def test_a_shorter_value_leaves_a_filler() -> None:
     assert image.startswith(b"# GRUB Environment Block\nfirst=1\n####\nforeign=")
 
 
+def test_a_foreign_name_keeps_both_its_values() -> None:
+    old = long_block(first=b"first=longer\nother=1\nother=2\n", last=b"other=3\n")
+    [image] = check_every_prefix(old.build(), old.update({"first": "1"}), old)
+    assert [line.value for line in EnvBlock.parse(image).lines if line.name == "other"] == ["1", "2", "3"]
+
+
 def test_a_comment_is_moved_out_to_make_room() -> None:
     old = long_block(first=WARNING + b"first=1\n")
     images = check_every_prefix(old.build(), old.update({"first": "much longer"}), old)
