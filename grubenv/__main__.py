@@ -1,213 +1,78 @@
-"""The command line, argument for argument that of grub-editenv: the only place here that prints or exits."""
+"""Start the command line, `python -m grubenv` and the script `grubenv`; whatever happens, it ends with one line."""
 
 from __future__ import annotations
 
-import os
 import sys
 
-from grubenv import file, view
-from grubenv.arguments import Arguments, UsageError
-from grubenv.errors import GrubEnvError
+from grubenv import interrupts
+from grubenv.errors import GrubEnvError, reason
+from grubenv.output import NobodyReadsError, open_standard_files, say
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-EXIT_OK = 0
 EXIT_USAGE = 2
-EXIT_DAMAGED = 65
+EXIT_BUG = 70
 EXIT_IO = 74
-
-USAGE = "usage: grubenv [OPTION...] [FILENAME] COMMAND [ARGUMENT...]"
-HELP = f"""{USAGE}
-
-Read and change a GRUB environment block, safely against power cuts.
-
-Commands:
-  create                 Make FILENAME an empty environment block.
-  list                   List the variables, as GRUB sees them.
-  set NAME=VALUE...      Set variables, all of them or none.
-  unset NAME...          Remove variables, all of them or none.
-  check [NAME...]        Say all that is wrong; NAMEs are those that the boot needs (default: all).
-  repair [NAME=VALUE...] Mend what can be mended; if state was lost and a NAME with it, set these.
-
-Options:
-      --json             check: print one JSON object.
-      --from-cmdline NAME=KEY
-                         repair: like NAME=VALUE, with the value of KEY on the kernel command line.
-      --cmdline FILE     repair: read the kernel command line from FILE (default: /proc/cmdline).
-  -?, -h, --help         Print this help.
-      --usage            Print the first line of it.
-  -v, --verbose          Say on standard error what was done.
-  -V, --version          Print the version.
-
-Without FILENAME, or if it is `-', {file.DEFAULT_PATH} is used.
-Symbolic links are followed to the file itself.
-
-Exit codes: 0 done or nothing to do, 2 wrong usage, 65 damaged, 66 no such file, 73 cannot create or no room,
-74 I/O error, 75 another process is writing, 77 not permitted.
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out one command line and return its exit code.
 
     Args:
-        argv: the arguments behind the program's name; None: those of this process.
+        argv: the arguments behind the program's name; None: those of this process, whose signals are then dealt with.
     """
+    if argv is not None:
+        return _run(argv)
+    interrupts.listen()
+    code = _run(sys.argv[1:])
+    interrupts.ignore()
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
-        arguments = Arguments(sys.argv[1:] if argv is None else argv)
-        return _run(arguments)
+        return _end_in_order(words)
+    # Also where they come while an error is being printed.
+    except KeyboardInterrupt:
+        say("grubenv: interrupted")
+        return interrupts.EXIT_INTERRUPTED
+    except interrupts.Terminated:
+        say("grubenv: terminated")
+        return interrupts.EXIT_TERMINATED
+
+
+def _end_in_order(words: list[str]) -> int:
+    # Imported here: it takes a while, and by then signals have to be dealt with.
+    from grubenv.arguments import UsageError
+    from grubenv.commands import USAGE, perform
+
+    try:
+        open_standard_files()
+        return perform(words)
     except UsageError as error:
-        _say(f"grubenv: error: {error} [USAGE]\nhint: {USAGE}; `grubenv --help' says more\n")
+        say(f"grubenv: error: {error} [USAGE]")
+        say(f"hint: {USAGE}; `grubenv --help' says more")
         return EXIT_USAGE
     except GrubEnvError as error:
-        _say(f"grubenv: error: {error} [{error.code_word}]\n")
+        say(f"grubenv: error: {error} [{error.code_word}]")
         if error.hint:
-            _say(f"hint: {error.hint}\n")
+            say(f"hint: {error.hint}")
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads; do not fail again at exit
+    except NobodyReadsError:
         return EXIT_IO
+    except (OSError, MemoryError) as error:  # of the system, such as no file descriptor being left to import a module
+        say(f"grubenv: error: cannot go on: {reason(error) if isinstance(error, OSError) else 'no memory'} [IO]")
+        return EXIT_IO
+    except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
+        say(f"grubenv: error: cannot go on: {type(error).__name__}: {error} ({_place(error)}) [INTERNAL]")
+        say("hint: this is a bug in grubenv; please report it")
+        return EXIT_BUG
 
 
-def _run(arguments: Arguments) -> int:
-    if "help" in arguments.options:
-        _print(HELP.encode())
-        return EXIT_OK
-    if "usage" in arguments.options:
-        _print(f"{USAGE}\n".encode())
-        return EXIT_OK
-    if "version" in arguments.options:
-        from grubenv import __version__
-
-        _print(f"grubenv {__version__}\n".encode())
-        return EXIT_OK
-    if not arguments.command:
-        raise UsageError("cannot run: no command")
-    if arguments.command not in COMMANDS:
-        message = f"cannot run {arguments.command!r}: no such command"
-        raise UsageError(message)
-    return COMMANDS[arguments.command](arguments)
-
-
-def _list(arguments: Arguments) -> int:
-    _refuse_operands(arguments)
-    try:
-        pairs = list(view.iterate(file.read_bytes(arguments.path)))
-    except GrubEnvError as error:
-        raise error.at("read", arguments.path) from None
-    _print(b"".join(b"%b=%b\n" % pair for pair in pairs))
-    return EXIT_OK
-
-
-def _set(arguments: Arguments) -> int:
-    from grubenv.durable import update
-
-    outcome = update(arguments.path, _assignments("set", arguments.operands), create_missing=True)
-    return _report(arguments, outcome.how)
-
-
-def _unset(arguments: Arguments) -> int:
-    from grubenv.durable import update
-
-    outcome = update(arguments.path, unset=[_text(word) for word in arguments.operands])
-    return _report(arguments, outcome.how)
-
-
-def _create(arguments: Arguments) -> int:
-    from grubenv.durable import create
-
-    _refuse_operands(arguments)
-    outcome = create(arguments.path)
-    return _report(arguments, outcome.how)
-
-
-def _check(arguments: Arguments) -> int:
-    from grubenv.checking import check
-
-    report = check(arguments.path, [_text(word) for word in arguments.operands] or None)
-    _print_lines([report.json()] if "json" in arguments.options else report.lines())
-    return EXIT_OK if report.sound else EXIT_DAMAGED
-
-
-def _repair(arguments: Arguments) -> int:
-    from grubenv.kernelcmdline import DEFAULT_PATH, read_value
-    from grubenv.repairing import repair
-
-    fallback = _assignments("repair", arguments.operands)
-    wanted = _assignments("repair", arguments.options.get("from-cmdline", []))
-    missing = []
-    if wanted:
-        line = arguments.options.get("cmdline", [DEFAULT_PATH])[-1]
-        found = {name: value for name, key in wanted.items() if (value := read_value(line, key)) is not None}
-        missing = [
-            f"{arguments.path}: the kernel command line has no {key}, so {name} has no fallback"
-            for name, key in wanted.items()
-            if name not in found
-        ]
-        fallback |= found
-    result = repair(arguments.path, fallback)
-    _print_lines([*result.lines(), *(missing if result.lost else ())])
-    return EXIT_DAMAGED if result.remaining else EXIT_OK
-
-
-COMMANDS: dict[str, Callable[[Arguments], int]] = {
-    "list": _list,
-    "set": _set,
-    "unset": _unset,
-    "create": _create,
-    "check": _check,
-    "repair": _repair,
-}
-
-
-def _assignments(verb: str, words: Iterable[str]) -> dict[str, str]:
-    values = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            message = f"cannot {verb} {word!r}: no '=' in it"
-            raise UsageError(message)
-        values[_text(name)] = _text(value)
-    return values
-
-
-def _text(argument: str) -> str:
-    """Return the argument's bytes as the block's text, whatever the locale made of them."""
-    return view.text(os.fsencode(argument))
-
-
-def _refuse_operands(arguments: Arguments) -> None:
-    if arguments.operands:
-        message = f"cannot {arguments.command}: unexpected argument {arguments.operands[0]!r}"
-        raise UsageError(message)
-
-
-def _report(arguments: Arguments, how: str) -> int:
-    words = {
-        "unchanged": "nothing to change, nothing written",
-        "direct": "written in place past the cache, flushed, read back",
-        "buffered": "written in place through the cache, flushed, read back",
-        "replaced": "new file written, flushed, renamed",
-    }
-    if "verbose" in arguments.options:
-        _say(f"grubenv: {arguments.path}: {words[how]}\n")
-    return EXIT_OK
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    _print(b"".join(view.raw(line) + b"\n" for line in lines))
-
-
-def _print(data: bytes) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+def _place(error: Exception) -> str:
+    """Return file and line where it was raised. The module traceback would have to be found and read first."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return f"{last.tb_frame.f_code.co_filename.rpartition('/')[2]}:{last.tb_lineno}" if last is not None else "unknown"
 
 
 if __name__ == "__main__":

@@ -154,8 +154,8 @@ def create(
     """
     new = EnvBlock.create(size)
     name = os.fspath(path)
-    directory, file_name = resolve(path, follow_link=follow_link)
     try:
+        directory, file_name = resolve(path, follow_link=follow_link)
         with locked_directory(directory, timeout_s, name) as directory_fd:
             try:
                 with Storage(directory_fd, file_name, name) as storage:

@@ -72,6 +72,13 @@ def read_bytes(path: Path | Inside) -> bytes:
         return _read(name, os.stat(name), 0, None, name)
     except OSError as exc:
         raise from_os_error(exc, "read", name) from exc
+    except ValueError as exc:
+        raise _no_path(name, exc) from exc
+
+
+def _no_path(path: str, exc: ValueError) -> AbsentError:
+    """Return the error for a path with a NUL, or with characters that file names don't have in this locale."""
+    return AbsentError(f"no file can have this path ({exc})", verb="read", path=path)
 
 
 def read_at(directory_fd: int, name: str, path: str) -> bytes | None:
@@ -114,12 +121,21 @@ def resolve(path: Path, *, follow_link: bool = True) -> tuple[str, str]:
 
     Args:
         follow_link: whether the file itself may be a link too; whoever opens `name` in `directory` refuses one.
+
+    Raises:
+        AbsentError: the path is relative, and the working directory is gone; or no file can have such a path.
+        NotRegularError: it leads to a directory.
     """
     given = os.fspath(path)
-    if follow_link:
-        directory, name = os.path.split(os.path.realpath(given))
-    else:
-        directory, name = os.path.realpath(os.path.dirname(given)), os.path.basename(given)
+    try:
+        if follow_link:
+            directory, name = os.path.split(os.path.realpath(given))
+        else:
+            directory, name = os.path.realpath(os.path.dirname(given)), os.path.basename(given)
+    except OSError as exc:
+        raise from_os_error(exc, "find", given) from exc
+    except ValueError as exc:
+        raise _no_path(given, exc) from exc
     if not name:
         raise NotRegularError("it is a directory, not a regular file", verb="update", path=os.fspath(path))
     return directory, name

@@ -10,7 +10,7 @@ import pytest
 
 import grubenv
 from grubenv import __main__ as cli
-from grubenv import file
+from grubenv import commands, file
 from tests.grubenv.support import SAMPLE, block
 
 
@@ -173,8 +173,8 @@ def test_help_and_version(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run(capfdbinary, "--version") == (0, f"grubenv {grubenv.__version__}\n".encode(), "")
     code, out, _ = run(capfdbinary, "--help")
     assert code == 0
-    assert out.startswith(cli.USAGE.encode())
-    assert all(f"  {command}" in out.decode() for command in cli.COMMANDS)
+    assert out.startswith(commands.USAGE.encode())
+    assert all(f"  {command}" in out.decode() for command in commands.COMMANDS)
 
 
 def test_a_query_imports_nothing_heavy(env: Path) -> None:
@@ -205,3 +205,120 @@ def test_list_into_a_closed_pipe_is_quiet(env: Path) -> None:
     )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (74, b"")
+
+
+ROOT = Path(grubenv.__file__).parents[1]
+RUN = [sys.executable, "-m", "grubenv"]
+
+
+def shell(script: str, *words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a shell script with the command line as "$@"."""
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *RUN, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize("words", [["list"], ["check"], ["repair"], ["--help"], ["--version"], ["--usage"]])
+@pytest.mark.parametrize(
+    ("where", "cause"),
+    [
+        pytest.param(">/dev/full", "no space left on device", id="full"),
+        pytest.param(">&-", "standard output is closed", id="closed"),
+        pytest.param("<&- >&-", "standard output is closed", id="stdin too"),
+    ],
+)
+def test_a_result_that_nobody_takes(env: Path, words: list[str], where: str, cause: str) -> None:
+    path = [] if words[0].startswith("-") else [env]
+    done = shell(f'"$@" {where}', *path, *words)
+    assert (done.returncode, done.stderr) == (74, f"grubenv: error: cannot write the result: {cause} [IO]\n")
+    assert env.read_bytes() == SAMPLE
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+def test_messages_that_nobody_takes(env: Path, where: str) -> None:
+    """What was done is done; and no message lands in the block, in the place of a closed stream."""
+    assert shell(f'"$@" {where}', env, "-v", "set", "a=1").returncode == 0
+    assert grubenv.read(env)["a"] == "1"
+    assert shell(f'"$@" {where}', env, "set", "a").returncode == 2
+    assert grubenv.read(env)["a"] == "1"
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["set", "a=1"], ["unset", "a"], ["create"], ["check"], ["repair"], ["repair", "a=1"]]
+)
+def test_a_relative_path_in_a_deleted_directory(tmp_path: Path, words: list[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = shell('rmdir "$PWD" && exec "$@"', "here", *words, cwd=gone)
+    code, word = (73, "CANNOT_CREATE") if words == ["create"] else (66, "ABSENT")
+    assert done.returncode == code
+    [line] = done.stderr.splitlines()
+    assert line.startswith("grubenv: error: cannot ")
+    assert line.endswith(f" here: no such file or directory [{word}]")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [("INT", 130, "interrupted"), ("TERM", 143, "terminated"), ("HUP", 143, "terminated")]
+)
+def test_signals(env: Path, number: str, code: int, said: str) -> None:
+    """While it waits for another writer. Python itself would end with a traceback, or at once."""
+    held = "import fcntl, os, signal, sys, time; from grubenv import lock; from grubenv.__main__ import main\n"
+    held += f"def wait(*_): os.kill(os.getpid(), signal.SIG{number}); time.sleep(60)\n"
+    held += "lock._acquire = wait; sys.argv = ['grubenv', *sys.argv[1:]]; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", held, env, "set", "a=1"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"grubenv: {said}\n")
+    assert env.read_bytes() == SAMPLE
+    assert list(env.parent.iterdir()) == [env]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RuntimeError("one\ntwo"), 70, r"RuntimeError: one\x0atwo ("),
+        (OSError(24, "Too many open files"), 74, "too many open files [IO]"),
+        (MemoryError(), 74, "no memory [IO]"),
+    ],
+)
+def test_the_last_resort(
+    error: Exception,
+    code: int,
+    said: str,
+    env: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setitem(commands.COMMANDS, "list", fail)
+    found, out, err = run(capfdbinary, env, "list")
+    assert (found, out) == (code, b"")
+    assert err.startswith(f"grubenv: error: cannot go on: {said}")
+    assert [line.startswith("hint: ") for line in err.splitlines()] == ([False, True] if code == 70 else [False])
+
+
+def test_what_comes_out_of_a_file_makes_no_line_of_its_own(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = tmp_path / "a\nb\xfc"
+    code, _, err = run(capfdbinary, path, "list")
+    assert (code, err.count("\n")) == (66, 1)
+    assert r"a\x0ab" in err
+    path.write_bytes(block(b"boot_cycle=two\\\nlines\x1b\nx"))
+    os.sync()
+    out = run(capfdbinary, path, "repair")[1]
+    assert rb"kept boot_cycle=two\x0alines\x1b" in out
+    assert all(line.startswith(str(tmp_path).encode()) for line in out.splitlines())
+
+
+def test_a_path_that_no_file_can_have() -> None:
+    for ask in (grubenv.query, grubenv.read, grubenv.check, grubenv.repair, grubenv.update):
+        with pytest.raises(grubenv.AbsentError, match="no file can have this path"):
+            ask("a\0b")

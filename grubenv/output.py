@@ -1,0 +1,78 @@
+"""The standard streams: results on stdout, all else on stderr, each message one line.
+
+A result has to be taken. A message has not: what was done is done, whether somebody hears of it or not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from grubenv.errors import StorageError, reason
+
+
+class NobodyReadsError(Exception):
+    """The reader of a pipe went away; nothing needs to be said of it."""
+
+
+def answer(data: bytes) -> None:
+    """Print a result on stdout.
+
+    Raises:
+        NobodyReadsError: it is a pipe without a reader.
+        StorageError: stdout is closed, or full.
+    """
+    if sys.stdout is None:
+        raise StorageError("standard output is closed", verb="write", path="the result")
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as exc:
+        _open_null(1)  # or else what is still buffered fails a second time at exit
+        if isinstance(exc, BrokenPipeError):
+            raise NobodyReadsError from exc
+        raise StorageError(reason(exc), verb="write", path="the result") from exc
+
+
+def say(message: str) -> None:
+    """Print a message on stderr, if anybody takes it."""
+    if sys.stderr is None:
+        return
+    plain = "".join(
+        f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char for char in visible(message)
+    )
+    try:
+        sys.stderr.write(plain + "\n")
+        sys.stderr.flush()
+    except OSError:
+        _open_null(2)
+
+
+def visible(line: str) -> str:
+    r"""Write control characters, which may come with a file name or out of a block, as \xNN."""
+    return "".join(f"\\x{ord(char):02x}" if char < " " or "\x7f" <= char <= "\x9f" else char for char in line)
+
+
+def _byte(char: str) -> str:
+    """Write what stands for a byte that is no UTF-8 as that byte."""
+    return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char
+
+
+def open_standard_files() -> None:
+    """Take the place of a closed stdin, stdout or stderr, lest the block be opened there."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _open_null(descriptor)
+
+
+def _open_null(descriptor: int) -> None:
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        if null != descriptor:
+            os.dup2(null, descriptor)
+            os.close(null)
+    except OSError:
+        pass  # without /dev there is nothing to take its place
