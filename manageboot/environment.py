@@ -142,7 +142,8 @@ def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None
         left_behind: the traces of that commit.
 
     Raises:
-        CreateError: what is in the block already leaves no room, or there is no block and nothing to make one with.
+        BlockFullError, BlockNotAtomicError: what is in the block already leaves no room, or no safe way.
+        CreateError: there is no block and nothing to make one with.
         NotPermittedError: it can't be written: its file system, or the device below, is read-only, or it is immutable.
         BlockDamagedError, DeviceError.
     """
@@ -159,7 +160,7 @@ def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None
         block = grubenv.rehearse(path, *ours, required_in_first_sector=_REQUIRED)
         block.update({name: value for name, value in started.items() if value})
     except (grubenv.NoRoomError, grubenv.NotAtomicError) as error:
-        raise errors.CreateError(
+        raise _kind(error)(
             f"cannot commit with {path}, so nothing is installed: {error.cause}", hint=error.hint
         ) from error
     except grubenv.GrubEnvError as error:
@@ -230,13 +231,19 @@ def _interpret(path: str | Inside, variables: dict[str, str], left_behind: Trace
     return BlockState(Slot(alternative), Cycle(cycle), left_behind.left if cycle == Cycle.FAILSAFE_CHECK else 0)
 
 
-_ERRORS: dict[int, type[errors.ManagebootError]] = {
-    65: errors.BlockDamagedError,
-    66: errors.BlockMissingError,
-    73: errors.CreateError,
-    75: errors.LockedError,
-    77: errors.NotPermittedError,
+_ERRORS: dict[type[Exception], type[errors.ManagebootError]] = {
+    grubenv.DamagedError: errors.BlockDamagedError,
+    grubenv.AbsentError: errors.BlockMissingError,
+    grubenv.NotRegularError: errors.BlockMissingError,
+    grubenv.NoRoomError: errors.BlockFullError,
+    grubenv.NotAtomicError: errors.BlockNotAtomicError,
+    grubenv.CannotCreateError: errors.CreateError,
+    grubenv.LockedError: errors.LockedError,
+    grubenv.NotPermittedError: errors.NotPermittedError,
+    grubenv.StorageError: errors.DeviceError,
+    grubenv.GrubEnvError: errors.ManagebootError,
 }
+"""What the library's errors are called here, by class. A name or value that no line can hold would be a bug of ours."""
 
 
 @contextmanager
@@ -249,7 +256,10 @@ def translated() -> Iterator[None]:
 
 
 def _translate(error: grubenv.GrubEnvError) -> errors.ManagebootError:
-    kind = _ERRORS.get(error.exit_code, errors.DeviceError)
     # After a failed flush, what the disk holds now matters more than that it failed.
     now = f"; the block is now {error.now}" if isinstance(error, grubenv.StorageError) and error.now else ""
-    return kind(f"{error}{now}", hint=error.hint or None)
+    return _kind(error)(f"{error}{now}", hint=error.hint or None)
+
+
+def _kind(error: grubenv.GrubEnvError) -> type[errors.ManagebootError]:
+    return next(_ERRORS[known] for known in type(error).__mro__ if known in _ERRORS)

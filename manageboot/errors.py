@@ -199,6 +199,18 @@ class CreateError(ManagebootError):
     code = "CANNOT_CREATE"
 
 
+class BlockFullError(CreateError):
+    """What is in the environment block leaves no room for what has to be written."""
+
+    code = "NO_ROOM"
+
+
+class BlockNotAtomicError(CreateError):
+    """The environment block can't be changed so that a power cut leaves the old state or the new one."""
+
+    code = "NOT_ATOMIC"
+
+
 class DeviceError(ManagebootError):
     """Reading or writing failed; after a failed flush nothing more may be believed of that device."""
 
