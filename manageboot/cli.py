@@ -31,7 +31,7 @@ def perform(arguments: Sequence[str]) -> None:
     settings = config.load(
         options.config,
         profile=options.system,
-        grubenv=_absolute(options.grubenv),
+        grubenv=None if options.grubenv is None else _absolute(options.grubenv),
         lock_timeout_s=getattr(options, "lock_timeout", None),
     )
     _HANDLERS[options.verb](options, settings)
@@ -87,13 +87,12 @@ def _run_outside(options: argparse.Namespace) -> None:
     write, devices = _OUTSIDE[options.verb]
     if write:
         _show_warnings()
-    with outside.opened(options.disk, settings, verb=options.verb, write=write, devices=devices) as settings_there:
+    disk = _absolute(options.disk)
+    with outside.opened(disk, settings, verb=options.verb, write=write, devices=devices) as settings_there:
         _HANDLERS[options.verb](options, settings_there)
 
 
-def _absolute(path: str | None) -> str | None:
-    if path is None:
-        return None
+def _absolute(path: str) -> str:
     try:
         return os.path.abspath(path)
     except OSError as error:

@@ -5,7 +5,7 @@ import os
 import re
 from typing import NoReturn
 
-from manageboot import __version__, errors
+from manageboot import __version__, errors, output
 
 SYSTEM_TYPES = ("guestos", "hostos")
 
@@ -26,6 +26,10 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002 argparse's signature
+        # What --help and --version print is a result. Left to itself, argparse lets it fail at exit, or not at all.
+        output.answer(message.removesuffix("\n"))
+
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
 

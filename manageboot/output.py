@@ -72,7 +72,8 @@ def answer(text: str) -> None:
     except OSError as error:
         if sys.stdout is not None:
             # What is still buffered must not fail a second time at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise errors.from_os_error(error, "write the result", errors.DeviceError) from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import manageboot
 from manageboot import cli, errors
 from support.images import make_update
 
@@ -112,6 +113,31 @@ def test_a_result_that_nobody_takes_is_an_error(tmp_path: Path, where: str):
     done = subprocess.run(["bash", "-c", script], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.count("\n")) == (74, 1)
     assert done.stderr.startswith("manageboot: error: cannot write the result: ")
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "status --help"])
+@pytest.mark.parametrize("where", [">&-", ">/dev/full"])
+def test_help_that_nobody_takes_is_an_error(words: str, where: str):
+    script = f"{sys.executable} -m manageboot {words} {where}"
+    done = subprocess.run(["sh", "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (74, 1)
+    assert done.stderr.startswith("manageboot: error: cannot write the result: ")
+
+
+@pytest.mark.parametrize("words", ["--disk x status", "-f x status", "inspect x", "-c x status"])
+def test_a_relative_path_in_a_deleted_directory(tmp_path: Path, words: str):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'rmdir "$PWD" && exec {sys.executable} -m manageboot {words}'
+    environment = {**os.environ, "PYTHONPATH": str(Path(manageboot.__file__).parents[1])}
+    done = subprocess.run(
+        ["sh", "-c", script], check=False, capture_output=True, text=True, timeout=60, cwd=gone, env=environment
+    )
+    line = done.stderr.splitlines()[0]
+    assert line.startswith("manageboot: error: cannot "), done.stderr
+    assert "INTERNAL" not in line
+    assert "x" in line
+    assert done.returncode not in {0, 1, 70}
 
 
 def test_a_message_is_one_line_whatever_it_tells_of():
