@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["grubenv"]):
     from grubenv import SIGNATURE
     from tests.grubenv.blocks import block
     from tests.grubenv.found import inputs
-    from tests.grubenv.oracle import judge
+    from tests.grubenv.oracle import CHANGES, judge
 
 WORDS = (
     SIGNATURE, b"boot_alternative=B\n", b"boot_cycle=first_boot\n", b"boot_alternative", b"boot_cycle", b"=", b"\n",
@@ -24,11 +24,14 @@ WORDS = (
 
 
 def one_input(data: bytes) -> None:
-    """Judge the input as it is; one without a signature, behind it and in a whole block, too."""
-    judge(data)
+    """Judge the input as it is, and one without a signature behind it, too: alone or in a whole block.
+
+    One change at a time, so that more inputs get their turn; which one, goes by the input's length.
+    """
+    changes = CHANGES[len(data) % len(CHANGES) :][:1]
+    judge(data, changes)
     if not data.startswith(SIGNATURE):
-        judge(SIGNATURE + data)
-        judge(block(data))
+        judge(SIGNATURE + data if len(data) & 8 else block(data), changes)
 
 
 def plant(corpus: Path) -> None:

@@ -15,7 +15,8 @@ from grubenv.salvage import salvage
 from tests.grubenv.grubmodel import load_env
 
 FALLBACK = {"boot_alternative": "A", "boot_cycle": "stable"}
-CHANGES: tuple[tuple[dict[str, str], tuple[str, ...]], ...] = (
+Change = tuple[dict[str, str], tuple[str, ...]]
+CHANGES: tuple[Change, ...] = (
     ({"boot_alternative": "B", "boot_cycle": "first_boot"}, ()),
     ({"odd": "x\\y\nz=#\r\udcff"}, ("boot_cycle",)),
     ({}, ("boot_alternative", "boot_cycle", "a", "b")),
@@ -23,12 +24,12 @@ CHANGES: tuple[tuple[dict[str, str], tuple[str, ...]], ...] = (
 )
 
 
-def judge(data: bytes) -> None:
+def judge(data: bytes, changes: tuple[Change, ...] = CHANGES) -> None:
     """Fail if anything but the library's own errors is raised, or what it says or makes of the bytes is wrong."""
     judge_reading(data)
     for fallback in ({}, FALLBACK):
         judge_repair(data, fallback)
-    for changed, removed in CHANGES:
+    for changed, removed in changes:
         judge_update(data, changed, removed)
 
 

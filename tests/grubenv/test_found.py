@@ -32,9 +32,9 @@ def test_nor_at_another_size(data: bytes, size: int) -> None:
     judge(used[:size].ljust(size, b"\0"))
 
 
-@pytest.mark.parametrize("body", [b"a=1\n", b"\n", b"a", b"\\", b"#\\\n", b"\r", b"a=1\r\n", b"\0=\n"], ids=repr)
+@pytest.mark.parametrize("body", [b"a=1\n", b"\n", b"a", b"\\", b"\0=\r\n"], ids=repr)
 def test_nor_in_a_large_file(body: bytes) -> None:
-    judge(grubenv.SIGNATURE + (body * 70_000)[:20_000] + b"b=\\" + b"#" * 50_000)
+    judge(grubenv.SIGNATURE + (body * 70_000)[:8_000] + b"b=\\" + b"#" * 62_000, CHANGES[:1])
 
 
 @given(st.one_of(DAMAGED_OR_NOT, valid_blocks()), st.sampled_from([b"", b"#", b"\0"]), st.sampled_from([0, 512, 1024]))
