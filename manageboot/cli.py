@@ -252,6 +252,7 @@ def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
         if differences:
             output.answer("\n".join(differences))
             raise errors.BootloaderError(f"cannot vouch for {path}: it is not the shipped one")
+        grubcfg.check_modules(settings, f"vouch for {path}")
         _say(f"{path} is the shipped one")
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import grubenv
 from manageboot import devices, environment, errors, fallback, traces, trust, writable
-from manageboot.bootloader import grubcfg
+from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.environment import Condition
 from manageboot.node import Node, observe
@@ -34,6 +34,7 @@ REMEDIES = {
     "DEVICES_SCATTERED": "detach the disk that bears some of this node's identifiers, or name the devices by path",
     "TRIES_IGNORED": "run `manageboot bootloader install` and reboot, or set boot.tries to 1",
     "GRUB_CFG_DIFFERS": "run `manageboot bootloader check`, then `manageboot bootloader install`",
+    "GRUB_MODULES": grubcfg.MODULES_HINT,
     "SECOND_WITNESS_BEHIND": "run `manageboot confirm`",
 }
 """What to do about each finding; the code word keeps its meaning."""
@@ -67,7 +68,12 @@ def examine(config: Config) -> dict[str, Any]:
     except (errors.BlockDamagedError, errors.BlockMissingError) as error:  # of a stopped system, the block alone tells
         findings.append(Finding(error.code, str(error)))
     else:
-        findings += [*_block(node, unknown), *_protocol(node), *_grub(config, node), *_devices(config, node, unknown)]
+        findings += [
+            *_block(node, unknown),
+            *_protocol(node),
+            *_grub(config, node, unknown),
+            *_devices(config, node, unknown),
+        ]
     return {
         "schema": SCHEMA,
         "sound": not findings,
@@ -137,7 +143,7 @@ def _protocol(node: Node) -> Iterator[Finding]:
         yield Finding("GRUB_READS_OTHER_BLOCK", f"GRUB read the nonce {found}, the block has {wanted}")
 
 
-def _grub(config: Config, node: Node) -> Iterator[Finding]:
+def _grub(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Judge what GRUB said on the kernel command line, and its script."""
     trace = node.trace
     if trace is None:
@@ -151,15 +157,27 @@ def _grub(config: Config, node: Node) -> Iterator[Finding]:
         yield Finding("GRUB_FOUND_DAMAGE", f"GRUB could not use {node.environment.path} and took slot {node.booted}")
     if trace.fault == "unloadable" and node.environment.state is not None and node.state.phase is Phase.CONFLICT:
         yield Finding("TRUSTED_SLOT_UNLOADABLE", f"GRUB could not load slot {node.booted.other}, which is trusted")
+    yield from _script(config, unknown)
+    block = node.environment.state
+    trusted = block is not None and block.cycle is Cycle.STABLE and block.alternative is node.booted
+    if trusted and trust.read(node.environment.path) is not node.booted:
+        yield Finding("SECOND_WITNESS_BEHIND", f"{trust.path_of(node.environment.path)} does not name {node.booted}")
+
+
+def _script(config: Config, unknown: list[str]) -> Iterator[Finding]:
+    """Compare GRUB's script with the shipped one, and ask for the modules that it uses."""
     try:
         if grubcfg.compare(config).differences:
             yield Finding("GRUB_CFG_DIFFERS", f"{grubcfg.path_of(config)} is an older or changed one")
     except errors.ManagebootError as error:
         yield Finding("GRUB_CFG_DIFFERS", str(error))
-    block = node.environment.state
-    trusted = block is not None and block.cycle is Cycle.STABLE and block.alternative is node.booted
-    if trusted and trust.read(node.environment.path) is not node.booted:
-        yield Finding("SECOND_WITNESS_BEHIND", f"{trust.path_of(node.environment.path)} does not name {node.booted}")
+    try:
+        lost = grubcfg.missing_modules(config, modules.NEEDED + modules.USED)
+    except errors.ManagebootError as error:
+        unknown.append(str(error))
+    else:
+        if lost:
+            yield Finding("GRUB_MODULES", f"GRUB's script uses {', '.join(lost)}, and there is none")
 
 
 def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:

@@ -89,6 +89,12 @@ class BootloaderError(DataError):
     code = "GRUB_CFG"
 
 
+class GrubModulesError(DataError):
+    """Modules that the shipped grub.cfg needs are not where GRUB looks for them."""
+
+    code = "GRUB_MODULES"
+
+
 class RecordDamagedError(DataError):
     """The record of the slots can't be read as one."""
 

@@ -1,6 +1,7 @@
 """The grub.cfg that GRUB reads on this node, beside the environment block, and the one that is shipped here."""
 
 import difflib
+import logging
 import os
 import shutil
 from typing import NamedTuple
@@ -8,12 +9,17 @@ from typing import NamedTuple
 from grubenv.lock import locked_directory
 from grubenv.replace import replace_file
 from manageboot import environment, errors, lock, process
+from manageboot.bootloader import modules
 from manageboot.config import Config
 from manageboot.node import observe
 from manageboot.protocol import Phase, explain
 
+logger = logging.getLogger(__name__)
+
 FILE_NAME = "grub.cfg"
 OLD_SUFFIX = ".old"
+
+MODULES_HINT = "copy them from /usr/lib/grub, of GRUB's own version, or run grub-install"
 
 _SHIPPED_PATH = os.path.join(os.path.dirname(__file__), FILE_NAME)
 _CHECKER = "grub-script-check"
@@ -56,6 +62,40 @@ def compare(config: Config) -> Comparison:
     return Comparison(path, list(lines))
 
 
+def missing_modules(config: Config, wanted: tuple[str, ...] = modules.NEEDED) -> list[str]:
+    """Name the files of modules that the shipped script needs and GRUB would not find; none where they are built in.
+
+    Args:
+        config: the settings.
+        wanted: of which modules.
+
+    Raises:
+        InputError, NotPermittedError, DeviceError: their directories can't be read.
+    """
+    directory = config.boot.directory
+    try:
+        return modules.missing(directory, wanted)
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {directory}", errors.InputError) from error
+
+
+def check_modules(config: Config, verb: str) -> None:
+    """Make sure that GRUB finds the modules that the shipped script needs; warn of those that it can do without.
+
+    Args:
+        config: the settings.
+        verb: what they are needed for.
+
+    Raises:
+        GrubModulesError: some are missing.
+        InputError, NotPermittedError, DeviceError: their directories can't be read.
+    """
+    if lost := missing_modules(config):
+        raise errors.GrubModulesError(f"cannot {verb}: there is no {', '.join(lost)}", hint=MODULES_HINT)
+    for path in missing_modules(config, modules.USED):
+        logger.warning("there is no %s; the script does without, and can do less", path)
+
+
 def install(config: Config) -> str:
     """Put the shipped script in the place of the node's, which stays beside it as grub.cfg.old.
 
@@ -68,6 +108,7 @@ def install(config: Config) -> str:
     Raises:
         RefusedError: a commit is pending, a trial runs, or the two witnesses contradict each other.
         BootloaderError: GRUB's own checker does not take the script.
+        GrubModulesError: modules that it needs are missing.
         BlockDamagedError, InputError: the block, or the node's script, can't be read.
         CreateError, DeviceError, LockedError, NotPermittedError.
 
@@ -85,6 +126,7 @@ def install(config: Config) -> str:
         if not comparison.differences:
             return f"{comparison.path} is the shipped one already"
         path = comparison.path
+        check_modules(config, f"install {path}")
         _check_syntax(path)
         try:
             with open(path, "rb") as file:

@@ -86,7 +86,7 @@ def test_grub_that_could_not_write_and_one_that_reads_another_block(node: LoopNo
     boot_with_shipped(node, "A")
     node.ok("upgrade-commit", "--no-reboot")
     assert findings(node) == {}
-    boot_with_shipped(node, "A", cycle="first_boot", fault="unwritable")
+    boot_with_shipped(node, "A", cycle="first_boot", fault="unwritable", nonce=node.block()["mb_nonce"])
     assert set(findings(node)) == {"GRUB_CANNOT_WRITE", "FELL_BACK"}
     # Rebooted, and GRUB saw no commit: it reads another block.
     boot_with_shipped(node, "A")
@@ -169,3 +169,18 @@ def test_a_damaged_record(node: LoopNode):
     node.state.mkdir()
     (node.state / "record.json").write_text("{")
     assert set(findings(node)) == {"RECORD_DAMAGED"}
+
+
+def test_modules_of_grub_that_are_missing(node: LoopNode):
+    boot_with_shipped(node, "A")
+    node.ok("confirm")
+    directory = node.grubenv.parent / "x86_64-efi"
+    directory.mkdir()
+    assert findings(node) == {}
+    names = ("part_gpt", "fat", "ext2", "loadenv", "test", "linux", "boot", "configfile",
+             "lvm", "regexp", "echo", "keystatus", "reboot", "minicmd")  # fmt: skip
+    for name in names:
+        (directory / f"{name}.mod").touch()
+    assert findings(node) == {}
+    (directory / "regexp.mod").unlink()
+    assert findings(node) == {"GRUB_MODULES": f"GRUB's script uses {directory}/regexp.mod, and there is none"}

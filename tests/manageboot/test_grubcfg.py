@@ -99,3 +99,46 @@ def test_install_waits_until_the_booted_slot_is_trusted(
     node.fails("bootloader", "install", status=69, code=code)
     assert script.read_text() == OLD
     assert not script.with_name("grub.cfg.old").exists()
+
+
+NEEDED = ("part_gpt", "fat", "ext2", "loadenv", "test", "linux", "boot", "configfile")
+USED = ("lvm", "regexp", "echo", "keystatus", "reboot", "minicmd")
+
+
+def modules_of(script: Path, *without: str, platform: str = "x86_64-efi") -> Path:
+    directory = script.with_name(platform)
+    directory.mkdir()
+    for name in {*NEEDED, *USED} - set(without):
+        (directory / f"{name}.mod").touch()
+    return directory
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_module_that_the_script_needs_is_missed_before_it_is_installed(node: LoopNode, script: Path, name: str):
+    directory = modules_of(script, name)
+    line = node.fails("bootloader", "install", status=65, code="GRUB_MODULES")
+    assert f"cannot install {script}: there is no {directory}/{name}.mod" in line
+    assert script.read_text() == OLD
+    script.write_text(grubcfg.shipped())
+    node.fails("bootloader", "check", status=65, code="GRUB_MODULES")
+
+
+def test_of_a_module_that_the_script_can_do_without_there_is_a_warning(node: LoopNode, script: Path):
+    directory = modules_of(script, "regexp")
+    done = node.run("bootloader", "install")
+    assert (done.returncode, script.read_text()) == (0, grubcfg.shipped())
+    assert f"warning: there is no {directory}/regexp.mod; the script does without" in done.stderr
+    assert "regexp.mod" in node.run("bootloader", "check").stderr
+
+
+def test_each_platform_is_looked_at(node: LoopNode, script: Path):
+    modules_of(script)
+    legacy = modules_of(script, "test", platform="i386-pc")
+    assert f"{legacy}/test.mod" in node.fails("bootloader", "install", status=65, code="GRUB_MODULES")
+
+
+def test_where_there_are_no_modules_they_are_built_in(node: LoopNode, script: Path):
+    script.with_name("x86_64-efi").mkdir()
+    script.with_name("some-theme").mkdir()
+    (script.parent / "some-theme" / "theme.txt").touch()
+    node.ok("bootloader", "install")

@@ -3,6 +3,7 @@
 The agent is the real command line, on loop devices over the partitions; GRUB is grub-emu, on the disk itself.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from protocol.grubemu import Grub, kernel_line
+from protocol.grubemu import FOUND, Grub, kernel_line
 from support.images import MIB, make_image, pack
 from support.loop import loop_device, run
 from support.node import LoopNode
@@ -32,6 +33,14 @@ def with_top(script: str, top: str) -> str:
         script, count = re.subn(rf"^{name}=.*$", lambda _, line=line: line, script, count=1, flags=re.MULTILINE)
         assert count == 1, line
     return script
+
+
+def write_through(device: Path, data: bytes) -> None:
+    """Write to a device, down to the disk that GRUB reads, whoever else has the device open."""
+    with device.open("r+b") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Kiosk(LoopNode):
@@ -65,16 +74,24 @@ class Kiosk(LoopNode):
         (self.directory / "factory").mkdir()
         self._file_system(self.directory / "factory", "factory")
         for part in self.parts:
-            Path(self.devices["A"][part]).write_bytes((self.directory / "factory" / f"{part}.img").read_bytes())
+            write_through(Path(self.devices["A"][part]), (self.directory / "factory" / f"{part}.img").read_bytes())
         return self
 
-    def boot(self) -> str:
-        """Let GRUB boot the disk: it may write the block, and says which slot runs."""
+    def boot(self, *, found: str = FOUND, script: str = "", disk: int = 0) -> str:
+        """Let GRUB boot the disk: it may write the block, and says which slot runs.
+
+        Args:
+            found: what GRUB has set before.
+            script: another script than that of the page.
+            disk: the number of the disk.
+        """
+        if script:
+            self.put_script(script)
         partition = f"{self.disk}@@{self._offset(0)}"
         run("mcopy", "-o", "-i", partition, self.grubenv, "::grubenv")
-        said = Grub(self.directory / "grub", self.directory / "grub.cfg").start(self.disk)
+        said = Grub(self.directory / "grub", self.directory / "grub.cfg", found=found, disk=disk).start(self.disk)
         run("mcopy", "-n", "-o", "-i", partition, "::grubenv", self.grubenv)
-        booted = re.findall(r"BOOTS hd0,gpt(\d)", said)
+        booted = re.findall(rf"BOOTS hd{disk},gpt(\d)", said)
         assert len(booted) == 1, said
         line = " ".join(kernel_line(said)[1:])
         self.cmdline.write_text(f"{line}\n")
@@ -83,6 +100,15 @@ class Kiosk(LoopNode):
         assert self._labels[int(booted[0]) - 3].endswith(f"-{slot.lower()}")
         assert f"PARTLABEL=root-{slot.lower()}" in line
         return slot
+
+    def lacking(self, *commands: str) -> str:
+        """The script for a GRUB that lacks some commands: it calls them by a name that no GRUB knows."""
+        text = self._script
+        for command in commands:
+            place = rf"^(\s*(?:if |elif )?){re.escape(command)}(?=[ ;\n])"
+            text, count = re.subn(place, r"\1nosuch_command", text, flags=re.MULTILINE)
+            assert count, command
+        return text
 
     def update(self, name: str, *, without: str = "") -> Path:
         directory = self.directory / name
@@ -124,9 +150,12 @@ class Kiosk(LoopNode):
                 f"--change-name={number}:{label}",
             ]
         run("sgdisk", *arguments, self.disk)
-        (self.directory / "grub.cfg").write_text(self._script)
         run("mkfs.vfat", "--offset", str(self._offset(0) // 512), self.disk, str(PARTITION_BYTES >> 10))
-        run("mcopy", "-i", f"{self.disk}@@{self._offset(0)}", self.directory / "grub.cfg", "::grub.cfg")
+        self.put_script(self._script)
+
+    def put_script(self, script: str) -> None:
+        (self.directory / "grub.cfg").write_text(script)
+        run("mcopy", "-o", "-i", f"{self.disk}@@{self._offset(0)}", self.directory / "grub.cfg", "::grub.cfg")
 
 
 @pytest.fixture(params=["root only", "boot, root and verity"])
@@ -204,3 +233,46 @@ def test_each_role_has_to_be_in_the_image(kiosk: Kiosk):
     files = [kiosk.directory / "v2" / f"{part}.img" for part in (kiosk.parts[0], "root")]
     line = kiosk.fails("upgrade-install", *files, status=2, code="USAGE")
     assert f"it is one archive with {', '.join(f'{part}.img' for part in kiosk.parts)}, and 2 paths are given" in line
+
+
+@pytest.mark.parametrize("lacking", ["", "regexp"])
+@pytest.mark.parametrize(
+    "found",
+    [
+        FOUND,
+        "set prefix=/\nset root=hd0,gpt2",
+        "unset prefix\nset root=hd0,gpt2",
+        f"{FOUND}\nset disk=hd9\nset own=hd9\nset block=x\nset boot_cycle=first_boot\nset other=B",
+    ],
+)
+def test_its_grub_cfg_takes_little_for_granted(kiosk: Kiosk, found: str, lacking: str):
+    script = kiosk.lacking(lacking) if lacking else ""
+    assert kiosk.boot(found=found, script=script) == "A"
+    kiosk.ok("upgrade-install", kiosk.update("v2"))
+    kiosk.ok("upgrade-commit")
+    assert [kiosk.boot(found=found), kiosk.boot(found=found)] == ["B", "A"]
+
+
+def test_its_grub_cfg_finds_the_disk_that_it_is_on(kiosk: Kiosk):
+    found = "set prefix=(hd1,gpt2)\nset root=hd1,gpt2"
+    assert kiosk.boot(found=found, disk=1) == "A"
+    assert kiosk.boot(found=found, disk=1, script=kiosk.lacking("regexp")) == "A"
+
+
+@pytest.mark.parametrize("lacking", [("[",), ("load_env", "save_env"), ("save_env",)])
+def test_its_grub_cfg_starts_no_trial_that_it_cannot_write_down(kiosk: Kiosk, lacking: tuple[str, ...]):
+    kiosk.boot()
+    kiosk.ok("upgrade-install", kiosk.update("v2"))
+    kiosk.ok("upgrade-commit")
+    before = kiosk.grubenv.read_bytes()
+    assert kiosk.boot(script=kiosk.lacking(*lacking)) == "A"
+    assert kiosk.grubenv.read_bytes() == before
+
+
+def test_its_grub_cfg_writes_nothing_where_nothing_can_be_loaded(kiosk: Kiosk):
+    kiosk.set_block(boot_alternative="B", boot_cycle="first_boot")
+    before = kiosk.grubenv.read_bytes()
+    write_through(Path(kiosk.devices["A"][kiosk.withheld]), bytes(PARTITION_BYTES))
+    with pytest.raises(AssertionError, match="MENU"):
+        kiosk.boot()
+    assert kiosk.grubenv.read_bytes() == before

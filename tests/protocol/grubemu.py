@@ -15,6 +15,7 @@ from typing import NamedTuple
 from support.loop import run
 
 SECTOR = 512
+MIB = 1 << 20
 _FIRST = {"grub": 2048, "A": 6144, "B": 10240}
 _SECTORS = 4096
 
@@ -32,11 +33,14 @@ function linux {
 function initrd {
     if [ -e "$1" ]; then echo "BOOTS $root"; exit; else return 1; fi
 }
-set prefix=(hd0,gpt2)
-set root=hd0,gpt2
-source $prefix/grub.cfg
+%s
+source (hd%d,gpt2)/grub.cfg
+echo "MENU $default $timeout $timeout_style <$fallback>"
 exit
 """
+
+FOUND = "set prefix=(hd0,gpt2)\nset root=hd0,gpt2"
+"""What GRUB has set when it starts the script, where everything is as it should be."""
 
 
 class Question(NamedTuple):
@@ -63,19 +67,23 @@ class Answer(NamedTuple):
 class Grub:
     """One grub.cfg, to be asked."""
 
-    def __init__(self, directory: Path, script: Path, *, memory: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, script: Path | str, *, memory: Path | None = None, found: str = FOUND, disk: int = 0
+    ) -> None:
+        """Take the script, or its text; `found`: what was set before it, `disk`: the number of the disk it is on."""
+        self._disk = disk
         self.runs = 0
         self._memory = memory
         self._known: dict[Question, Answer] = {}
         if memory is not None and memory.exists():
             self._known = pickle.loads(memory.read_bytes())
         self._directory = directory
-        self._script = script.read_text()
+        self._script = script if isinstance(script, str) else script.read_text()
         self._images: dict[tuple[bool, int], Path] = {}
         self._offsets: dict[Path, dict[bytes, int]] = {}
         driver = directory / "driver"
         driver.mkdir(parents=True, exist_ok=True)
-        (driver / "grub.cfg").write_text(_DRIVER)
+        (driver / "grub.cfg").write_text(_DRIVER % (found, disk))
 
     def ask(self, question: Question) -> Answer:
         """Boot, or remember what came of it."""
@@ -86,7 +94,11 @@ class Grub:
     def start(self, image: Path) -> str:
         """Let GRUB boot a disk image; return all that it said."""
         device_map = self._directory / "device.map"
-        device_map.write_text(f"(hd0) {image}\n")
+        empty = self._directory / "empty.img"
+        empty.write_bytes(bytes(MIB))
+        device_map.write_text(
+            "".join(f"(hd{n}) {image if n == self._disk else empty}\n" for n in range(self._disk + 1))
+        )
         # Into a file: grub-emu writes single bytes, and through a pipe that takes five times as long.
         with (self._directory / "said").open("wb") as said:
             command = ["grub-emu", "-d", self._directory / "driver", "-m", device_map]
@@ -116,7 +128,7 @@ class Grub:
                 magic = b"\x53\xef" if slot in question.loadable else b"\0\0"
                 os.pwrite(disk.fileno(), magic, _FIRST[slot] * SECTOR + 1024 + 56)
         output = self.start(image)
-        booted = re.findall(r"BOOTS hd0,gpt(\d)", output)
+        booted = re.findall(rf"BOOTS hd{self._disk},gpt(\d)", output)
         assert len(booted) <= 1, output
         arguments = " ".join(kernel_line(output)[1:])
         after = question.block

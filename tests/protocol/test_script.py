@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from manageboot.bootloader import modules
 from manageboot.protocol import MAX_TRIES
 from protocol.blocks import GARBAGE, environment_block, variables
 from protocol.grubemu import Answer, Grub, Question, kernel_line
@@ -73,7 +74,8 @@ def test_a_try_that_cannot_be_written_down_is_not_started(grub: Grub, cycle: str
     ours = {"mb_nonce": "1f", "mb_tries": "3", **({"mb_ack": "1f", "mb_tried": "1"} if cycle[0:2] == "fa" else {})}
     block = environment_block(boot_alternative="B", boot_cycle=cycle, **ours)
     answer = grub.ask(Question(block, None, "AB", writable=False))
-    assert (answer.slot, words(answer)) == ("A", {"slot": "A", "cycle": cycle, "fault": "unwritable"})
+    told = {"slot": "A", "cycle": cycle, "nonce": "1f", "fault": "unwritable"}
+    assert (answer.slot, words(answer)) == ("A", told)
 
 
 def test_what_the_trial_wrote_survives_the_fallback_and_not_the_next_try(grub: Grub):
@@ -119,9 +121,12 @@ def test_only_a_trial_reboots_when_it_panics(grub: Grub):
 def test_it_uses_no_command_that_an_old_grub_lacks():
     """Each command of the script is one of GRUB 2.04, or a function of its own."""
     known = {"set", "unset", "if", "elif", "else", "fi", "function", "load_env", "save_env", "regexp", "echo", "linux",
-             "initrd", "boot", "source", "return", "insmod", "keystatus", "menuentry", "reboot", "}"}  # fmt: skip
+             "initrd", "boot", "source", "return", "insmod", "keystatus", "menuentry", "reboot", "}",
+             "for", "done", "exit"}  # fmt: skip
     lines = [line.split() for line in SHIPPED.read_text().splitlines()]
     own = {words[1] for words in lines if words[:1] == ["function"]}
+    own |= {"plain_order_$boot_alternative", "plain_order_$mb_trusted", "plain_cycle_$boot_cycle", "plain_slot_$first",
+            "plain_slot_$second", "plain_arguments_$1"}  # fmt: skip
     used = {words[0].rstrip(";") for words in lines if words and not words[0].startswith("#")}
     tested = {words[1] for words in lines if words[:1] in (["if"], ["elif"])}
     assert used <= known | own
@@ -130,18 +135,21 @@ def test_it_uses_no_command_that_an_old_grub_lacks():
 
 @pytest.mark.parametrize("platform", sorted(path.parent.name for path in Path("/usr/lib/grub").glob("*/command.lst")))
 def test_each_command_is_there_on_uefi_and_bios(platform: str):
-    """GRUB's own lists tell which module has a command; the menu needs three more, where there are any."""
-    listed = Path("/usr/lib/grub", platform, "command.lst").read_text()
-    modules = dict(line.lstrip("*").split(": ") for line in listed.splitlines())
-    if "linux" not in modules:
+    """GRUB's own lists tell which module has a command, and the script and `modules` name the same."""
+    text = Path("/usr/lib/grub", platform, "command.lst").read_text()
+    listed = dict(line.lstrip("*").split(": ") for line in text.splitlines())
+    if "linux" not in listed:
         # GRUB as a user's process starts no kernel.
         assert platform.endswith("-emu")
         return
-    named = set(re.findall(r"modules: ([\w, ]+)[;.]", SHIPPED.read_text().replace("\n# ", " "))[0].split(", "))
+    text = SHIPPED.read_text().replace("\n# ", " ")
+    needed, used = re.findall(r"needs these modules: ([\w, ]+); it uses, where there are any: ([\w, ]+)\.", text)[0]
+    assert (needed.split(", "), used.split(", ")) == (list(modules.NEEDED), list(modules.USED))
     for command, module in {"load_env": "loadenv", "save_env": "loadenv", "regexp": "regexp", "[": "test",
-                            "echo": "echo", "linux": "linux", "initrd": "linux"}.items():  # fmt: skip
-        assert (modules[command], module in named) == (module, True), command
-    for module in named:
+                            "echo": "echo", "linux": "linux", "initrd": "linux", "boot": "boot", "exit": "minicmd",
+                            "source": "configfile", "keystatus": "keystatus", "reboot": "reboot"}.items():  # fmt: skip
+        assert (listed[command], module in modules.NEEDED + modules.USED) == (module, True), command
+    for module in modules.NEEDED + modules.USED:
         assert Path("/usr/lib/grub", platform, f"{module}.mod").exists(), module
 
 

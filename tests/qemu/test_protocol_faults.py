@@ -73,7 +73,8 @@ def test_a_trial_waits_for_a_disk_that_grub_can_write_and_is_confirmed_at_its_se
     disk = build_disk(cache, old, ARMED, passive=new, firmware=firmware)
     with VirtualMachine(cache, disk, firmware=firmware, refused_sectors=environment_sectors(disk)) as machine:
         # The block is read-only for GRUB: no trial, since none could be written down.
-        assert this_boot(machine) == {"slot": "A", "cycle": "first_boot", "fault": "unwritable"}
+        told = {"slot": "A", "cycle": "first_boot", "nonce": ARMED["mb_nonce"], "fault": "unwritable"}
+        assert this_boot(machine) == told
         assert fallback(machine) == ("A", {"slot": "B", "cause": "never-started"})
         assert observe(machine).variables == ARMED
         assert found(machine) >= {"GRUB_CANNOT_WRITE", "FELL_BACK"}
