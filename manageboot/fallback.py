@@ -74,39 +74,77 @@ def explain(node: Node) -> Fallback | None:
     entry = node.records.get(state.passive)
     unwritable = node.trace is not None and node.trace.fault == "unwritable"
     if state.phase is Phase.PENDING:
-        rebooted = entry is not None and entry.committed_in not in {None, node.boot_id}
-        return Fallback(state.passive, Cause.NEVER_STARTED, _commit(node)) if rebooted or unwritable else None
+        return Fallback(state.passive, Cause.NEVER_STARTED, _commit(node)) if _passed_over(entry, node) else None
     # GRUB went back and could not write that down: the block still names the trial.
     unrecorded = state.phase is Phase.CONFLICT and state.block.cycle is Cycle.FAILSAFE_CHECK and unwritable
-    if state.phase is not Phase.IDLE and not unrecorded:
-        return None
-    if entry is not None and entry.content not in {Content.COMMITTED, Content.CONFIRMED}:
-        # Something else was installed since.
-        return None
-    committed = entry is not None and entry.content is Content.COMMITTED and not _outlived(entry, traces)
-    if not (committed or traces.fallback or unrecorded):
-        return None
-    return Fallback(state.passive, _cause(node), _commit(node))
+    if (state.phase is Phase.IDLE and _went_back(entry, traces)) or unrecorded:
+        return Fallback(state.passive, _cause(node), _commit(node))
+    return None
+
+
+def _passed_over(entry: SlotRecord | None, node: Node) -> bool:
+    """Say whether there was a boot since the commit that waits, and GRUB did not start it.
+
+    What record and kernel command line tell of a commit before that one proves nothing.
+    """
+    traces, trace = node.environment.traces, node.trace
+    noted = entry is not None and entry.committed_in is not None and (entry.nonce or "") == traces.nonce
+    here = noted and entry is not None and entry.committed_in == node.boot_id
+    match "" if trace is None else trace.fault:
+        case "menu":
+            return False
+        case "unwritable" if trace is not None and trace.nonce:
+            return trace.nonce == traces.nonce
+        case "unwritable":
+            return not here
+    # Where GRUB has acknowledged the word, whoever committed since left it there.
+    return noted and not here and not traces.acknowledged
+
+
+def _went_back(entry: SlotRecord | None, traces: Traces) -> bool:
+    """Say whether the last trial was one of the slot with this record, and whether that is still to be told.
+
+    GRUB writes that it went back, and every verb that writes the block takes it away. So where it stands, it is of the
+    last trial; an installation, which leaves the block alone, is told by the word that its record took along.
+    """
+    if entry is None:
+        return traces.fallback != ""
+    match entry.content:
+        case Content.COMMITTED:
+            return traces.fallback != "" or not _outlived(entry, traces)
+        case Content.CONFIRMED:
+            # A rollback that did not stay. A script that leaves no word of it does not clear the agent's either.
+            return traces.fallback != "" or (entry.committed_in is not None and traces.trial != "")
+        case Content.INSTALLED:
+            # A commit whose record was lost, or that was to be taken back.
+            return traces.fallback != "" and traces.nonce != (entry.nonce or "")
+        case _:
+            return False
 
 
 def _outlived(entry: SlotRecord, traces: Traces) -> bool:
     """Say whether GRUB tried another commit after that of a record, and that one was confirmed: the record is behind.
 
-    So it is where the power was cut between the block and the record of a confirm.
+    So it is where the power was cut between the block and the record of a confirm. A commit without a word of its own
+    left no acknowledgement either, so any that is there came later.
     """
-    return entry.nonce is not None and traces.nonce == "" and traces.ack not in {"", entry.nonce}
+    return traces.nonce == "" and traces.ack not in {"", entry.nonce}
 
 
 def _commit(node: Node) -> str | None:
     entry = node.records.get(node.booted.other)
     nonce = node.environment.traces.nonce or None
-    return nonce if entry is None else entry.nonce or nonce or entry.committed
+    if entry is None:
+        return nonce
+    if entry.content is Content.COMMITTED:
+        return entry.nonce or nonce or entry.committed
+    return nonce or entry.committed_in
 
 
 def _cause(node: Node) -> Cause:
     traces = node.environment.traces
     entry = node.records.get(node.booted.other)
-    if entry is not None and entry.nonce is not None and entry.nonce != traces.nonce:
+    if entry is not None and entry.content is Content.COMMITTED and entry.nonce not in {None, traces.nonce}:
         # The block was made anew since, or another agent committed: its traces are not of this trial.
         return Cause.UNKNOWN
     if traces.fallback == "unloadable":

@@ -93,8 +93,10 @@ def install(
 
         begin_s = time.monotonic()
         entry = SlotRecord(
-            Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now()
-        )
+            Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now(),
+            # What the block tells of the commit before is over with this.
+            nonce=node.environment.traces.nonce or None,
+        )  # fmt: skip
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.

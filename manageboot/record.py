@@ -49,9 +49,10 @@ class SlotRecord(NamedTuple):
     confirmed: str | None = None
     failure: str | None = None
     nonce: str | None = None
-    """The word that the commit wrote into the block."""
+    """The word that the commit, or the rollback, wrote into the block, until that is over; of a slot that was installed
+    and not committed since, the word that the block had then: what it tells of that one is no longer told."""
     committed_in: str | None = None
-    """The boot that it was committed in, as the kernel names it."""
+    """The boot that it was committed or rolled back to in, as the kernel names it; None once that is over."""
 
 
 Records = Mapping[Slot, SlotRecord]
@@ -60,6 +61,22 @@ Records = Mapping[Slot, SlotRecord]
 def now() -> str:
     """Return the time as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def armed(record: SlotRecord, nonce: str, boot_id: str | None) -> SlotRecord:
+    """Note which commit, or rollback, a slot waits for, or is tried by.
+
+    Args:
+        record: that of the slot.
+        nonce: the word in the block; empty: there is none.
+        boot_id: the boot that it was asked for in.
+    """
+    return record._replace(nonce=nonce or None, committed_in=boot_id)
+
+
+def settled(record: SlotRecord) -> SlotRecord:
+    """Forget what belongs to one commit: it was confirmed, or taken back."""
+    return record._replace(nonce=None, committed_in=None)
 
 
 def content(records: Records, slot: Slot) -> Content:

@@ -58,10 +58,8 @@ def commit(config: Config, *, reboot: bool) -> str:
         traces = armed(config, node) if decision.block is not None else node.environment.traces
         _write(config, decision, traces)
         if node.passive_content is Content.INSTALLED:
-            entry = node.records[passive]._replace(
-                content=Content.COMMITTED, committed=now(), nonce=traces.nonce or None, committed_in=node.boot_id
-            )
-            _record(config, {**node.records, passive: entry})
+            entry = node.records[passive]._replace(content=Content.COMMITTED, committed=now())
+            _record(config, {**node.records, passive: record.armed(entry, traces.nonce, node.boot_id)})
         if decision.block is not None:
             _announce(config, Event.COMMITTED, f"Slot {passive} is committed", node, passive)
         _reboot(config, decision, reboot, passive)
@@ -87,10 +85,10 @@ def cancel(config: Config) -> str:
             # Here the record comes first: with the block behind, a second run finds the commit still pending; with the
             # record behind, it would take the whole installation back.
             if content is Content.COMMITTED:
-                entry = node.records[passive]._replace(
-                    content=Content.INSTALLED, committed=None, nonce=None, committed_in=None
-                )
-                _record(config, {**node.records, passive: entry})
+                entry = node.records[passive]._replace(content=Content.INSTALLED, committed=None)
+                _record(config, {**node.records, passive: record.settled(entry)})
+            elif content is Content.CONFIRMED:
+                _record(config, {**node.records, passive: record.settled(node.records[passive])})
             _write(config, decision, _kept(node))
             _announce(config, Event.CANCELLED, f"The commit of slot {passive} was taken back", node, passive)
             return f"the commit of slot {passive} is taken back, slot {node.booted} boots next"
@@ -144,13 +142,14 @@ def confirm(config: Config) -> str:
         if was_trial:
             booted = node.booted
             entry = node.records.get(booted, SlotRecord(Content.VOID, version=running_version()))
-            entry = entry._replace(content=Content.CONFIRMED, confirmed=now(), nonce=None, committed_in=None)
-            records = {**node.records, booted: entry}
+            entry = entry._replace(content=Content.CONFIRMED, confirmed=now())
+            records = {**node.records, booted: record.settled(entry)}
             # In a trial the other slot is the way back, and so a trusted system. When a confirm that was cut short is
             # completed, something else may have been installed there since, and its record tells.
             if node.state.phase is Phase.TRIAL or booted.other not in records:
                 other = records.get(booted.other, SlotRecord(Content.VOID))
-                records[booted.other] = other._replace(content=Content.CONFIRMED)
+                # On a var of its own it still has the commit that it was tried by, which another record saw confirmed.
+                records[booted.other] = record.settled(other._replace(content=Content.CONFIRMED))
             _record(config, records)
             since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
             _announce(
@@ -161,7 +160,11 @@ def confirm(config: Config) -> str:
 
 def half_confirmed(node: Node) -> bool:
     """Say whether the booted slot is trusted, and its record does not know: a confirm was cut short."""
-    return node.state.phase is Phase.IDLE and record.content(node.records, node.booted) is Content.COMMITTED
+    entry = node.records.get(node.booted)
+    if node.state.phase is not Phase.IDLE or entry is None:
+        return False
+    # A rollback leaves a slot confirmed, and notes in which boot it was asked for.
+    return entry.content is Content.COMMITTED or (entry.content is Content.CONFIRMED and entry.committed_in is not None)
 
 
 def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) -> str:
@@ -195,7 +198,11 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
             _warn_of_tries(config, node)
             if decision.block is not None:
                 head.require(config, other, Verb.ROLLBACK)
-            _write(config, decision, armed(config, node))
+            traces = armed(config, node) if decision.block is not None else node.environment.traces
+            _write(config, decision, traces)
+            entry = node.records[other]
+            if decision.block is not None or entry.committed_in is None or entry.nonce != (traces.nonce or None):
+                _record(config, {**node.records, other: record.armed(entry, traces.nonce, node.boot_id)})
         _announce(config, Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
         _reboot(config, decision, reboot, other)
         return f"slot {other} boots next" + (", the node reboots" if reboot else "")

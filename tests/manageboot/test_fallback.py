@@ -1,5 +1,6 @@
 """Why a trial did not stay: what status says in the old slot, for every way that a trial can end."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from manageboot import arrival, config
 from manageboot.fallback import Cause
 from support.images import make_update
+from support.loop import run
 from support.node import LoopNode
 
 pytestmark = pytest.mark.devices
@@ -114,7 +116,7 @@ def test_what_an_earlier_trial_left_keeps_nobody_from_confirming(committed: Loop
 
 
 def test_it_was_never_started(committed: LoopNode):
-    boot(committed, "A", fault="unwritable")
+    boot(committed, "A", fault="unwritable", nonce=committed.block()["mb_nonce"])
     assert cause(committed) == Cause.NEVER_STARTED
     committed.ok("upgrade-cancel")
     boot(committed, "A")
@@ -191,3 +193,128 @@ def test_an_arrival_writes_only_in_a_trial(node: LoopNode):
     before = node.grubenv.read_bytes()
     arrived(node)
     assert node.grubenv.read_bytes() == before
+
+
+def there_and_back(node: LoopNode, homes: dict[str, Path]) -> None:
+    """Confirm B, go back to A, confirm that; each slot with the directory of its records."""
+    for slot in "BA":
+        if slot == "A":
+            use(node, homes["B"])
+            node.ok("rollback", "--no-reboot")
+        try_slot(node, slot)
+        use(node, homes[slot])
+        node.ok("confirm")
+        boot(node, slot)
+
+
+def use(node: LoopNode, records: Path) -> None:
+    node.state = records
+    node.write_config()
+
+
+def try_slot(node: LoopNode, slot: str) -> None:
+    """Do what GRUB does with the first try of a slot."""
+    nonce = node.block()["mb_nonce"]
+    node.set_block(boot_cycle="failsafe_check", mb_ack=nonce, mb_tried="1")
+    run("grub-editenv", node.grubenv, "unset", "mb_trial", "mb_fallback")
+    boot(node, slot, nonce=nonce)
+
+
+@pytest.fixture(params=["apart", "shared"])
+def homes(request: pytest.FixtureRequest, committed: LoopNode) -> dict[str, Path]:
+    """The directories of records of both slots."""
+    shared = request.param == "shared"
+    return {"A": committed.state, "B": committed.state if shared else committed.directory / "state-b"}
+
+
+@pytest.mark.parametrize("because", ["", "by_hand", "deadline", "unhealthy"])
+def test_what_became_of_a_rollback_is_told_as_of_a_commit(committed: LoopNode, homes: dict[str, Path], because: str):
+    """The record of slot A knows of the commit that first tried B, which was confirmed long ago."""
+    there_and_back(committed, homes)
+    committed.ok("rollback", "--no-reboot")
+    assert cause(committed) is None
+    try_slot(committed, "B")
+    use(committed, homes["B"])
+    if because:
+        committed.ok("rollback", "--no-reboot", "--because", because)
+    use(committed, homes["A"])
+    fall_back(committed, "unconfirmed")
+    expected = {
+        "": Cause.DIED_EARLY,
+        "by_hand": Cause.BY_HAND,
+        "deadline": Cause.DEADLINE,
+        "unhealthy": Cause.UNHEALTHY,
+    }
+    assert committed.status()["fallback"] == {"slot": "B", "cause": expected[because]}
+    committed.ok("confirm")
+    told = json.loads(committed.ok("history", "--json"))["entries"]
+    assert [entry["cause"] for entry in told if entry["event"] == "fallback"] in ([], [expected[because]])
+
+
+def test_a_confirm_and_a_cancel_end_what_belongs_to_a_commit(committed: LoopNode, homes: dict[str, Path]):
+    there_and_back(committed, homes)
+    marks = {"nonce", "committed_in"}
+    assert not any(marks & set(slot["record"] or {}) for slot in committed.status()["slots"].values())
+    committed.ok("rollback", "--no-reboot")
+    assert committed.status()["slots"]["B"]["record"]["nonce"] == committed.block()["mb_nonce"]
+    committed.ok("upgrade-cancel")
+    assert not any(marks & set(slot["record"] or {}) for slot in committed.status()["slots"].values())
+
+
+def test_a_record_of_an_earlier_version_keeps_no_cause_back(committed: LoopNode):
+    """It still has the word and the boot of the commit before, in a slot that was confirmed since."""
+    start_trial(committed)
+    committed.ok("rollback", "--no-reboot", "--because", "deadline")
+    path = committed.state / "record.json"
+    stored = json.loads(path.read_text())
+    stored["slots"]["B"] |= {"state": "confirmed", "nonce": "12345678", "committed_in": "another-boot"}
+    path.write_text(json.dumps(stored))
+    fall_back(committed, "unconfirmed")
+    assert cause(committed) == Cause.DEADLINE
+
+
+def test_a_commit_whose_record_was_lost_is_told_all_the_same(committed: LoopNode, tmp_path: Path):
+    path = committed.state / "record.json"
+    stored = json.loads(path.read_text())
+    stored["slots"]["B"] |= {"state": "installed", "nonce": "12345678"}
+    del stored["slots"]["B"]["committed_in"]
+    path.write_text(json.dumps(stored))
+    assert committed.record("B") == "installed"
+    start_trial(committed)
+    fall_back(committed, "unconfirmed")
+    assert cause(committed) == Cause.DIED_EARLY
+    # What is installed then ends it.
+    committed.ok("upgrade-install", make_update(tmp_path / "again"))
+    assert cause(committed) is None
+
+
+def test_what_grub_said_of_one_commit_does_not_count_for_the_next(committed: LoopNode):
+    boot(committed, "A", fault="unwritable", nonce=committed.block()["mb_nonce"])
+    assert cause(committed) == Cause.NEVER_STARTED
+    committed.ok("upgrade-cancel")
+    committed.ok("upgrade-commit", "--no-reboot")
+    assert cause(committed) is None
+
+
+def test_a_commit_that_waits_while_somebody_chose_a_slot_is_no_fallback(committed: LoopNode):
+    path = committed.state / "record.json"
+    stored = json.loads(path.read_text())
+    stored["slots"]["B"]["committed_in"] = "another-boot"
+    path.write_text(json.dumps(stored))
+    boot(committed, "A", fault="menu")
+    assert cause(committed) is None
+    boot(committed, "A")
+    assert cause(committed) == Cause.NEVER_STARTED
+
+
+def test_a_rollback_by_a_stock_script_tells_what_the_agent_left(node: LoopNode, tmp_path: Path):
+    node.ok("upgrade-install", make_update(tmp_path / "update"))
+    node.ok("upgrade-commit", "--no-reboot")
+    node.boot()
+    node.ok("confirm")
+    node.ok("rollback", "--no-reboot")
+    assert cause(node) is None
+    node.boot()
+    arrived(node)
+    node.boot()
+    assert node.status()["fallback"] == {"slot": "A", "cause": Cause.DIED_LATER}
