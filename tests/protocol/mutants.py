@@ -19,9 +19,14 @@ class Mutant(NamedTuple):
     new: str
     tries: int = 1
     depth: int = 6
+    shared: bool = False
+    """Whether the slots share their records."""
+    mishaps: int | None = None
+    """At most so many kills, power cuts and faults on a way, where it takes a long one."""
 
 
 _P, _G, _V, _E, _I = "protocol.py", "bootloader/grub.cfg", "verbs.py", "environment.py", "install.py"
+_F = "fallback.py"
 
 MUTANTS = (
     Mutant("confirm trusts the other slot", _P,
@@ -109,6 +114,26 @@ MUTANTS = (
     Mutant("a damaged block boots slot A", _G, 'set boot_alternative="$mb_trusted"', "set boot_alternative=A"),
     Mutant("the second witness counts always", _G, 'if [ -n "$fault" -o -n "$absent" ]', "if true"),
     Mutant("the booted slot is not told", _G, "dfinity.system=$slot", "dfinity.system=A"),
+    Mutant("GRUB does not say which commit it could not start", _G,
+           'elif [ "$fault" = unwritable -a -n "$mb_nonce" ]', 'elif [ "$fault" = nothing ]', depth=9, mishaps=1),
+    Mutant("what GRUB could not do once counts for every commit", _F,
+           "return trace.nonce == traces.nonce", "return True", depth=9, mishaps=1),
+    Mutant("a slot that somebody chose was never started", _F,
+           'case "menu":\n            return False', 'case "menu":\n            return noted', mishaps=1),
+    Mutant("a rollback is not noted", _V,
+           "other: record.armed(entry, traces.nonce, node.boot_id)}", "other: entry}", mishaps=1),
+    Mutant("a commit whose record was lost is not told of", _F,
+           'return traces.fallback != "" and traces.nonce != (entry.nonce or "")', "return False", depth=9, mishaps=1),
+    Mutant("an installation does not end what is told of the commit before", _I,
+           "nonce=node.environment.traces.nonce or None", "nonce=None", depth=10, mishaps=0),
+    Mutant("a record that is behind passes for a fallback", _F,
+           'return traces.nonce == "" and traces.ack not in {"", entry.nonce}', "return False", depth=9, mishaps=1),
+    Mutant("what can't be loaded has died", _F, 'if traces.fallback == "unloadable"', "if False", mishaps=1),
+    Mutant("whatever was given up was given up by hand", _F,
+           "Trial.DEADLINE: Cause.DEADLINE", "Trial.DEADLINE: Cause.BY_HAND", depth=9, mishaps=0),
+    Mutant("a rollback that did not stay is no fallback", _F,
+           "return traces.fallback != \"\" or (entry.committed_in is not None and traces.trial != \"\")",
+           "return False", depth=9, mishaps=0, shared=True),
 )  # fmt: skip
 
 
@@ -124,8 +149,10 @@ def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
     shutil.copytree(ROOT / "tests" / "protocol", copy / "tests" / "protocol")
     shutil.copytree(ROOT / "tests" / "support", copy / "tests" / "support")
     shutil.copytree(ROOT / "docs", copy / "docs")
-    command = [sys.executable, "-m", "tests.protocol.walk", "--no-stock", "--stop", "--seconds", "300"]
+    command = [sys.executable, "-m", "tests.protocol.walk", "--stop", "--seconds", "300"]
     command += ["--depth", str(mutant.depth), "--tries", str(mutant.tries)]
+    command += ["--shared"] * mutant.shared
+    command += [] if mutant.mishaps is None else ["--mishaps", str(mutant.mishaps)]
     if mutant.file != _G:
         command += ["--memory", str(memory)]
     done = subprocess.run(

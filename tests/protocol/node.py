@@ -13,11 +13,27 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from manageboot import arrival, boottrace, devices, environment, errors, events, givenup, head, install, record, verbs
+from manageboot import (
+    arrival,
+    boottrace,
+    devices,
+    environment,
+    errors,
+    events,
+    fallback,
+    givenup,
+    head,
+    install,
+    record,
+    verbs,
+)
 from manageboot import config as configuration
+from manageboot import node as nodes
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
+from manageboot.traces import Trial
 from protocol import installation
+from protocol.truth import NOTHING, Told, Truth
 
 VOID, NEW, TORN, GOOD = installation.VOID, installation.NEW, installation.TORN, "good"
 """What really is in a slot: nothing that boots, an image that was never confirmed, a part of one, a system that was."""
@@ -32,17 +48,19 @@ class State(NamedTuple):
     booted: str | None
     """The slot that runs; None: the node is off."""
     block: bytes | None
-    undo: tuple[bytes | None] | None
-    """The block from before GRUB's write, for as long as a power loss may bring it back."""
+    undo: tuple[bytes | None, Truth | None] | None
+    """The block from before GRUB's write, and what was true then, for as long as a power loss may bring it back."""
     witness: bytes | None
     contents: tuple[str, str]
     records: tuple[str, str]
-    """The record on each slot's var; empty: there is none."""
+    """The record on each slot's var; empty: there is none. Where the slots share one, it stands here twice."""
     arguments: str
     """The kernel command line."""
     boot_id: str
     mark: bytes | None = None
     """What lies in /run of a trial that was given up in this boot."""
+    truth: Truth | None = NOTHING
+    """What really became of the last commit; None: nobody knows."""
 
     def content(self, slot: str) -> str:
         return self.contents["AB".index(slot)]
@@ -66,17 +84,19 @@ class Run(NamedTuple):
 class Agent:
     """The agent on a directory."""
 
-    def __init__(self, directory: Path, *, tries: int) -> None:
+    def __init__(self, directory: Path, *, tries: int, shared: bool) -> None:
         self._directory = directory
+        self._shared = shared
+        self._told: dict[tuple[object, ...], Told] = {}
         self._known: dict[tuple[object, ...], tuple[list[tuple[object, ...]], str | None]] = {}
         self.runs = 0
         devices = "\n".join(f'{role} = "/dev/SLOT{role}"' for role in ("boot", "root", "var"))
         slots = "".join(f"[slots.{slot}]\n{devices.replace('SLOT', slot)}\n" for slot in "AB")
         for slot in "AB":
-            (directory / slot).mkdir()
+            self._records(slot).mkdir(exist_ok=True)
             text = (
                 f'profile = "custom"\n[boot]\ngrubenv = "{directory}/grubenv"\ncmdline = "{directory}/cmdline"\n'
-                f'tries = {tries}\n[state]\ndirectory = "{directory}/{slot}"\nlock = "{directory}/lock"\n{slots}'
+                f'tries = {tries}\n[state]\ndirectory = "{self._records(slot)}"\nlock = "{directory}/lock"\n{slots}'
             )
             (directory / f"{slot}.toml").write_text(text)
         (directory / "grub.cfg").write_text("# GRUB's configuration lies here\n")
@@ -90,27 +110,41 @@ class Agent:
         block = environment.read(str(self._directory / "grubenv")).state
         return None if block is None else block.next.value
 
+    def told(self, state: State) -> Told:
+        """What the agent says that fell back, and why."""
+        assert state.booted is not None
+        mine = "AB".index(state.booted)
+        key = (state.booted, state.block, state.witness, state.records[mine], state.arguments, state.boot_id)
+        if key not in self._told:
+            self._lay_out(state)
+            with mock.patch.object(boottrace, "boot_id", lambda: state.boot_id):
+                found = fallback.explain(nodes.observe(self._configs[state.booted]))
+            self._told[key] = None if found is None else (found.slot.value, found.cause.value)
+        return self._told[key]
+
     def run(self, state: State, verb: str) -> Run:
         """Run a verb in the booted system."""
         assert state.booted is not None
         mine = "AB".index(state.booted)
         headless = state.content(other(state.booted)) == VOID
+        # Whether a commit had it before, more tells than what this slot sees.
+        nonce = fresh("n", f"{state.block!r}{state.records}{state.arguments}")
         key = (state.booted, state.block, state.undo is None, state.witness, state.records[mine], state.arguments,
-               state.boot_id, state.mark, headless, verb)  # fmt: skip
+               state.boot_id, state.mark, headless, nonce, verb)  # fmt: skip
         if key not in self._known:
             self.runs += 1
-            self._known[key] = self._really_run(state, verb)
+            self._known[key] = self._really_run(state, verb, nonce)
         steps, refusal = self._known[key]
         states = []
         for block, witness, mark, entry, flushed, content in steps:
-            records = list(state.records)
+            records = [str(entry)] * 2 if self._shared else list(state.records)
             records[mine] = str(entry)
             undo = None if flushed else state.undo
             after = state._replace(block=block, witness=witness, mark=mark, records=(records[0], records[1]), undo=undo)
             states.append(after.with_content(other(state.booted), str(content)) if content else after)
         return Run(states, refusal)
 
-    def _really_run(self, state: State, verb: str) -> tuple[list[tuple[object, ...]], str | None]:
+    def _really_run(self, state: State, verb: str, nonce: str) -> tuple[list[tuple[object, ...]], str | None]:
         self._lay_out(state)
         assert state.booted is not None
         config = self._configs[state.booted]
@@ -119,7 +153,7 @@ class Agent:
         contents = (installation.SAME, installation.SAME)
 
         def snapshot() -> None:
-            files = *(self._read(name) for name in _FILES), self._record(state.booted)
+            files = *(self._read(name) for name in _FILES), self._record(str(state.booted))
             steps.extend((*files, flushed, content) for content in dict.fromkeys(contents))
 
         def durable(function: Callable[..., object]) -> Callable[..., object]:
@@ -144,10 +178,10 @@ class Agent:
             "upgrade-cancel": lambda: verbs.cancel(config),
             "confirm": lambda: verbs.confirm(config),
             "rollback": lambda: verbs.rollback(config, reboot=False),
+            "deadline": lambda: verbs.rollback(config, reboot=False, because=Trial.DEADLINE),
             "arrived": lambda: arrival.arrived(config),
         }
         record_store = record.store
-        known = f"{state.block!r}{state.records}"
         with (
             mock.patch.object(environment, "write", durable(environment.write)),
             mock.patch.object(environment, "write_trust", durable(environment.write_trust)),
@@ -157,7 +191,7 @@ class Agent:
             mock.patch.object(verbs, "now", lambda: NOW),
             mock.patch.object(install, "now", lambda: NOW),
             mock.patch.object(os, "urandom", bytes),
-            mock.patch.object(verbs, "new_nonce", lambda: fresh("n", known)),
+            mock.patch.object(verbs, "new_nonce", lambda: nonce),
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(boottrace, "boot_id", lambda: state.boot_id),
             mock.patch.object(devices, "find", lambda spec: spec),
@@ -181,7 +215,7 @@ class Agent:
             else:
                 path.write_bytes(data)
         for slot, text in zip("AB", state.records, strict=True):
-            path = self._directory / slot / record.FILE_NAME
+            path = self._records(slot) / record.FILE_NAME
             path.unlink(missing_ok=True)
             if text:
                 path.write_text(text)
@@ -191,17 +225,21 @@ class Agent:
         path = self._directory / name
         return path.read_bytes() if path.exists() else None
 
-    def _record(self, slot: str | None) -> str:
-        path = self._directory / str(slot) / record.FILE_NAME
+    def _records(self, slot: str) -> Path:
+        return self._directory / ("shared" if self._shared else slot)
+
+    def _record(self, slot: str) -> str:
+        path = self._records(slot) / record.FILE_NAME
         return path.read_text() if path.exists() else ""
 
 
 @contextmanager
-def agent(*, tries: int) -> Iterator[Agent]:
+def agent(*, tries: int, shared: bool = False) -> Iterator[Agent]:
+    """Make an agent; `shared`: whether the slots share their records, or each has a var with its own."""
     # What is durable is told by the steps of the agent, not by this directory: in memory they cost no real flushes.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="manageboot-walk-", dir=memory) as directory:
-        yield Agent(Path(directory), tries=tries)
+        yield Agent(Path(directory), tries=tries, shared=shared)
 
 
 def other(slot: str) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from protocol.blocks import GARBAGE, PHASES, phase_of, variables
 from protocol.grubemu import Answer, Grub, Question
 from protocol.node import GOOD, NEW, TORN, VOID, Agent, State, other
+from protocol.truth import GIVEN_UP, acceptable, after_verb
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -79,6 +80,16 @@ class Rules:
             elif not all(good[first:]):
                 self.violate("a trusted slot stays", f"writable={writable}: {seen}", state)
 
+    def check_cause(self, state: State) -> None:
+        """What the agent says of a trial that did not stay is what became of it."""
+        right = acceptable(
+            state.truth, booted=str(state.booted), block=state.block, witness=state.witness,
+            arguments=state.arguments, shipped=self.shipped,
+        )  # fmt: skip
+        told = self.agent.told(state)
+        if right is not None and told not in right:
+            self.violate("the cause is told as it is", f"{told} is told, and true is {right}", state)
+
     def check_verb(self, state: State, verb: str, states: list[State], refusal: str | None) -> None:
         after = states[-1]
         passive = other(str(state.booted))
@@ -87,6 +98,8 @@ class Rules:
             if verb != "arrived" and refusal != "BLOCK_DAMAGED":
                 self.violate("verbs agree with the table", f"{verb} on a damaged block: {refusal}", state)
             return
+        if verb == "deadline" and phase != "trial" and refusal is None:
+            self.violate("only a trial is given up", f"{verb} in {phase}", state)
         if verb in self.table:
             self.cells.add((verb, phase))
             expected = self.table[verb][phase]
@@ -101,10 +114,15 @@ class Rules:
         self.check_contents(state, verb, states)
         self.check_block(state, verb, phase, after)
         self.check_witness(state, verb, phase, states)
-        if (verb, phase) == ("rollback", "trial") or ((verb, phase) == ("confirm", "trial") and given_up(state)):
-            answer = self.grub.ask(ask_for(after))
-            if answer.slot != passive and passive in after.loadable:
-                self.violate("a trial that was given up ends", f"slot {answer.slot} boots again", state)
+        gives_up = verb in GIVEN_UP or (verb == "confirm" and given_up(state))
+        if phase == "trial" and gives_up:
+            self.check_end_of_trial(state, after, passive)
+
+    def check_end_of_trial(self, state: State, after: State, way_back: str) -> None:
+        """A trial that was given up has no boot left."""
+        answer = self.grub.ask(ask_for(after))
+        if answer.slot != way_back and way_back in after.loadable:
+            self.violate("a trial that was given up ends", f"slot {answer.slot} boots again", state)
 
     def check_contents(self, state: State, verb: str, states: list[State]) -> None:
         """What a verb did to the passive slot, at every instant."""
@@ -132,6 +150,7 @@ class Rules:
             ("confirm", "idle"): (booted, "stable"),
             ("confirm", "trial"): trust,
             ("rollback", "trial"): (booted, "failsafe_check"),
+            ("deadline", "trial"): (booted, "failsafe_check"),
         }.get((verb, phase), (before.get("boot_alternative"), before.get("boot_cycle")))
         if found and (found.get("boot_alternative"), found.get("boot_cycle")) != wanted:
             self.violate("verbs agree with the table", f"{verb} in {phase} wrote {found}, not {wanted}", state)
@@ -189,11 +208,22 @@ def recorded_content(state: State, booted: str, slot: str) -> str | None:
     return json.loads(text)["slots"].get(slot, {}).get("state") if text else None
 
 
-def judged(state: State, verb: str, after: State, refusal: str | None) -> State:
-    """Keep the account of what really is in the slots: a confirm that reached the disk makes a slot good."""
+def judged(state: State, verb: str, after: State, refusal: str | None, *, end: bool = True) -> State:
+    """Keep the account of what really is in the slots, and of what became of the last commit.
+
+    A confirm that reached the disk makes a slot good.
+    """
     booted = str(state.booted)
-    confirmed = variables(after.block).get("boot_cycle") == "stable" != variables(state.block).get("boot_cycle")
-    if verb == "confirm" and refusal is None and confirmed and after.content(booted) == NEW:
+    cycle = variables(after.block).get("boot_cycle")
+    if refusal is not None:
+        return after
+    truth = after_verb(
+        state.truth, verb, phase=phase_of(booted, state.block, state.witness), passive=other(booted),
+        cycle=cycle, wrote=after.block != state.block, noted=after.records != state.records, end=end,
+    )  # fmt: skip
+    after = after._replace(truth=truth)
+    confirmed = cycle == "stable" != variables(state.block).get("boot_cycle")
+    if verb == "confirm" and confirmed and after.content(booted) == NEW:
         return after.with_content(booted, GOOD)
     return after
 

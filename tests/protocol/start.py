@@ -5,21 +5,24 @@ from itertools import product
 
 from protocol.blocks import GARBAGE, environment_block
 from protocol.node import GOOD, NEW, VOID, State, other, record_text
+from protocol.truth import NOTHING
 
 
-def starts(*, shipped: bool) -> Iterator[State]:
+def starts(*, shipped: bool, shared: bool) -> Iterator[State]:
     """Every cycle, both slots, an empty, absent and damaged block; with and without a record that the other is good."""
     blank = State(None, None, None, None, (GOOD, VOID), ("", ""), "", "i0")
     for slot, cycle, trusted in product("AB", ("install", "stable", "first_boot", "failsafe_check"), (True, False)):
         on_trial = cycle in {"first_boot", "failsafe_check"}
-        state = blank._replace(block=environment_block(boot_alternative=slot, boot_cycle=cycle))
+        # Another agent began that trial, and nothing tells what becomes of it.
+        truth = None if on_trial else NOTHING
+        state = blank._replace(block=environment_block(boot_alternative=slot, boot_cycle=cycle), truth=truth)
         old = other(slot) if on_trial else slot
         passive = NEW if on_trial else GOOD if trusted else VOID
         state = state.with_content(old, GOOD).with_content(other(old), passive)
         if trusted:
             word = "committed" if on_trial else "confirmed"
             text = record_text(**{old: "confirmed", other(old): word})
-            state = state._replace(records=(text, "") if old == "A" else ("", text))
+            state = state._replace(records=(text if shared or old == "A" else "", text if shared or old == "B" else ""))
         yield state
     for block, witness, rest in product((None, b"", GARBAGE, environment_block(boot_cycle="?")), ("", "A", "B"), "vg"):
         if witness and not shipped:
