@@ -6,121 +6,99 @@ It is no test: nothing fails because it is slow. What a contestant wrote is comp
 import argparse
 import json
 import os
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-from bench.cancel import Cancels, cancel_many
-from bench.contestants import CONTESTANTS, Contestant
-from bench.measure import Result, ballast, measure
-from bench.payload import GIB, Payload, make_payload
-from bench.targets import Targets, targets
+from bench.cancel import cancel_many
+from bench.contestant import Contestant
+from bench.contestants import CONTESTANTS, FLOOR, OURS
+from bench.ending import listen
+from bench.figures import summarize, table
+from bench.measure import ballast
+from bench.payload import GIB, SHAPES, make_payload
+from bench.rounds import Entrant, entrants, take_turns
+from bench.targets import targets
 
-OURS = "manageboot"
-PACKAGES = {
-    "rauc": "rauc", "mksquashfs": "squashfs-tools", "openssl": "openssl", "dbus-run-session": "dbus",
-    "swupdate": "swupdate", "cpio": "cpio", "bmaptool": "bmap-tools",
-}  # fmt: skip
-SCHEMA = 1
+SCHEMA = 2
 
 
-def _install_packages() -> None:
-    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
-    if missing:
-        print(f"installing {' '.join(missing)}", file=sys.stderr)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-
-
-def _run(
-    contestant: Contestant, payload: Payload, slot: Targets, directory: Path, options: argparse.Namespace
-) -> dict[str, Any]:
-    """Let one take part, and return the medians of its rounds."""
-    results: list[Result] = []
-    differences: list[str] = []
-    with tempfile.TemporaryDirectory(dir=directory) as work, tempfile.TemporaryDirectory(dir=directory) as temporary:
-        command = contestant.prepare(payload, slot, Path(work))
-        for number in range(options.rounds):
-            print(f"{contestant.name}, round {number + 1} of {options.rounds}", file=sys.stderr)
-            if not contestant.is_floor:
-                slot.fill()
-            results.append(measure(command, slot[:3], Path(temporary), Path(work)))
-            if not contestant.is_floor:
-                differences += slot.differences(payload)
-    if differences and contestant.check_holes:
-        raise RuntimeError(f"{contestant.name} wrote something else: {differences}")
-    medians = Result(*(statistics.median(values) for values in zip(*results, strict=True)))
-    walls = [round(result.wall_s, 2) for result in results]
-    return {"name": contestant.name, "floor": contestant.is_floor, "identical": not differences, "walls_s": walls,
-            **{key: round(value, 2) for key, value in medians._asdict().items()}}  # fmt: skip
-
-
-def _cancels(payload: Payload, slot: Targets, directory: Path, options: argparse.Namespace) -> Cancels:
-    """Interrupt this engine in the middle of the payload."""
-    ours = next(contestant for contestant in CONTESTANTS if contestant.name == OURS)
-    with tempfile.TemporaryDirectory(dir=directory) as work:
-        command = ours.prepare(payload, slot, Path(work))
-        started = time.monotonic()
-        subprocess.run(command, check=True, cwd=work, stderr=subprocess.DEVNULL)
-        return cancel_many(command, Path(work), options.cancels, time.monotonic() - started)
-
-
-def _table(results: list[dict[str, Any]]) -> str:
-    floor = max(result["wall_s"] for result in results if result["floor"])
-    ours = next((result["wall_s"] for result in results if result["name"] == OURS), None)
-    lines = [
-        "| | wall s | CPU s | peak MiB | written MiB | temporary MiB | of the largest floor | of manageboot |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for result in results:
-        name = result["name"] + ("" if result["identical"] else " (old data in the holes)")
-        ratio = "" if ours is None else f"{result['wall_s'] / ours:.2f}"
-        figures = [f"{result[key]:.0f}" for key in ("peak_mib", "written_mib", "temporary_mib")]
-        cells = [
-            name,
-            f"{result['wall_s']:.2f}",
-            f"{result['cpu_s']:.2f}",
-            *figures,
-            f"{result['wall_s'] / floor:.2f}",
-            ratio,
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def main() -> int:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--directory", type=Path, default=Path(".cache/bench"), help="18 GB have to fit in there")
-    parser.add_argument("--rounds", type=int, default=3, help="of each; the medians are shown")
+    parser.add_argument("--directory", type=Path, default=Path(".cache/bench"), help="20 GB have to fit in there")
+    parser.add_argument("--image", choices=SHAPES, default="full", help="smaller ones show that it works")
+    parser.add_argument("--rounds", type=int, default=5, help="each has one run of each contestant")
     parser.add_argument("--free-memory", type=int, default=4, help="GiB that each finds; more on a machine in use")
     parser.add_argument("--cached", action="store_true", help="loop devices that go through the page cache")
     parser.add_argument("--cancels", type=int, default=20, help="how many installations to interrupt")
     parser.add_argument("--only", action="append", help="the contestants whose names begin so, and the floors")
-    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
-    options = parser.parse_args()
-    _install_packages()
-    directory = options.directory.absolute()
-    payload = make_payload(directory / "payload")
-    chosen = [
-        one for one in CONTESTANTS if one.is_floor or not options.only or one.name.startswith(tuple(options.only))
+    parser.add_argument("--json", type=Path, help="where the figures go; bench.json in the directory")
+    parser.add_argument("--quick", action="store_true", help="the tiny image twice, for those that are there anyway, "
+                        "with caches and memory as they are: shows that it works, and measures nothing")  # fmt: skip
+    if parser.parse_args().quick:
+        parser.set_defaults(image="tiny", rounds=2, cancels=0)
+    return parser.parse_args()
+
+
+def _chosen(options: argparse.Namespace) -> list[Contestant]:
+    """Return who takes part."""
+    return [
+        one
+        for one in CONTESTANTS
+        if (one.is_floor or not options.only or one.name.startswith(tuple(options.only)))
+        and not (options.quick and one.version)
     ]
-    with targets(directory / "targets", cached=options.cached) as slot, ballast(options.free_memory * GIB):
-        results: list[dict[str, Any]] = []
-        for contestant in chosen:
-            results.append(_run(contestant, payload, slot, directory, options))
+
+
+def _uninterrupted_s(ours: Entrant) -> float:
+    started = time.monotonic()
+    subprocess.run(ours.command, check=True, cwd=ours.work, stderr=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+def main() -> int:
+    options = _options()
+    listen()
+    directory = options.directory.absolute()
+    figures_file = options.json or directory / "bench.json"
+    shape = SHAPES[options.image]
+    chosen = _chosen(options)
+    versions = {one.name: one.version() for one in chosen if one.version}
+    payload = make_payload(directory / f"payload-{shape.name}", shape)
+    figures = {"schema": SCHEMA, "image": shape.name, "cached": options.cached, "versions": versions}
+    with (
+        targets(directory / "targets", shape, cached=options.cached) as slot,
+        entrants(chosen, payload, slot, directory) as ready,
+        nullcontext() if options.quick else ballast(options.free_memory * GIB),
+    ):
+        runs = []
+        for run in take_turns(ready, options.rounds, payload, slot, cold=not options.quick):
+            runs.append(run)
             # Each takes minutes; what was measured is kept.
-            figures = {"schema": SCHEMA, "cached": options.cached, "rounds": options.rounds, "results": results}
-            options.json.write_text(json.dumps(figures, indent=1))
-        cancels = _cancels(payload, slot, directory, options)
-    options.json.write_text(json.dumps({**figures, "cancels_s": cancels.seconds}, indent=1))
-    print(_table(results), cancels.text, sep="\n")
+            figures["runs"] = [{**run._asdict(), "result": run.result._asdict()} for run in runs]
+            _keep(figures_file, figures)
+        ours = next((one for one in ready if one.contestant.name == OURS), None)
+        cancels = None
+        if ours and options.cancels:
+            cancels = cancel_many(ours.command, ours.work, options.cancels, _uninterrupted_s(ours))
+            figures["cancels_s"] = cancels.seconds
+    summary = summarize(runs, FLOOR, OURS)
+    figures["contestants"] = [one.as_json() for one in summary]
+    _keep(figures_file, figures)
+    print(table(summary, FLOOR, OURS))
+    if versions:
+        print("\nVersions:", ", ".join(f"{name} {version}" for name, version in versions.items()))
+    if cancels:
+        print(f"\n{cancels.text}")
     return 0
+
+
+def _keep(path: Path, figures: dict[str, object]) -> None:
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(figures, indent=1))
+    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.contestants import Command
+from bench.contestant import Command
+from bench.ending import end_if_asked
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _SEED = 7
@@ -42,6 +43,7 @@ def cancel_many(command: Command, cwd: Path, count: int, duration_s: float) -> C
     dice = random.Random(_SEED)
     seconds = []
     while len(seconds) < count:
+        end_if_asked()
         number = (signal.SIGINT, signal.SIGTERM)[len(seconds) % 2]
         with subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
             assert run.stderr is not None

@@ -2,14 +2,18 @@
 
 import mmap
 import os
+import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from bench.ending import end_if_asked
 
 _SECTOR = 512
 _BALLAST = """
@@ -40,28 +44,29 @@ class Result(NamedTuple):
     """The most that it had in temporary files."""
 
 
-def measure(command: Sequence[str | Path], devices: Sequence[str], temporary: Path, cwd: Path) -> Result:
-    """Run a command with cold caches, then flush the devices; both count.
+def measure(
+    command: Sequence[str | Path], devices: Sequence[str], temporary: Path, cwd: Path, *, cold: bool = True
+) -> Result:
+    """Run a command, then flush the devices; both count.
 
     Args:
         command: what to run.
         devices: the targets.
         temporary: where it is told to put temporary files.
         cwd: where it runs.
+        cold: drop the caches of the machine before.
 
     Raises:
         RuntimeError: it failed.
     """
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
+    if cold:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
     with _peak_of(temporary) as peak:
         started = time.monotonic()
         environment = {**os.environ, "TMPDIR": str(temporary)}
-        with subprocess.Popen(
-            command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as run:
-            assert run.stdout is not None
-            said = run.stdout.read()
+        with _started(command, cwd, environment) as run:
+            said = _read(run)
             _, status, usage = os.wait4(run.pid, 0)
             run.returncode = os.waitstatus_to_exitcode(status)
         for device in devices:
@@ -73,6 +78,35 @@ def measure(command: Sequence[str | Path], devices: Sequence[str], temporary: Pa
     written = usage.ru_oublock * _SECTOR
     cpu = usage.ru_utime + usage.ru_stime
     return Result(wall, cpu, usage.ru_maxrss / 1024, written / (1 << 20), peak[0] / (1 << 20))
+
+
+@contextmanager
+def _started(
+    command: Sequence[str | Path], cwd: Path, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command in a process group of its own, which is killed where nobody waits for its end."""
+    with subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
+    ) as run:
+        try:
+            yield run
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            raise
+
+
+def _read(run: subprocess.Popen[bytes]) -> bytes:
+    """Return all that a command says until it ends."""
+    assert run.stdout is not None
+    said = b""
+    while True:
+        if select.select([run.stdout], [], [], _POLL_S)[0]:
+            piece = os.read(run.stdout.fileno(), 1 << 16)
+            if not piece:
+                return said
+            said += piece
+        end_if_asked()
 
 
 def _flush(path: str) -> None:
@@ -118,12 +152,12 @@ def _peak_of(directory: Path) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not ended.wait(_POLL_S):
+            # Any of them may be gone a moment after it was seen.
+            paths = [os.path.join(parent, name) for parent, _, names in os.walk(directory) for name in names]
             size = 0
-            for path in directory.rglob("*"):
-                try:
-                    size += path.lstat().st_blocks * _SECTOR
-                except FileNotFoundError:
-                    continue
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    size += os.lstat(path).st_blocks * _SECTOR
             peak[0] = max(peak[0], size)
 
     thread = threading.Thread(target=watch)

@@ -1,6 +1,8 @@
 """An update image of the shape that IC-OS has: 11.7 GB apparent, about 1.2 GB of it files from Debian packages.
 
-The same packages give the same image: names, times, identifiers and the order of the files are fixed.
+The same packages give images with the same files, identifiers and times of modification; the times at which the files
+were unpacked are in there, too, so no two are the same. There are smaller images of the same make, to see that the
+benchmark works.
 """
 
 import os
@@ -9,15 +11,42 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+MIB = 1 << 20
 GIB = 1 << 30
-BOOT_SIZE = GIB
-HASH_TREE_OFFSET = 10_603_200_512  # where a GuestOS has its dm-verity tree
-HASH_TREE_SIZE = HASH_TREE_OFFSET // 4096 * 32
-UNIQUE_HASHES_SIZE = 9 << 20  # bytes; the blocks of zeros all have the same hash
 VERSION = "bench-1"
 
 KERNEL = "linux-image-amd64"  # stands for the kernel that it depends on
-PACKAGES = ("firefox-esr", "libreoffice-core", "libllvm14", "docker.io")
+
+
+class Shape(NamedTuple):
+    """What is in an image, and how large the slot is that it goes to; in bytes."""
+
+    name: str
+    boot_size: int
+    root_size: int
+    """Of the slot; the image ends with its hash tree."""
+    hash_tree_offset: int
+    unique_hashes_size: int
+    """The blocks of zeros all have the same hash."""
+    packages: tuple[str, ...]
+    """Of Debian; none stands for a few random files."""
+
+    @property
+    def hash_tree_size(self) -> int:
+        """As of dm-verity's lowest level: 32 bytes for each 4096."""
+        return self.hash_tree_offset // 4096 * 32
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        # The hash tree lies where a GuestOS has its own.
+        Shape("full", GIB, 10 * GIB, 10_603_200_512, 9 * MIB,
+              (KERNEL, "firefox-esr", "libreoffice-core", "libllvm14", "docker.io")),
+        Shape("small", 256 * MIB, 2 * GIB, 1900 * MIB, 2 * MIB, (KERNEL, "docker.io")),
+        Shape("tiny", 8 * MIB, 24 * MIB, 20 * MIB, MIB // 32, ()),
+    )
+}  # fmt: skip
 
 _EPOCH = "1700000000"
 
@@ -29,19 +58,27 @@ class Payload(NamedTuple):
     root: Path
     archive: Path
 
+    @property
+    def images(self) -> tuple[Path, Path]:
+        """The images, in the order in which they are installed."""
+        return self.boot, self.root
 
-def make_payload(directory: Path) -> Payload:
+
+def make_payload(directory: Path, shape: Shape) -> Payload:
     """Make the payload in a directory, or find it there."""
     payload = Payload(directory / "boot.img", directory / "root.img", directory / "update-img.tar.zst")
     if payload.archive.exists():
         return payload
     directory.mkdir(parents=True, exist_ok=True)
     tree = directory / "tree"
-    for package in sorted(_download(directory / "packages")):
-        run("dpkg-deb", "--extract", package, tree)
-    _file_system(payload.boot, BOOT_SIZE, tree / "boot")
-    _file_system(payload.root, HASH_TREE_OFFSET, tree)
-    _append_hash_tree(payload.root)
+    if shape.packages:
+        for package in sorted(_download(directory / "packages", shape.packages)):
+            run("dpkg-deb", "--extract", package, tree)
+    else:
+        _random_files(tree)
+    _file_system(payload.boot, shape.boot_size, tree / "boot")
+    _file_system(payload.root, shape.hash_tree_offset, tree)
+    _append_hash_tree(payload.root, shape)
     (directory / "VERSION.TXT").write_text(f"{VERSION}\n")
     partial = payload.archive.with_suffix(".part")
     tar = ["tar", "--create", "--sparse", "--format=gnu", "--sort=name", f"--mtime=@{_EPOCH}", "--owner=0", "--group=0"]
@@ -55,12 +92,22 @@ def make_payload(directory: Path) -> Payload:
     return payload
 
 
-def _download(directory: Path) -> list[Path]:
+def _random_files(tree: Path) -> None:
+    dice = random.Random("files")
+    for name, size in (("boot/vmlinuz", MIB), ("usr/lib/program", 3 * MIB)):
+        file = tree / name
+        file.parent.mkdir(parents=True)
+        file.write_bytes(dice.randbytes(size))
+        os.utime(file, (int(_EPOCH), int(_EPOCH)))
+
+
+def _download(directory: Path, packages: tuple[str, ...]) -> list[Path]:
     directory.mkdir(exist_ok=True)
     depends = run("apt-cache", "depends", "--no-recommends", "--no-suggests", KERNEL)
     kernel = next(line.split()[1] for line in depends.splitlines() if "Depends: linux-image" in line)
     # apt fetches as a user of its own where it can; the directory may be closed to that one.
-    run("apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", kernel, *PACKAGES, cwd=directory)
+    names = [kernel if package == KERNEL else package for package in packages]
+    run("apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", *names, cwd=directory)
     return list(directory.glob("*.deb"))
 
 
@@ -78,12 +125,12 @@ def random_uuid(seed: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
-def _append_hash_tree(image: Path) -> None:
+def _append_hash_tree(image: Path, shape: Shape) -> None:
     dice = random.Random("hash tree")
     with image.open("r+b") as file:
-        file.seek(HASH_TREE_OFFSET)
-        file.write(dice.randbytes(UNIQUE_HASHES_SIZE))
-        rest = HASH_TREE_SIZE - UNIQUE_HASHES_SIZE
+        file.seek(shape.hash_tree_offset)
+        file.write(dice.randbytes(shape.unique_hashes_size))
+        rest = shape.hash_tree_size - shape.unique_hashes_size
         file.write(dice.randbytes(32) * (rest // 32))
 
 

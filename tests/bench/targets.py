@@ -1,16 +1,17 @@
 """The devices that everybody writes to: loop devices whose files are full of old data."""
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.payload import GIB, Payload
-from support.images import MIB
+from bench.ending import end_if_asked
+from bench.payload import MIB, Payload, Shape
 from support.loop import loop_device
 
-SIZES = {"boot": GIB, "root": 10 * GIB, "var": 64 * MIB}
+VAR_SIZE = 64 * MIB
 _COMPARE_STEP = 4 * MIB
 
 
@@ -22,28 +23,34 @@ class Targets(NamedTuple):
     var: str
     files: Path
 
+    @property
+    def devices(self) -> tuple[str, str, str]:
+        """The paths of the devices."""
+        return self.boot, self.root, self.var
+
     def fill(self) -> None:
         """Fill them with old data."""
         piece = random.Random("old").randbytes(MIB)
-        for name, size in SIZES.items():
+        for name in ("boot", "root", "var"):
             with (self.files / name).open("r+b") as file:
-                for _ in range(size // MIB):
+                for _ in range(os.fstat(file.fileno()).st_size // MIB):
                     file.write(piece)
+                    end_if_asked()
 
     def differences(self, payload: Payload) -> list[str]:
         """Compare them with the images, and say where they begin to differ."""
         return [
             f"{name} at {offset}"
-            for name, image, device in (("boot", payload.boot, self.boot), ("root", payload.root, self.root))
+            for name, image, device in zip(("boot", "root"), payload.images, self.devices, strict=False)
             if (offset := _difference(image, device)) is not None
         ]
 
 
 @contextmanager
-def targets(directory: Path, *, cached: bool) -> Iterator[Targets]:
+def targets(directory: Path, shape: Shape, *, cached: bool) -> Iterator[Targets]:
     """Make the devices; cached, the page cache lies between them and their files, as it does behind no real device."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, size in SIZES.items():
+    for name, size in (("boot", shape.boot_size), ("root", shape.root_size), ("var", VAR_SIZE)):
         with (directory / name).open("ab") as file:
             file.truncate(size)
     with (
@@ -61,4 +68,5 @@ def _difference(image: Path, device: str) -> int | None:
             if found.read(len(piece)) != piece:
                 return offset
             offset += len(piece)
+            end_if_asked()
     return None

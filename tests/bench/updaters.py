@@ -1,0 +1,111 @@
+"""Two updaters that others use, and how each is told to do the same: RAUC and SWUpdate."""
+
+from hashlib import sha256
+from pathlib import Path
+
+from bench.contestant import Command, Stage
+from bench.payload import run
+
+RAUC_SYSTEM = """\
+[system]
+compatible=bench
+bootloader=noop
+statusfile={work}/status
+mountprefix={work}/mount
+[keyring]
+path={work}/certificate.pem
+[slot.rootfs.0]
+device=/dev/none-root
+type=raw
+bootname=A
+[slot.rootfs.1]
+device={root}
+type=raw
+bootname=B
+[slot.boot.0]
+device=/dev/none-boot
+type=raw
+parent=rootfs.0
+[slot.boot.1]
+device={boot}
+type=raw
+parent=rootfs.1
+"""
+
+RAUC_MANIFEST = """\
+[update]
+compatible=bench
+version=1
+[bundle]
+format=plain
+[image.rootfs]
+filename=root.img
+[image.boot]
+filename=boot.img
+"""
+
+# The service leaves with the bus; the client's status is what counts.
+RAUC = """\
+exec dbus-run-session -- sh -c '
+export DBUS_STARTER_BUS_TYPE=session
+rauc --conf={work}/system.conf service --override-boot-slot=A & service=$!
+for try in 1 2 3 4 5 6 7 8 9 10; do rauc status >/dev/null 2>&1 && break; sleep 0.1; done
+rauc install {work}/bundle.raucb; status=$?
+kill $service; wait $service; exit $status'
+"""
+
+SWUPDATE = """\
+software = {{
+  version = "1";
+  hardware-compatibility: [ "1" ];
+  images: (
+{images}  );
+}};
+"""
+SWUPDATE_IMAGE = """\
+    {{ filename = "{name}.zst"; device = "{device}"; type = "raw"; compressed = "zstd"; installed-directly = true;
+       sha256 = "{digest}"; }},
+"""
+
+
+def rauc(stage: Stage) -> Command:
+    work = stage.work
+    content = work / "content"
+    content.mkdir()
+    (content / "manifest.raucm").write_text(RAUC_MANIFEST)
+    for image in stage.payload.images:
+        run("cp", "--sparse=always", image, content / image.name)
+    (work / "system.conf").write_text(RAUC_SYSTEM.format(work=work, boot=stage.targets.boot, root=stage.targets.root))
+    key, certificate = _certificate(work)
+    run("rauc", "bundle", f"--cert={certificate}", f"--key={key}", "--mksquashfs-args=-comp zstd -Xcompression-level 8",
+        content, work / "bundle.raucb")  # fmt: skip
+    run("rm", "-r", content)
+    return ["sh", "-c", RAUC.format(work=work)]
+
+
+def _certificate(work: Path) -> tuple[Path, Path]:
+    key, certificate = work / "key.pem", work / "certificate.pem"
+    request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "30"]
+    purpose = ["-addext", "extendedKeyUsage=emailProtection"]
+    run("openssl", "req", *request, *purpose, "-keyout", key, "-out", certificate)
+    return key, certificate
+
+
+def swupdate(stage: Stage) -> Command:
+    work, images = stage.work, ""
+    key, certificate = _certificate(work)
+    names = ["sw-description", "sw-description.sig"]
+    for image, device in zip(stage.payload.images, stage.targets.devices, strict=False):
+        packed = work / f"{image.name}.zst"
+        run("zstd", "--quiet", "-8", image, "-o", packed)
+        digest = sha256(packed.read_bytes()).hexdigest()
+        images += SWUPDATE_IMAGE.format(name=image.name, device=device, digest=digest)
+        names.append(packed.name)
+    (work / "sw-description").write_text(SWUPDATE.format(images=images.rstrip(",\n") + "\n"))
+    sign = ["openssl", "cms", "-sign", "-binary", "-nosmimecap", "-outform", "DER", "-inkey", key]
+    run(*sign, "-signer", certificate, "-in", work / names[0], "-out", work / names[1])
+    run("sh", "-c", f"printf '%s\\n' {' '.join(names)} | cpio --quiet -o -H crc > update.swu", cwd=work)
+    for name in names:
+        (work / name).unlink()
+    options = ["--no-transaction-marker", "--no-state-marker", "--hwrevision", "bench:1", "--key", certificate]
+    return ["swupdate", *options, "--image", work / "update.swu"]
