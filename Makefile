@@ -24,7 +24,7 @@ help:
 	@echo "make check-protocol    the boot protocol, walked with the real GRUB"
 	@echo "make mutants    deliberate faults in both halves of the protocol, each of which that walk has to find"
 	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
-	@echo "make bench      the install engine beside the shell way, RAUC, SWUpdate and bmaptool"
+	@echo "make bench      the install engine beside the shell way, bmaptool, and RAUC and SWUpdate of two Debians"
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-long  the tests that take minutes each"
 	@echo "make fuzz       the environment block under hypothesis, longer, and under a coverage-guided fuzzer"
@@ -92,7 +92,7 @@ crash-install: packages $(VENV)/installed
 
 .PHONY: bench
 bench: packages $(VENV)/installed
-	@mkdir -p .cache/bench && cd tests && ../$(BIN)/python -m bench --directory ../.cache/bench
+	@mkdir -p .cache/bench && cd tests && PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from bench.contestant import Command, Contestant, Stage
 from bench.payload import Payload, run
+from bench.release import RELEASES
 from bench.updaters import rauc, swupdate
 
 SHELL = """\
@@ -81,14 +83,11 @@ def _bmaptool(zero_first: bool) -> Callable[[Stage], Command]:
     return prepare
 
 
-def _version_of(package: str, *others: str) -> Callable[[], str]:
-    def version() -> str:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package, *others]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-        return run("dpkg-query", "--show", "--showformat=${Version}", package)
-
-    return version
+def _bmaptool_version() -> str:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "bmap-tools"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return run("dpkg-query", "--show", "--showformat=${Version}", "bmap-tools")
 
 
 def _data_mib(payload: Payload) -> int:
@@ -116,8 +115,11 @@ CONTESTANTS = [
     Contestant(OURS, _manageboot("true")),
     Contestant("manageboot, verify = false", _manageboot("false")),
     Contestant("shell: tar, dd, sync", _shell),
-    Contestant("RAUC", rauc, version=_version_of("rauc", "squashfs-tools", "openssl", "dbus")),
-    Contestant("SWUpdate", swupdate, version=_version_of("swupdate", "openssl", "cpio")),
-    Contestant("bmaptool, zeroed first", _bmaptool(zero_first=True), version=_version_of("bmap-tools")),
-    Contestant("bmaptool", _bmaptool(zero_first=False), check_holes=False, version=_version_of("bmap-tools")),
+    *(Contestant(f"RAUC of {one.title}", rauc(one), version=partial(one.version, "rauc")) for one in RELEASES),
+    *(
+        Contestant(f"SWUpdate of {one.title}", swupdate(one), version=partial(one.version, "swupdate"))
+        for one in RELEASES
+    ),
+    Contestant("bmaptool, zeroed first", _bmaptool(zero_first=True), version=_bmaptool_version),
+    Contestant("bmaptool", _bmaptool(zero_first=False), check_holes=False, version=_bmaptool_version),
 ]

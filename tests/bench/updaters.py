@@ -1,10 +1,13 @@
 """Two updaters that others use, and how each is told to do the same: RAUC and SWUpdate."""
 
+import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 from bench.contestant import Command, Stage
 from bench.payload import run
+from bench.release import Release
 
 RAUC_SYSTEM = """\
 [system]
@@ -68,44 +71,57 @@ SWUPDATE_IMAGE = """\
 """
 
 
-def rauc(stage: Stage) -> Command:
-    work = stage.work
-    content = work / "content"
-    content.mkdir()
-    (content / "manifest.raucm").write_text(RAUC_MANIFEST)
-    for image in stage.payload.images:
-        run("cp", "--sparse=always", image, content / image.name)
-    (work / "system.conf").write_text(RAUC_SYSTEM.format(work=work, boot=stage.targets.boot, root=stage.targets.root))
-    key, certificate = _certificate(work)
-    run("rauc", "bundle", f"--cert={certificate}", f"--key={key}", "--mksquashfs-args=-comp zstd -Xcompression-level 8",
-        content, work / "bundle.raucb")  # fmt: skip
-    run("rm", "-r", content)
-    return ["sh", "-c", RAUC.format(work=work)]
+def rauc(release: Release) -> Callable[[Stage], Command]:
+    """Return what prepares RAUC of a release: a bundle that this RAUC made, and a service that installs it."""
+
+    def prepare(stage: Stage) -> Command:
+        work, (boot, root, _) = stage.work, stage.targets.devices
+        content = work / "content"
+        content.mkdir()
+        (content / "manifest.raucm").write_text(RAUC_MANIFEST)
+        for image in stage.payload.images:
+            run("cp", "--sparse=always", image, content / image.name)
+        (work / "system.conf").write_text(RAUC_SYSTEM.format(work=work, boot=boot, root=root))
+        key, certificate = _certificate(release, stage)
+        bundle = ["rauc", "bundle", f"--cert={certificate}", f"--key={key}"]
+        bundle += ["--mksquashfs-args=-comp zstd -Xcompression-level 8", content, work / "bundle.raucb"]
+        run(*release.alone(stage.directory, *bundle))
+        shutil.rmtree(content)
+        return release.alone(stage.directory, "sh", "-c", RAUC.format(work=work))
+
+    return prepare
 
 
-def _certificate(work: Path) -> tuple[Path, Path]:
-    key, certificate = work / "key.pem", work / "certificate.pem"
+def swupdate(release: Release) -> Callable[[Stage], Command]:
+    """Return what prepares SWUpdate of a release: a signed file, and the command that installs it."""
+
+    def prepare(stage: Stage) -> Command:
+        work, images = stage.work, ""
+        key, certificate = _certificate(release, stage)
+        names = ["sw-description", "sw-description.sig"]
+        for image, device in zip(stage.payload.images, stage.targets.devices, strict=False):
+            packed = work / f"{image.name}.zst"
+            run("zstd", "--quiet", "-8", image, "-o", packed)
+            digest = sha256(packed.read_bytes()).hexdigest()
+            images += SWUPDATE_IMAGE.format(name=image.name, device=device, digest=digest)
+            names.append(packed.name)
+        (work / "sw-description").write_text(SWUPDATE.format(images=images.rstrip(",\n") + "\n"))
+        sign = ["openssl", "cms", "-sign", "-binary", "-nosmimecap", "-outform", "DER", "-inkey", key]
+        sign += ["-signer", certificate, "-in", work / names[0], "-out", work / names[1]]
+        run(*release.alone(stage.directory, *sign))
+        pack = f"cd {work} && printf '%s\\n' {' '.join(names)} | cpio --quiet -o -H crc > update.swu"
+        run(*release.alone(stage.directory, "sh", "-c", pack))
+        for name in names:
+            (work / name).unlink()
+        options = ["--no-transaction-marker", "--no-state-marker", "--hwrevision", "bench:1", "--key", certificate]
+        return release.alone(stage.directory, "swupdate", *options, "--image", work / "update.swu")
+
+    return prepare
+
+
+def _certificate(release: Release, stage: Stage) -> tuple[Path, Path]:
+    key, certificate = stage.work / "key.pem", stage.work / "certificate.pem"
     request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "30"]
-    purpose = ["-addext", "extendedKeyUsage=emailProtection"]
-    run("openssl", "req", *request, *purpose, "-keyout", key, "-out", certificate)
+    purpose = ["-addext", "extendedKeyUsage=emailProtection", "-keyout", key, "-out", certificate]
+    run(*release.alone(stage.directory, "openssl", "req", *request, *purpose))
     return key, certificate
-
-
-def swupdate(stage: Stage) -> Command:
-    work, images = stage.work, ""
-    key, certificate = _certificate(work)
-    names = ["sw-description", "sw-description.sig"]
-    for image, device in zip(stage.payload.images, stage.targets.devices, strict=False):
-        packed = work / f"{image.name}.zst"
-        run("zstd", "--quiet", "-8", image, "-o", packed)
-        digest = sha256(packed.read_bytes()).hexdigest()
-        images += SWUPDATE_IMAGE.format(name=image.name, device=device, digest=digest)
-        names.append(packed.name)
-    (work / "sw-description").write_text(SWUPDATE.format(images=images.rstrip(",\n") + "\n"))
-    sign = ["openssl", "cms", "-sign", "-binary", "-nosmimecap", "-outform", "DER", "-inkey", key]
-    run(*sign, "-signer", certificate, "-in", work / names[0], "-out", work / names[1])
-    run("sh", "-c", f"printf '%s\\n' {' '.join(names)} | cpio --quiet -o -H crc > update.swu", cwd=work)
-    for name in names:
-        (work / name).unlink()
-    options = ["--no-transaction-marker", "--no-state-marker", "--hwrevision", "bench:1", "--key", certificate]
-    return ["swupdate", *options, "--image", work / "update.swu"]
