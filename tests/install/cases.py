@@ -12,7 +12,8 @@ _KEPT = {"lost": 0, "part": 0.5}
 class Case(NamedTuple):
     """The n-th write or flush, counted from 1, and what happens to it; the modes are explained in faultydisk."""
 
-    event: int
+    event: int | None
+    """None: the power goes when the installation has ended, however many there were."""
     mode: str
 
 
@@ -43,6 +44,8 @@ def run_case(node: CrashNode, case: Case) -> str:
     with node.record_mounted():
         node.plan(event=case.event, mode=case.mode)
         first = node.install()
+        if case.event is None:
+            node.plan(cut=True)
         node.check_booted_slot()
     # Power is back; what was in the disks' caches is lost, or not.
     node.plan(keep=_KEPT.get(case.mode, 1))

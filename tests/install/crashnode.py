@@ -17,7 +17,7 @@ from support.node import LoopNode
 
 DISKS = {"boot": MIB, "root": 3 * MIB, "var": MIB, "record": 4 * MIB}
 SERVER = Path(__file__).with_name("faultydisk.py")
-_START_LIMIT_S = 20
+_START_LIMIT_S = 60
 
 
 class CrashNode:
@@ -57,7 +57,10 @@ class CrashNode:
 
     @contextmanager
     def record_mounted(self) -> Iterator[None]:
-        """Mount the disk of the record where the record is kept."""
+        """Mount the disk of the record where the record is kept; nothing is written there but what the agent writes.
+
+        Others may sync all file systems of the machine meanwhile, and that adds events.
+        """
         with mounted(self._loops["record"], self.node.state):
             yield
 
@@ -85,6 +88,11 @@ class CrashNode:
         return self.node.grubenv.read_bytes(), *(file.read_bytes() for file in files)
 
 
+def make_ext4(disk: Path) -> None:
+    """Make a file system in which the kernel has nothing left to do when it is mounted."""
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-J", "size=1", "-b", "1024", "-E", "lazy_itable_init=0", disk)
+
+
 @contextmanager
 def crash_node(directory: Path) -> Iterator[CrashNode]:
     """Make a node on faulty disks."""
@@ -93,9 +101,7 @@ def crash_node(directory: Path) -> Iterator[CrashNode]:
         path.mkdir(parents=True)
     for name, size in DISKS.items():
         (disks / name).write_bytes(b"old data" * (size // 8))
-    # The kernel would write what is left to be done of its tables whenever it has time for it.
-    at_once = ("-E", "lazy_itable_init=0,lazy_journal_init=0")
-    run("mke2fs", "-q", "-F", "-t", "ext4", *at_once, "-J", "size=1", "-b", "1024", disks / "record")
+    make_ext4(disks / "record")
     with LoopNode(directory) as node, served(disks, mount), _loops(mount) as loops:
         yield CrashNode(node, disks, mount, loops)
 

@@ -2,7 +2,8 @@
 
 It runs in a process of its own (`python faultydisk.py MOUNTPOINT BACKING`), and each file in the folder BACKING is a
 disk. A loop device over such a file sends every write and every flush here. The plan is written to the file `control`:
-JSON with the number of the event that is to fail, and how; reading that file tells how many there were.
+JSON with the number of the event that is to fail, and how; reading that file tells which there were. With a `name`,
+such as "write root", only events of that name are counted. With `cut`, the power goes at once.
 """
 
 # ruff: noqa: ARG002  the signatures are fusepy's
@@ -94,8 +95,12 @@ class FaultyDisks(fuse.Operations):  # type: ignore[misc]
 
     def _follow(self, plan: dict[str, Any]) -> None:
         """Begin to count anew. What was not flushed stays with the probability `keep`, else it is taken back."""
+        if plan.get("cut"):
+            self._dead = True
+            return
         keep = plan.pop("keep", 1)
-        dice = random.Random(len(self._events))
+        # The same fault always costs the same, however many events there were.
+        dice = random.Random(self._plan["event"] or 0)
         for path, writes in self._unflushed.items():
             with open(self._backing + path, "r+b") as file:
                 for offset, old, _ in reversed(writes):
@@ -110,11 +115,17 @@ class FaultyDisks(fuse.Operations):  # type: ignore[misc]
         self._plan = plan
         self._dead = False
 
+    def _number(self, name: str | None) -> int:
+        """Return how many events there were, of one name or of all."""
+        return len(self._events) if name is None else self._events.count(name)
+
     def _next_fault(self, kind: str, path: str) -> str | None:
         if self._dead:
             raise fuse.FuseOSError(errno.EIO)
-        self._events.append(f"{kind} {path[1:]}")
-        if self._plan["event"] != len(self._events):
+        event = f"{kind} {path[1:]}"
+        self._events.append(event)
+        name = self._plan.get("name")
+        if name not in {None, event} or self._plan["event"] != self._number(name):
             return None
         mode: str = self._plan["mode"]
         if mode == "eio":

@@ -2,12 +2,12 @@
 
 import subprocess
 from collections.abc import Iterator
-from math import gcd
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from install.cases import Case, all_cases, count_events, run_case
+from install.cases import Case, count_events, run_case
 from install.crashnode import CrashNode, crash_node
 from install.faultydisk import MODES
 from install.kills import kill_many
@@ -27,38 +27,34 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashNode]:
 def test_the_order_on_the_disks(node: CrashNode):
     """Record void, head of boot gone, data, flush, var, head of boot, record."""
     events = count_events(node)
-    disks = [event.split()[1] for event in events]
-    first_data = events.index("write root")
-    voided = events.index("write boot")
-    assert set(disks[:voided]) == {"record"}
-    assert events[voided - 1] == "flush record"
-    assert events[voided : voided + 2] == ["write boot", "flush boot"]
-    wiped = events.index("write var")
-    assert voided < first_data < wiped
-    assert set(events[first_data:wiped]) >= {"flush root", "flush boot"}
-    published = len(events) - 1 - events[::-1].index("write boot")
-    assert events[published - 1 : published + 2] == ["flush var", "write boot", "flush boot"]
-    assert set(disks[published + 2 :]) == {"record"}
-    assert events[-1] == "flush record"
+    # Whoever syncs all file systems of the machine adds events of the record's, at any instant.
+    slot = [event for event in events if not event.endswith(" record")]
+    assert slot[:2] == ["write boot", "flush boot"]
+    first_data, wiped = slot.index("write root"), slot.index("write var")
+    assert first_data < wiped
+    assert set(slot[first_data:wiped]) >= {"flush root", "flush boot"}
+    assert slot[-3:] == ["flush var", "write boot", "flush boot"]
+    voided, published = events.index("write boot"), last(events, "write boot")
+    for part in (events[:voided], events[published:]):
+        assert part.index("write record") < last(part, "flush record")
+
+
+def last(events: list[str], event: str) -> int:
+    return len(events) - 1 - events[::-1].index(event)
 
 
 def test_faults_leave_a_void_slot_or_a_complete_one(node: CrashNode):
-    cases = all_cases(len(count_events(node)))
-    # A stride that has nothing in common with the number of modes meets all of them, however many events there are.
-    stride = len(cases) // SELECTED
-    while gcd(stride, len(MODES)) > 1:
-        stride -= 1
-    selected = cases[::stride]
-    assert len({case.mode for case in selected}) >= 5
+    events = len(count_events(node))
+    # Early and late ones, and each mode.
+    selected = [Case(1 + number * events // SELECTED, MODES[number % len(MODES)]) for number in range(SELECTED)]
     outcomes = {run_case(node, case) for case in selected}
     assert "void" in outcomes
 
 
 def test_a_device_that_lies_is_found_out(node: CrashNode):
-    events = count_events(node)
     node.reset()
     with node.record_mounted():
-        node.plan(event=events.index("write root") + 3, mode="lie")
+        node.plan(name="write root", event=4, mode="lie")
         done = node.install()
     assert done.returncode == 74
     assert f"cannot write {node.node.devices['B']['root']} at " in done.stderr
@@ -67,9 +63,8 @@ def test_a_device_that_lies_is_found_out(node: CrashNode):
 
 
 def test_the_last_flush_decides(node: CrashNode):
-    """Power that goes after the last event finds a complete slot, whatever the disks still had in their caches."""
-    last = len(count_events(node))
-    assert run_case(node, Case(last, "lost")) == "complete"
+    """Power that goes after the installation finds a complete slot, whatever the disks still had in their caches."""
+    assert run_case(node, Case(None, "lost")) == "complete"
 
 
 def test_kills_leave_a_void_slot_or_a_complete_one(tmp_path: Path):
@@ -78,10 +73,9 @@ def test_kills_leave_a_void_slot_or_a_complete_one(tmp_path: Path):
 
 
 def test_a_failing_device_ends_it_though_the_input_waits(node: CrashNode):
-    events = count_events(node)
     node.reset()
     with node.record_mounted():
-        node.plan(event=events.index("write root") + 1, mode="eio")
+        node.plan(name="write root", event=1, mode="eio")
         command = node.node.command("upgrade-install", "-")
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=False) as installing:
             assert installing.stdin is not None
@@ -89,7 +83,8 @@ def test_a_failing_device_ends_it_though_the_input_waits(node: CrashNode):
             # Dense, so that there is more of it than is read ahead. All but the end; the pipe stays open.
             names = ["boot.img", "root.img"]
             tar = subprocess.run(["tar", "-c", "-C", node.update.parent, *names], check=True, stdout=-1).stdout
-            installing.stdin.write(tar[:-600])
-            installing.stdin.flush()
+            with suppress(BrokenPipeError):  # it may be at its end before it has read all of that
+                installing.stdin.write(tar[:-600])
+                installing.stdin.flush()
             assert installing.wait(60) == 74
             assert b"to " + node.node.devices["B"]["root"].encode() + b" at " in installing.stderr.read()

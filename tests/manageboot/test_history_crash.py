@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from install.crashnode import served
+from install.crashnode import make_ext4, served
 from install.faultydisk import MODES
 from manageboot import config, errors, history
 from manageboot.config import Config
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.devices
 STRIDE = 5
 """`make test` takes every fifth case, `make test-long` all. It has nothing in common with the number of modes."""
 APPENDED = 3
+TRIES = 5
 KEPT = {"lost": 0, "part": 0.5}
 """How likely what was not flushed survives, by mode."""
 
@@ -45,6 +46,7 @@ class Disk(NamedTuple):
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
+        """Mount it; nothing is written then but what a test writes."""
         with mounted(self.device, self.directory):
             yield
 
@@ -67,7 +69,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     for path in (disks, mount, directory):
         path.mkdir()
     (disks / "disk").write_bytes(bytes(4 << 20))
-    run("mke2fs", "-q", "-F", "-t", "ext4", "-J", "size=1", "-b", "1024", disks / "disk")
+    make_ext4(disks / "disk")
     settings = config.load(profile="guestos", grubenv=str(directory / "grubenv"))
     with served(disks, mount), loop_device(mount / "disk") as device:
         made = Disk(disks / "disk", mount / "control", device, directory, settings)
@@ -152,6 +154,8 @@ def test_all_of_them(disk: Disk, starts: dict[str, Start], name: str):
         meet(disk, starts[name], *case)
 
 
-def test_an_event_is_one_write_and_a_flush(starts: dict[str, Start]):
+def test_an_event_is_one_write_and_a_flush(disk: Disk, starts: dict[str, Start]):
     """Nothing is allocated, and neither a directory nor a journal is written."""
-    assert starts["full"].events == ["write disk", "flush disk"] * APPENDED
+    # Whoever syncs all file systems of the machine meanwhile adds some, and takes none away.
+    tries = [count_events(disk, starts["full"].image) for _ in range(TRIES)]
+    assert min(tries, key=len) == ["write disk", "flush disk"] * APPENDED

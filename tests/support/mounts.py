@@ -9,16 +9,15 @@ from pathlib import Path
 
 from support.loop import run
 
+_OPTIONS = "commit=300,noatime"
+"""No timer writes while a slow test looks on, and reading writes nothing."""
 _GONE_LIMIT_S = 120
 
 
 @contextmanager
 def mounted(device: str, point: Path) -> Iterator[Path]:
-    """Mount the ext4 on a device; afterwards it can be mounted anew, with other content.
-
-    Its journal is committed by what flushes, never by a timer that a slow test would see.
-    """
-    run("mount", "-o", "commit=300", device, point)
+    """Mount the ext4 on a device; afterwards it can be mounted anew, with other content."""
+    run("mount", "-o", _OPTIONS, device, point)
     try:
         yield point
     finally:
