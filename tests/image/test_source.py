@@ -212,22 +212,27 @@ def test_an_image_file_that_changes(tmp_path: Path):
 
 
 def test_close_ends_a_read_that_waits():
-    """A pipe whose writer has gone quiet must not hold up an interrupted installation."""
+    """A pipe whose writer has gone quiet must not hold up an interrupted installation.
+
+    Were it held up, it would read the end of its input when patience ends.
+    """
     read_end, write_end = os.pipe()
     os.write(write_end, SMALL[:600])
     threads = threading.active_count()
     with stdin(read_end):
         source = Source("-")
     closing = threading.Timer(0.2, source.close)
-    closing.start()
-    start = time.monotonic()
+    giving_up = threading.Timer(60, os.close, [write_end])
+    for timer in (closing, giving_up):
+        timer.start()
     with pytest.raises(DeviceError, match="cannot read standard input"):
         source.peek()
-    assert time.monotonic() - start < 2
-    closing.join()
+    giving_up.cancel()
+    for timer in (closing, giving_up):
+        timer.join()
     os.close(read_end)
     os.close(write_end)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 def test_two_who_close_at_once_close_it_once(monkeypatch: pytest.MonkeyPatch):
@@ -278,8 +283,8 @@ def test_nothing_is_left_open(tmp_path: Path):
         open_image([str(path)])
     with pytest.raises(InputError):
         open_image([str(path), str(tmp_path)])
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert threading.active_count() <= threads
 
 
 def test_what_is_read_ahead_is_bounded(tmp_path: Path):

@@ -15,7 +15,7 @@ from manageboot import progressfile
 from support.images import MIB, make_update
 from support.node import LoopNode
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 @pytest.fixture

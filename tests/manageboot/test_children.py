@@ -14,7 +14,7 @@ import pytest
 from manageboot.children import Child, Outcome, fork, spawn, within
 from manageboot.steps import Command, Steps, StepsRun
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 def wait_for(child: Child | Outcome, now: Callable[[], float] = lambda: 0.0) -> Outcome:
@@ -180,7 +180,7 @@ def test_no_descriptor_stays_open():
         wait_for(shell(line))
     wait_for(spawn(("/no/such/program",), 100.0))
     wait_for(fork(lambda: 0, 100.0))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("status", [0, 75])
@@ -242,15 +242,15 @@ def test_steps_that_are_stopped_leave_no_process():
         yield Command(("/bin/sh", "-c", "sleep 1000"), 1000.0)
 
     steps = StepsRun(endless())
-    before = len(os.listdir("/proc/self/fd"))
+    before, others = len(os.listdir("/proc/self/fd")), children()
     assert not steps.advance(0.0)
-    [child] = [int(pid) for pid in children()]
+    [child] = children() - others
     steps.stop()
-    assert (children(), is_alive(child), steps.descriptors) == ([], False, [])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert (children() - others, is_alive(int(child)), steps.descriptors) == (set(), False, [])
+    assert len(os.listdir("/proc/self/fd")) <= before
     steps.stop()
 
 
-def children() -> list[str]:
+def children() -> set[str]:
     with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        return file.read().split()
+        return set(file.read().split())

@@ -65,7 +65,7 @@ def test_who_holds_it_briefly_is_waited_for(tmp_path: Path):
         assert lock.holder(path) == f"{holder.pid} x briefly"
         threading.Timer(0.3, holder.stdin.close).start()
         with lock.held(path, "y"):
-            holder.wait(10)
+            holder.wait(60)
 
 
 def test_who_does_not_say_for_how_long_is_soon_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

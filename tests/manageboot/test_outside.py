@@ -36,7 +36,7 @@ def attached(disk: Path) -> str:
 
 def left_attached(disk: Path, count: int = 0) -> str:
     """What is left after a moment: whoever lists all loop devices has each of them open for an instant."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len((found := attached(disk)).splitlines()) > count and time.monotonic() < deadline:
         time.sleep(0.05)
     return "" if len(found.splitlines()) <= count else found

@@ -335,7 +335,7 @@ def holding_lock(node: LoopNode) -> Iterator[None]:
     node.lock.parent.mkdir(exist_ok=True)
     node.lock.write_text("pid-of-the-test upgrade-install\n")
     with subprocess.Popen(["flock", node.lock, "cat"], stdin=subprocess.PIPE) as holder:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while subprocess.run(["flock", "--nonblock", node.lock, "true"], check=False).returncode == 0:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -21,7 +21,7 @@ from manageboot.daemonfile import Shown
 from manageboot.memory import Memory
 from support.loop import run
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 NEVER = "9999d"
 DEVICES = [f"slots.{slot}.{part}" for slot in "AB" for part in ("boot", "root")]
 
