@@ -52,9 +52,12 @@ $(VENV)/installed: requirements-dev.txt pyproject.toml | packages
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat --editable .
 	@touch $@
 
+# The release of Debian that the node runs: bookworm or trixie.
+DISTRIBUTION ?= bookworm
+
 .PHONY: demo
 demo: packages $(VENV)/installed
-	@PYTHONPATH=qemu-harness $(BIN)/python -m qemu_harness.demo
+	@PYTHONPATH=qemu-harness DISTRIBUTION=$(DISTRIBUTION) $(BIN)/python -m qemu_harness.demo
 
 .PHONY: check
 check: packages $(VENV)/installed

@@ -1,14 +1,13 @@
 """The base of every node: a root file system of Debian packages, its kernel and its initrd."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
+from qemu_harness import debian
 from qemu_harness.cache import REPOSITORY, Cache, content_key
-from qemu_harness.filesystem import EPOCH
-from qemu_harness.process import ALONE, HarnessError, run
+from qemu_harness.debian import Release, make_root
+from qemu_harness.process import HarnessError
 
-SUITE = "bookworm"
 CLOUD_KERNEL = "linux-image-cloud-amd64"
 PACKAGES = (
     # the system
@@ -21,21 +20,6 @@ PACKAGES = (
     *("python3-zstandard", "python3-prometheus-client"),
 )
 OVERLAY = REPOSITORY / "qemu-harness" / "node" / "base"
-# Settings of the host's package manager that decide whether it reaches its archive. They do not stay in the image.
-HOST_SETTINGS = (
-    "Acquire::http",
-    "Acquire::https",
-    "Acquire::Check-Date",
-    "Acquire::Check-Valid-Until",
-    "Acquire::Retries",
-)
-UNPACKED_NEVER = (
-    "/usr/share/doc/*",
-    "/usr/share/info/*",
-    "/usr/share/locale/*",
-    "/usr/share/man/*",
-    "/usr/share/zoneinfo/*",
-)
 # All of perl beyond its base is there for programs that make a GRUB configuration, which a node never does; the
 # hardware database describes devices that the machine does not have.
 REMOVED = (
@@ -51,61 +35,40 @@ REMOVED = (
 KERNEL_MODULES_KEPT = (
     *("arch/x86/crypto", "block", "crypto", "lib"),
     *("drivers/block", "drivers/char", "drivers/dax", "drivers/md", "drivers/virtio", "drivers/watchdog"),
-    *("fs/autofs", "fs/efivarfs", "fs/ext4", "fs/fat", "fs/fuse", "fs/jbd2", "fs/mbcache.ko", "fs/nls"),
+    *("fs/autofs", "fs/efivarfs", "fs/ext4", "fs/fat", "fs/fuse", "fs/jbd2", "fs/mbcache", "fs/nls"),
     *("fs/overlayfs", "fs/squashfs"),
+    # systemd of Debian 13 loads them by itself.
+    *("net/ipv4/netfilter/ip_tables", "net/netfilter/x_tables"),
 )
 
 
-def build_base(cache: Cache, kernel: str = CLOUD_KERNEL) -> Path:
+def build_base(cache: Cache, kernel: str = CLOUD_KERNEL, release: Release = Release.BOOKWORM) -> Path:
     """Give a directory with `root`, a root file system without a kernel image, and `vmlinuz` and `initrd.img`.
 
     Args:
         kernel: the Debian package of the kernel.
+        release: of Debian.
     """
     # The packages are those of the day of the build: an update in the archive alone builds nothing anew.
-    key = content_key(SUITE, kernel, OVERLAY, Path(__file__))
-    return cache.entry("base", key, lambda directory: _build(directory, kernel))
+    key = content_key(release.value, kernel, OVERLAY, Path(__file__), Path(debian.__file__))
+    return cache.entry("base", key, lambda directory: _build(directory, kernel, release))
 
 
-def _build(directory: Path, kernel: str) -> None:
-    settings = directory / "apt.conf"
-    settings.write_bytes(run(["apt-config", "dump", *HOST_SETTINGS]))
-    sources = directory / "sources.list"
-    sources.write_text("".join(f"{line}\n" for line in host_sources(SUITE)))
+def _build(directory: Path, kernel: str, release: Release) -> None:
     root = directory / "root"
-    # It mounts /proc, /sys and /dev/pts below the root, and whoever removes what a killed one left goes into them.
-    argv: list[str | Path] = [*ALONE, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
-    argv += [f"--include={','.join((*PACKAGES, kernel))}", f"--aptopt={settings}"]
-    argv += ["--aptopt=APT::Install-Recommends false", '--aptopt=Acquire::Languages "none"']
-    argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in UNPACKED_NEVER]
     # The settings of the initrd have to lie there before the kernel's package makes it.
-    argv += [f'--essential-hook=cp -rT "{OVERLAY}" "$1"']
-    argv += [SUITE, root]
-    if sources.stat().st_size:
-        argv.append(sources)
-    run(argv, env={"SOURCE_DATE_EPOCH": EPOCH})
+    make_root(root, release, (*PACKAGES, kernel), overlay=OVERLAY)
     for name, pattern in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
         [found] = (root / "boot").glob(pattern)
         found.rename(directory / name)
     _slim(root)
-    settings.unlink()
-    sources.unlink()
-
-
-def host_sources(suite: str) -> Iterator[str]:
-    """Yield the lines of a sources.list with the host's own archives of a suite, updates and security included."""
-    fields = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
-    targets = run(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"]).decode()
-    for line in sorted(set(targets.splitlines())):
-        _, release, _ = line.split()
-        if release in (suite, f"{suite}-updates", f"{suite}-security"):
-            yield f"deb {line}"
 
 
 def _slim(root: Path) -> None:
     """Remove what a node never uses: an installation of its image writes and verifies every byte."""
     for name in REMOVED:
-        shutil.rmtree(root / name)
+        if (root / name).exists():  # Not every release has all of them.
+            shutil.rmtree(root / name)
     # Mount points, and a place for the log of the first seconds of a boot.
     for name in ("boot", "var/log"):
         (root / name).mkdir()
@@ -116,10 +79,10 @@ def _slim(root: Path) -> None:
 
 
 def _keep(directory: Path, kept: tuple[str, ...]) -> None:
-    """Remove all of a directory except the named paths and what lies below them."""
+    """Remove all of a directory except the named modules, compressed or not, and directories with what lies below."""
     for path in sorted(directory.rglob("*"), reverse=True):
         name = str(path.relative_to(directory))
-        if any(name == keep or name.startswith(f"{keep}/") for keep in kept):
+        if any(name.startswith((f"{keep}/", f"{keep}.ko")) for keep in kept):
             continue
         if path.is_file():
             path.unlink()

@@ -8,10 +8,11 @@ import struct
 import tempfile
 from pathlib import Path
 
+from qemu_harness.grubtools import GrubTools
 from qemu_harness.layout import GUESTOS, SECTOR_SIZE
 from qemu_harness.process import HarnessError, run
 
-MODULE_DIRECTORY = Path("/usr/lib/grub/i386-pc")
+TARGET = "i386-pc"
 # Between the partition table and the first partition, where installers put it as well. Its number comes last, so that
 # all the others have the numbers that they have for UEFI.
 NUMBER = len(GUESTOS.partitions) + 1
@@ -25,11 +26,12 @@ NEXT_SECTOR_OFFSET = 0x5C
 BLOCK_LIST_OFFSET = SECTOR_SIZE - 12
 
 
-def make_bios_bootable(disk: Path, prefix: str, modules: tuple[str, ...]) -> None:
+def make_bios_bootable(disk: Path, grub: GrubTools, prefix: str, modules: tuple[str, ...]) -> None:
     """Let a BIOS start GRUB from a disk that has its partitions already.
 
     Args:
         disk: the raw image.
+        grub: the GRUB that it gets.
         prefix: where GRUB finds its configuration.
         modules: what the loader carries, beside the driver of the BIOS's disks.
     """
@@ -39,12 +41,12 @@ def make_bios_bootable(disk: Path, prefix: str, modules: tuple[str, ...]) -> Non
     ])  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         image = Path(scratch, "core.img")
-        run(["grub-mkimage", "-O", "i386-pc", "-p", prefix, "-o", image, "biosdisk", *modules])
+        grub.make_image(image, TARGET, prefix, ("biosdisk", *modules))
         core = bytearray(image.read_bytes())
     room = (LAST_SECTOR + 1 - FIRST_SECTOR) * SECTOR_SIZE
     if len(core) > room:
         raise HarnessError(f"GRUB's image of {len(core)} bytes does not fit into {room}")
-    boot = bytearray((MODULE_DIRECTORY / "boot.img").read_bytes())
+    boot = bytearray((grub.modules(TARGET) / "boot.img").read_bytes())
     struct.pack_into("<Q", boot, NEXT_SECTOR_OFFSET, FIRST_SECTOR)
     struct.pack_into("<Q", core, BLOCK_LIST_OFFSET, FIRST_SECTOR + 1)
     with disk.open("r+b") as file:

@@ -11,7 +11,7 @@ from qemu_harness.machine import VirtualMachine
 from qemu_harness.observation import Observation, observe
 from qemu_harness.offline import parse_environment
 from qemu_harness.process import HarnessError
-from qemu_harness.serial_log import GRUB_BANNER
+from qemu_harness.serial_log import GRUB_SPOKE
 
 INSTALL_DEADLINE_S = 600.0
 
@@ -42,7 +42,7 @@ class Expectation:
         block, status = seen.variables, seen.status
         pairs = {
             "boots through firmware": (self.boots, len(boots)),
-            "boots through GRUB": (self.boots, sum(GRUB_BANNER in boot for boot in boots)),
+            "boots through GRUB": (self.boots, sum(GRUB_SPOKE in boot for boot in boots)),
             "slot that GRUB's script named": (True, f"manageboot: slot {self.slot}," in boots[-1] if boots else None),
             "slot in /proc/cmdline": (self.slot, seen.slot),
             "partition of /": (f"{self.slot}_root", seen.root),

@@ -11,6 +11,7 @@ from types import FrameType
 
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import Result, Step, run_cycle
+from qemu_harness.debian import chosen_release
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import build_node
 from qemu_harness.process import HarnessError
@@ -42,8 +43,9 @@ def _demonstrate(started: float) -> None:
         say(f"{step.name}: {step.what}")
 
     cache = Cache.default()
-    say("building the node and two updates (the first time takes a minute; they are kept)")
-    images = build_node(cache)
+    release = chosen_release()
+    say(f"building a node of {release.title} and two updates (the first time takes a minute; they are kept)")
+    images = build_node(cache, release=release)
     results: list[Result] = []
     with VirtualMachine(cache, images.disk, media=images.media) as machine:
         say(f"starting QEMU with {machine.accelerator.name}; serial log: {machine.serial.path}")

@@ -5,10 +5,12 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from qemu_harness import biosloader, layout, loader, volumes
+from qemu_harness import biosloader, grubtools, layout, loader, volumes
 from qemu_harness.cache import Cache, content_key
+from qemu_harness.debian import Release
 from qemu_harness.filesystem import copy_into, make_ext4
 from qemu_harness.firmware import Firmware
+from qemu_harness.grubtools import GrubTools
 from qemu_harness.layout import GUESTOS, Layout
 from qemu_harness.process import run
 from qemu_harness.slot import SlotImages
@@ -25,6 +27,7 @@ def build_disk(
     firmware: Firmware = Firmware.UEFI,
     plan: Layout = GUESTOS,
     guest: Path | None = None,
+    release: Release = Release.BOOKWORM,
 ) -> Path:
     """Give a raw disk image with a version of the node in slot A.
 
@@ -35,8 +38,10 @@ def build_disk(
         firmware: what starts GRUB.
         plan: of the disk; the one that the images are for.
         guest: the disk of a guest, for a host.
+        release: of Debian, whose GRUB starts it.
     """
-    modules = (biosloader, layout, loader, volumes)
+    grub = GrubTools.of(cache, release)
+    modules = (biosloader, grubtools, layout, loader, volumes)
     sources = (Path(__file__), *(Path(str(module.__file__)) for module in modules), loader.GRUB_CFG)
     content = {
         f"{slot}_{image.stem}": image
@@ -48,28 +53,33 @@ def build_disk(
         content["guestos"] = guest
     # The directories of images and of disks are named after their content.
     names = [f"{place} {image.parent.name}" for place, image in content.items()]
-    key = content_key(plan.system, firmware.name, *names, repr(sorted(variables.items())), *sources)
+    key = content_key(plan.system, firmware.name, grub.key, *names, repr(sorted(variables.items())), *sources)
 
     def build(directory: Path) -> None:
-        _build(directory / "disk.img", content, variables, firmware, plan)
+        _build(directory / "disk.img", content, variables, grub, firmware, plan)
 
     return cache.entry("disk", key, build) / "disk.img"
 
 
 def _build(
-    disk: Path, content: Mapping[str, Path], variables: Mapping[str, str], firmware: Firmware, plan: Layout
+    disk: Path,
+    content: Mapping[str, Path],
+    variables: Mapping[str, str],
+    grub: GrubTools,
+    firmware: Firmware,
+    plan: Layout,
 ) -> None:
     places = partition_disk(disk, plan)
     bios = firmware is Firmware.BIOS
     if bios:
-        biosloader.make_bios_bootable(disk, loader.PREFIX, loader.MODULES)
+        biosloader.make_bios_bootable(disk, grub, loader.PREFIX, loader.MODULES)
     with tempfile.TemporaryDirectory(dir=disk.parent) as scratch:
-        esp, grub, config = (Path(scratch, name) for name in ("esp", "grub", "config"))
-        loader.make_esp(esp)
-        loader.make_grub_partition(grub, variables, (biosloader if bios else loader).MODULE_DIRECTORY)
+        images = {name: Path(scratch, name) for name in ("esp", "grub", "config")}
+        loader.make_esp(images["esp"], grub)
+        loader.make_grub_partition(images["grub"], variables, grub, (biosloader if bios else loader).TARGET)
         identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, "manageboot:config"))
-        make_ext4(config, layout.CONFIG_SIZE, label="config", uuid=identifier)
-        for name, image in {"esp": esp, "grub": grub, "config": config, **content}.items():
+        make_ext4(images["config"], layout.CONFIG_SIZE, label="config", uuid=identifier)
+        for name, image in {**images, **content}.items():
             copy_into(image, disk, places[name])
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from qemu_harness import layout
 from qemu_harness.cache import REPOSITORY
 from qemu_harness.filesystem import make_fat
-from qemu_harness.process import run
+from qemu_harness.grubtools import GrubTools
 
 GRUB_CFG = REPOSITORY / "manageboot" / "bootloader" / "grub.cfg"
 # As on a real node, GRUB finds its configuration on the second partition of the disk that it came from.
 PREFIX = "(,gpt2)/"
 # The loader carries what it needs to boot; any other module is found on the GRUB partition, as on a real node.
-MODULE_DIRECTORY = Path("/usr/lib/grub/x86_64-efi")
+TARGET = "x86_64-efi"
 MODULES = (
     *("part_gpt", "fat", "ext2", "lvm"),
     *("normal", "configfile", "test", "regexp", "true", "echo", "sleep", "probe", "search"),
@@ -23,11 +23,11 @@ MODULES = (
 UEFI_MODULES = (*MODULES, "all_video")
 
 
-def make_esp(image: Path) -> None:
+def make_esp(image: Path, grub: GrubTools) -> None:
     """Make the EFI system partition, with GRUB as the loader that firmware starts when it knows no other."""
     with tempfile.TemporaryDirectory() as scratch:
         loader = Path(scratch, "BOOTX64.EFI")
-        run(["grub-mkimage", "-O", "x86_64-efi", "-p", PREFIX, "-o", loader, *UEFI_MODULES])
+        grub.make_image(loader, TARGET, PREFIX, UEFI_MODULES)
         make_fat(
             image,
             layout.ESP_SIZE,
@@ -38,23 +38,22 @@ def make_esp(image: Path) -> None:
         )
 
 
-def make_grub_partition(image: Path, variables: Mapping[str, str], modules: Path) -> None:
+def make_grub_partition(image: Path, variables: Mapping[str, str], grub: GrubTools, target: str) -> None:
     """Make the GRUB partition, with manageboot's grub.cfg, an environment block and GRUB's modules.
 
     Args:
         variables: what the block holds; a node that has never booted has none.
-        modules: the directory of the modules, for one platform.
+        grub: whose block and modules it has.
+        target: the platform of the modules.
     """
     with tempfile.TemporaryDirectory() as scratch:
         block = Path(scratch, "grubenv")
-        run(["grub-editenv", block, "create"])
-        if variables:
-            run(["grub-editenv", block, "set", *(f"{name}={value}" for name, value in variables.items())])
+        grub.make_block(block, variables)
         make_fat(
             image,
             layout.GRUB_SIZE,
             label="GRUB",
             serial="4d420002",
             directories=(),
-            files={"grub.cfg": GRUB_CFG, "grubenv": block, modules.name: modules},
+            files={"grub.cfg": GRUB_CFG, "grubenv": block, target: grub.modules(target)},
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from qemu_harness.base import CLOUD_KERNEL
 from qemu_harness.cache import Cache
+from qemu_harness.debian import Release
 from qemu_harness.disk import build_disk
 from qemu_harness.firmware import Firmware
 from qemu_harness.layout import HOSTOS
@@ -27,32 +28,38 @@ class NodeImages:
     media: Path
 
 
-def build_node(cache: Cache, kernel: str = CLOUD_KERNEL, firmware: Firmware = Firmware.UEFI) -> NodeImages:
+def build_node(
+    cache: Cache,
+    kernel: str = CLOUD_KERNEL,
+    firmware: Firmware = Firmware.UEFI,
+    release: Release = Release.BOOKWORM,
+) -> NodeImages:
     """Give a node that has never booted, with manageboot as the repository has it now, and its updates.
 
     Args:
         kernel: the Debian package of the kernel.
         firmware: what starts GRUB.
+        release: of Debian.
     """
-    system = build_system(cache, kernel)
-    disk = build_disk(cache, build_slot_images(cache, system, FACTORY_VERSION), firmware=firmware)
+    system = build_system(cache, kernel, release)
+    disk = build_disk(cache, build_slot_images(cache, system, FACTORY_VERSION), firmware=firmware, release=release)
     updates = {
         name: build_update(cache, build_slot_images(cache, system, version)) for name, version in UPDATES.items()
     }
     return NodeImages(disk, build_media(cache, updates))
 
 
-def build_host(cache: Cache) -> NodeImages:
+def build_host(cache: Cache, release: Release = Release.BOOKWORM) -> NodeImages:
     """Give a hostOS that has never booted, with a guest that is empty in both slots, and updates for host and guest.
 
     Those of the host are unpacked, as a host's agent hands them over.
     """
-    system = build_system(cache)
+    system = build_system(cache, release=release)
     slots = {
         version: build_slot_images(cache, system, version, HOSTOS) for version in (FACTORY_VERSION, *UPDATES.values())
     }
-    guest = build_disk(cache, None, EMPTY_GUEST)
-    disk = build_disk(cache, slots[FACTORY_VERSION], plan=HOSTOS, guest=guest)
+    guest = build_disk(cache, None, EMPTY_GUEST, release=release)
+    disk = build_disk(cache, slots[FACTORY_VERSION], plan=HOSTOS, guest=guest, release=release)
     files = {
         f"{version}-{image.name}": image
         for version in UPDATES.values()

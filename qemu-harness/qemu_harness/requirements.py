@@ -5,6 +5,7 @@ import shutil
 
 from qemu_harness import biosloader, loader
 from qemu_harness.firmware import CODE
+from qemu_harness.grubtools import HOST_TOOLS
 from qemu_harness.process import PACKAGES, environment
 
 
@@ -15,11 +16,8 @@ def unmet() -> list[str]:
     missing = [f"Debian package {package} is not installed" for package in sorted(packages)]
     if not CODE.exists():
         missing.append("Debian package ovmf is not installed")
-    for directory, package in (
-        (loader.MODULE_DIRECTORY, "grub-efi-amd64-bin"),
-        (biosloader.MODULE_DIRECTORY, "grub-pc-bin"),
-    ):
-        if not directory.exists():
+    for target, package in ((loader.TARGET, "grub-efi-amd64-bin"), (biosloader.TARGET, "grub-pc-bin")):
+        if not HOST_TOOLS.modules(target).exists():
             missing.append(f"Debian package {package} is not installed")
     if os.geteuid():
         missing.append("a node is built with chroot, and the owners of its files are kept: both need root")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 # The last words of either firmware before it starts a loader; everything of one boot lies between two of them.
 LOADER_STARTS = re.compile(r"BdsDxe: starting Boot\w+|Booting from Hard Disk")
-GRUB_BANNER = "Welcome to GRUB!"
+# What grub.cfg prints in each boot. The banner of GRUB itself is silent in Debian 13.
+GRUB_SPOKE = "manageboot: slot "
 CONTROL_SEQUENCE = re.compile(r"\x1b(\[[0-9;=?]*[A-Za-z]|[()][A-B0-2]|[=>c])|[\r\x00]")
 GAP = re.compile(r"[\s\ufffd]+")
 LINE_LENGTH = 200

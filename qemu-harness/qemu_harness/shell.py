@@ -8,6 +8,7 @@ import sys
 
 from qemu_harness.agent import AgentSilent
 from qemu_harness.cache import Cache
+from qemu_harness.debian import chosen_release
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import build_node
 from qemu_harness.process import HarnessError
@@ -20,7 +21,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     cache = Cache.default()
     try:
-        images = build_node(cache)
+        images = build_node(cache, release=chosen_release())
         with VirtualMachine(cache, images.disk, media=images.media) as machine:
             print(f"serial log: {machine.serial.path}", file=sys.stderr)
             machine.wait_until_up()

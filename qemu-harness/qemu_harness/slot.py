@@ -9,6 +9,7 @@ from pathlib import Path
 from qemu_harness import layout
 from qemu_harness.base import CLOUD_KERNEL, build_base
 from qemu_harness.cache import REPOSITORY, Cache, content_key
+from qemu_harness.debian import Release
 from qemu_harness.filesystem import EPOCH, make_ext4
 from qemu_harness.layout import GROUP, GUESTOS, Layout
 from qemu_harness.process import run
@@ -76,13 +77,14 @@ class SlotImages:
     version: str
 
 
-def build_system(cache: Cache, kernel: str = CLOUD_KERNEL) -> Path:
+def build_system(cache: Cache, kernel: str = CLOUD_KERNEL, release: Release = Release.BOOKWORM) -> Path:
     """Give a directory with `root`, `vmlinuz` and `initrd.img`: the base, the overlay, and manageboot as it is now.
 
     Args:
         kernel: the Debian package of the kernel.
+        release: of Debian.
     """
-    base, wheel = build_base(cache, kernel), build_wheel(cache)
+    base, wheel = build_base(cache, kernel, release), build_wheel(cache)
     key = content_key(base.name, OVERLAY, UNITS, wheel, Path(__file__))
     return cache.entry("system", key, lambda directory: _install(directory, base, wheel))
 
@@ -105,7 +107,8 @@ def _install(directory: Path, base: Path, wheel: Path) -> None:
     pip = ["python3", "-m", "pip", "install", "--break-system-packages", "--no-index", "--no-warn-script-location"]
     run(["chroot", root, *pip, f"/{wheel.name}"], env={"SOURCE_DATE_EPOCH": EPOCH, "PIP_CONFIG_FILE": "/dev/null"})
     (root / wheel.name).unlink()
-    run(["rm", "-r", *(root / "usr/lib/python3/dist-packages" / name for name in REMOVED_AFTER_PIP)])
+    # Not every release has all of them.
+    run(["rm", "-rf", *(root / "usr/lib/python3/dist-packages" / name for name in REMOVED_AFTER_PIP)])
     for name, place in UNIT_PLACES.items():
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(UNITS / name, root / place)

@@ -1,0 +1,67 @@
+"""GRUB's programs and modules of a release: the host's own where it runs that release, and unpacked ones otherwise."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from qemu_harness.cache import Cache, content_key
+from qemu_harness.debian import Release, make_root
+from qemu_harness.process import run
+
+_PACKAGES = ("grub-common", "grub-efi-amd64-bin", "grub-pc-bin", "grub-emu")
+_LOADER = "usr/lib64/ld-linux-x86-64.so.2"
+_LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio")
+
+
+class GrubTools:
+    """GRUB as one release has it."""
+
+    def __init__(self, root: Path) -> None:
+        """Use what lies below a root; the host's is `/`."""
+        self._root = root
+
+    @classmethod
+    def of(cls, cache: Cache, release: Release) -> "GrubTools":
+        """Give those of a release, which are unpacked at the first time."""
+        if release.is_of_the_host:
+            return HOST_TOOLS
+        key = content_key(release.value, *_PACKAGES, Path(__file__))
+        root = cache.entry(
+            "grub", key, lambda directory: make_root(directory / "root", release, _PACKAGES, variant="extract")
+        )
+        return cls(root / "root")
+
+    @property
+    def key(self) -> str:
+        """What tells these from others, for the name of what is made with them."""
+        return self._root.parent.name
+
+    def command(self, program: str) -> list[str]:
+        """Give the beginning of a command line, with the libraries that the program was made for.
+
+        Args:
+            program: its name, as grub-mkimage.
+        """
+        if self._root == Path("/"):
+            return [program]
+        [path] = (path for place in ("usr/bin", "usr/sbin") if (path := self._root / place / program).exists())
+        libraries = ":".join(str(self._root / place) for place in _LIBRARIES)
+        return [str(self._root / _LOADER), "--library-path", libraries, str(path)]
+
+    def modules(self, target: str) -> Path:
+        """Give the directory of the modules for a platform, as x86_64-efi."""
+        return self._root / "usr/lib/grub" / target
+
+    def make_image(self, image: Path, target: str, prefix: str, modules: tuple[str, ...]) -> None:
+        """Make the image of a loader that carries modules and finds its configuration at a prefix."""
+        options: list[str | Path] = ["-d", self.modules(target), "-O", target, "-p", prefix, "-o", image]
+        run([*self.command("grub-mkimage"), *options, *modules])
+
+    def make_block(self, block: Path, variables: Mapping[str, str]) -> None:
+        """Make an environment block that holds variables."""
+        editor = self.command("grub-editenv")
+        run([*editor, block, "create"])
+        if variables:
+            run([*editor, block, "set", *(f"{name}={value}" for name, value in variables.items())])
+
+
+HOST_TOOLS = GrubTools(Path("/"))
