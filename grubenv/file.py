@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from grubenv import view
-from grubenv.errors import DamagedError, NotRegularError, StorageError, from_os_error
+from grubenv.errors import AbsentError, DamagedError, NotRegularError, StorageError, from_os_error
 from grubenv.place import Inside
 from grubenv.regular import pread_all, require_regular
 

@@ -279,6 +279,5 @@ def _writers(all_found: Sequence[_Found]) -> Iterator[tuple[str, str]]:
     if view.hidden or view.is_part:
         import logging
 
-
         whose = f"{view.hidden} processes" if view.hidden else "processes outside of this container"
         logging.getLogger(__name__).warning("whether %s have %s open can't be told", whose, all_found[0][0].path)

@@ -184,7 +184,9 @@ def _parse(stored: Any) -> dict[Slot, SlotRecord]:
         raise ValueError(f"its slots are {_short(slots)}")
     records = {Slot(name): _from_json(values) for name, values in slots.items()}
     samples = _mapping("samples", stored.get("samples", {}))
-    return {slot: _with_sample(entry, _mapping("samples", samples.get(slot.value, {}))) for slot, entry in records.items()}
+    return {
+        slot: _with_sample(entry, _mapping("samples", samples.get(slot.value, {}))) for slot, entry in records.items()
+    }
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import os
 import platform
+import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def make_root(
     with tempfile.TemporaryDirectory() as scratch:
         settings, sources = Path(scratch, "apt.conf"), Path(scratch, "sources.list")
         settings.write_bytes(run(["apt-config", "dump", *_HOST_SETTINGS]))
-        sources.write_text("".join(f"{line}\n" for line in _sources(release.value)))
+        sources.write_text(
+            "".join(f"{line}\n" for line in sources_of(release.value, _suite_of_the_host(), _host_sources))
+        )
         # It mounts /proc, /sys and /dev/pts below the root, and whoever removes what a killed one left goes into them.
         argv: list[str | Path] = [*ALONE, "mmdebstrap", "--mode=root", f"--variant={variant}", "--format=directory"]
         argv += [f"--include={','.join(packages)}", f"--aptopt={settings}"]
@@ -87,13 +90,18 @@ def make_root(
         run(argv, env={"SOURCE_DATE_EPOCH": EPOCH})
 
 
-def _sources(suite: str) -> list[str]:
-    """Give the lines of a sources.list: the host's archives of a suite, or else those of its own suite, asked for it.
+def sources_of(suite: str, own: str, archives: Callable[[str], Iterable[str]]) -> list[str]:
+    """Give the lines of a sources.list: the host's archives of a suite, or else of its own, asked for that suite.
 
     Without a line mmdebstrap takes the archive that it knows itself.
+
+    Args:
+        suite: which one is wanted.
+        own: the suite of the host.
+        archives: gives the lines that the host has for a suite.
     """
-    own = _suite_of_the_host()
-    return list(_host_sources(suite)) or [line.replace(f" {own}", f" {suite}") for line in _host_sources(own)]
+    asked = [re.sub(rf" {own}(?=[ -])", f" {suite}", line) for line in archives(own)] if own else []
+    return list(archives(suite)) or asked
 
 
 def _host_sources(suite: str) -> Iterator[str]:

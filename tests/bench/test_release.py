@@ -5,12 +5,11 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench.release import enter, sources_of
+from bench.release import enter
 from support.loop import run
 
 
@@ -76,23 +75,3 @@ def test_a_killed_command_leaves_neither_mounts_nor_children(root: Path, shared:
         # It is at its end when all that had it open are gone.
         assert program.stdout.read() == b""
     assert mounts_below(root) == []
-
-
-def archives(known: dict[str, list[str]]) -> Callable[[str], list[str]]:
-    """What the host's package manager knows."""
-    return lambda suite: known.get(suite, [])
-
-
-def test_an_archive_that_the_host_knows_is_taken_as_it_is():
-    known = {"own": ["deb http://one.test/debian/ own main"], "other": ["deb http://two.test/debian/ other main"]}
-    assert sources_of("other", "own", archives(known)) == known["other"]
-    assert sources_of("own", "own", archives(known)) == known["own"]
-
-
-def test_the_archive_of_the_host_is_asked_for_a_release_that_it_has_not_enabled():
-    lines = ["deb http://one.test/debian/ own main", "deb http://one.test/security/ own-security main"]
-    assert sources_of("other", "own", archives({"own": lines})) == ["deb http://one.test/debian/ other main"]
-
-
-def test_a_host_of_which_nothing_is_known_leaves_it_to_mmdebstrap():
-    assert sources_of("other", "", archives({})) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.contestant import Command, Stage
 from bench.payload import run
-from bench.release import Release
+from bench.release import Updaters
 
 RAUC_SYSTEM = """\
 [system]
@@ -71,7 +71,7 @@ SWUPDATE_IMAGE = """\
 """
 
 
-def rauc(release: Release) -> Callable[[Stage], Command]:
+def rauc(release: Updaters) -> Callable[[Stage], Command]:
     """Return what prepares RAUC of a release: a bundle that this RAUC made, and a service that installs it."""
 
     def prepare(stage: Stage) -> Command:
@@ -92,7 +92,7 @@ def rauc(release: Release) -> Callable[[Stage], Command]:
     return prepare
 
 
-def swupdate(release: Release) -> Callable[[Stage], Command]:
+def swupdate(release: Updaters) -> Callable[[Stage], Command]:
     """Return what prepares SWUpdate of a release: a signed file, and the command that installs it."""
 
     def prepare(stage: Stage) -> Command:
@@ -119,7 +119,7 @@ def swupdate(release: Release) -> Callable[[Stage], Command]:
     return prepare
 
 
-def _certificate(release: Release, stage: Stage) -> tuple[Path, Path]:
+def _certificate(release: Updaters, stage: Stage) -> tuple[Path, Path]:
     key, certificate = stage.work / "key.pem", stage.work / "certificate.pem"
     request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "30"]
     purpose = ["-addext", "extendedKeyUsage=emailProtection", "-keyout", key, "-out", certificate]

@@ -14,7 +14,7 @@ from install.faultydisk import MODES
 from manageboot import config, errors, history
 from manageboot.config import Config
 from manageboot.history import RECORD_BYTES, RECORD_COUNT, Entry
-from support.loop import loop_device, run
+from support.loop import loop_device
 from support.mounts import mounted
 
 pytestmark = pytest.mark.devices

@@ -1,10 +1,11 @@
 """Which release of Debian a node is of, and GRUB's programs of one that the host does not run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qemu_harness.debian import Release, chosen_release
+from qemu_harness.debian import Release, chosen_release, sources_of
 from qemu_harness.grubtools import HOST_TOOLS, GrubTools
 from qemu_harness.process import HarnessError
 
@@ -28,3 +29,26 @@ def test_unpacked_programs_start_with_their_own_libraries(tmp_path: Path):
     loader, option, libraries, last = GrubTools(tmp_path).command("grub-mkimage")
     assert (option, last) == ("--library-path", str(program))
     assert all(path.startswith(str(tmp_path)) for path in (loader, *libraries.split(":")))
+
+
+def archives(known: dict[str, list[str]]) -> Callable[[str], list[str]]:
+    """What the host's package manager knows."""
+    return lambda suite: known.get(suite, [])
+
+
+def test_an_archive_that_the_host_knows_is_taken_as_it_is():
+    known = {"own": ["deb http://one.test/debian/ own main"], "other": ["deb http://two.test/debian/ other main"]}
+    assert sources_of("other", "own", archives(known)) == known["other"]
+    assert sources_of("own", "own", archives(known)) == known["own"]
+
+
+def test_the_archive_of_the_host_is_asked_for_a_release_that_it_has_not_enabled():
+    lines = ["deb http://one.test/debian/ own main", "deb http://one.test/security/ own-security main"]
+    assert sources_of("other", "own", archives({"own": lines})) == [
+        "deb http://one.test/debian/ other main",
+        "deb http://one.test/security/ other-security main",
+    ]
+
+
+def test_a_host_of_which_nothing_is_known_leaves_it_to_mmdebstrap():
+    assert sources_of("other", "", archives({})) == []
