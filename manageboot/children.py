@@ -22,6 +22,8 @@ _CANNOT_START = 126
 _DEATH_S = 5.0
 """How long a killed process may take to end; one that waits for a broken disk does not."""
 
+_LONGEST_WAIT_S = 3600.0
+"""What poll(2) is asked for at a time: its milliseconds are an int of C."""
 _END_S = 1.0
 """How long the loop waits for one that it killed and does not ask any more."""
 
@@ -221,7 +223,7 @@ def within(timeout_s: float, function: Callable[[], int]) -> int | None:
         poll = select.poll()
         for descriptor in child.descriptors:
             poll.register(descriptor, select.POLLIN)
-        poll.poll(max(0.0, child.wake_s - time.monotonic()) * 1000 + 1)
+        poll.poll(min(max(0.0, child.wake_s - time.monotonic()), _LONGEST_WAIT_S) * 1000 + 1)
     return outcome.status
 
 

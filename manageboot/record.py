@@ -209,7 +209,7 @@ def _from_json(values: Any) -> SlotRecord:
 
 
 def _image(role: str, value: dict[str, Any]) -> ImageRecord:
-    is_one = value.keys() == set(ImageRecord._fields) and all(
+    is_one = value.keys() == set(_IMAGE_KEYS) and all(
         isinstance(part, str) if key == "digest" else type(part) is int and part >= 0 for key, part in value.items()
     )
     if not is_one:

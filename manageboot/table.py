@@ -14,9 +14,9 @@ from manageboot import errors
 _SIZE_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _DURATION_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
-_LONGEST = "24d"
-"""What poll(2) can wait for: its milliseconds are an int of C."""
-_LONGEST_S = 24 * 86400
+_LONGEST = "36500d"
+"""A hundred years: in practice never, and every clock can count it."""
+_LONGEST_S = 36500 * 86400
 _LARGEST_BYTES = (1 << 63) - 1
 """What a file can have."""
 
