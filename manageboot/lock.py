@@ -104,7 +104,8 @@ def holder(path: str) -> str | None:
         said = _told(smallfile.read(path, _TEXT_BYTES))
     except (OSError, ValueError):
         return pid
-    return said if re.fullmatch(r"[0-9]{1,10} .+", said) else pid
+    # In the instant between the two it may say nothing yet; and who says less than that says nothing.
+    return said if re.fullmatch(r"\S+ .*\S", said) else pid
 
 
 def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:

@@ -150,7 +150,7 @@ def test_a_lock_that_is_no_file_is_no_lock(tmp_path: Path, kind: str):
     assert os.stat("/dev/zero").st_mode & 0o777 == 0o666
 
 
-@pytest.mark.parametrize("said", ["", "\n", "x", "1", "\0" * 50, "1 \n", " ", "\ud800", "12345678901 x", "confirm 5"])
+@pytest.mark.parametrize("said", ["", "\n", "x", "1", "\0" * 50, "1 \n", " ", "\ud800"])
 def test_what_the_holder_says_may_be_anything(tmp_path: Path, said: str):
     path = tmp_path / "lock"
     with path.open("wb") as file:
