@@ -39,7 +39,7 @@ def read(boot: BootConfig) -> BootTrace | None:
 def boot_id() -> str | None:
     """Return the kernel's name for this boot."""
     try:
-        with open(_BOOT_ID_PATH, encoding="ascii") as file:
+        with open(_BOOT_ID_PATH, encoding="ascii", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return None

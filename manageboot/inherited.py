@@ -57,9 +57,17 @@ def _open_standard_files() -> None:
 def _raise_limits() -> None:
     import resource
 
-    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_NPROC):
-        _, hard = resource.getrlimit(limit)
-        resource.setrlimit(limit, (hard, hard))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # More than that are of no use, and some programs close as many as there may be.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(_LEAST_FILES, hard)), hard))
+    # More files than that are of no use, and some programs close as many as there may be.
+    wanted = {resource.RLIMIT_NOFILE: _LEAST_FILES}
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE):
+        soft, hard = resource.getrlimit(limit)
+        most = min(wanted.get(limit, hard), hard, key=_as_number)
+        # A sandbox, that of the service too, may not allow it; then there is no such limit, or it is meant.
+        with suppress(OSError, ValueError):
+            if _as_number(soft) < _as_number(most):
+                resource.setrlimit(limit, (most, hard))
+
+
+def _as_number(limit: int) -> float:
+    """Give a limit its place in the order: no limit, which is negative, is the highest."""
+    return float("inf") if limit < 0 else limit

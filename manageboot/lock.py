@@ -46,9 +46,7 @@ def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Ite
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise errors.CreateError(f"cannot open the lock {path}: it is no regular file", hint=f"remove {path}")
-        # Whoever may open the file may lock it, and so keep a good trial from being confirmed.
-        with suppress(OSError):
-            os.fchmod(descriptor, 0o600)
+        _hide(descriptor, path)
         _acquire(descriptor, path, verb, wait_s)
         # The text is for people; a full /run is no reason to leave a trial unconfirmed.
         with suppress(OSError):
@@ -106,6 +104,14 @@ def holder(path: str) -> str | None:
         return pid
     # In the instant between the two it may say nothing yet; and who says less than that says nothing.
     return said if re.fullmatch(r"\S+ .*\S", said) else pid
+
+
+def _hide(descriptor: int, path: str) -> None:
+    """Keep others out: whoever may open the file may lock it, and so keep a good trial from being confirmed."""
+    try:
+        os.fchmod(descriptor, 0o600)
+    except OSError as error:
+        raise errors.from_os_error(error, f"open the lock {path}", errors.CreateError) from error
 
 
 def _acquire(descriptor: int, path: str, verb: str, wait_s: float) -> None:

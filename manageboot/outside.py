@@ -191,7 +191,9 @@ def _identity(disk: str) -> str:
     """Return what device-mapper calls the device for good, as LVM does; else its path."""
     try:
         number = os.stat(disk).st_rdev
-        with open(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid", encoding="utf-8") as file:
+        with open(
+            f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid", encoding="utf-8", errors="surrogateescape"
+        ) as file:
             return file.read().strip() or disk
     except OSError:
         return disk

@@ -49,6 +49,8 @@ def look(config: Config, *, tried: bool, over: bool) -> Sight:
         problem, damaged = str(error), True
     except errors.ManagebootError as error:
         problem = str(error)
+    except Exception as error:  # noqa: BLE001  a trial has to end, whatever is wrong with the look at it
+        problem = f"cannot look at this node: {type(error).__name__}: {error}"
     trace = boottrace.read(config.boot)
     grub_tries = trace is not None and trace.try_ != ""
     return Sight(state, problem, damaged, trial, may_be_stale, grub_tries, hold.held(config))

@@ -280,3 +280,18 @@ def test_what_a_library_prints_on_stderr_changes_no_verdict(node: DaemonNode):
     assert (node.block()["boot_cycle"], node.events()[-1]) == ("stable", "confirmed")
     # What systemd is done with is asked in the same way.
     assert daemon._local.over
+
+
+def test_a_look_that_fails_as_nobody_expected_ends_no_deadline(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+    node.configure(policy="external", deadline="900")
+    node.start_trial()
+
+    def fail(*_arguments: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("manageboot.sight.observe", fail)
+    daemon = start(node)
+    turn(daemon, 10.0, 899.0)
+    assert ("cannot look at this node" in node.status()["daemon"]["status"], node.reboot_count()) == (True, 0)
+    turn(daemon, 900.0)
+    assert node.reboot_count() == 1

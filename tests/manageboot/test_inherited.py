@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import errors, notify
+from manageboot import errors, inherited, notify
 from support.daemonnode import DaemonNode, running
 
 pytestmark = pytest.mark.grub
@@ -151,3 +151,31 @@ def test_a_place_to_tell_it_that_is_none_stops_nothing(path: str, monkeypatch: p
     monkeypatch.setenv("NOTIFY_SOCKET", path)
     notify.ready()
     notify.status("alive all the same")
+
+
+@pytest.mark.parametrize("error", [ValueError("not allowed to raise maximum limit"), PermissionError(1, "no")])
+def test_a_sandbox_that_forbids_to_raise_a_limit_is_no_error(error: Exception, monkeypatch: pytest.MonkeyPatch):
+    """As that of the service does."""
+
+    def refuse(_limit: int, _values: tuple[int, int]) -> None:
+        raise error
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _limit: (0, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    inherited._raise_limits()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "size", "files"),
+    [(0, 5, 5, 5), (0, -1, -1, 256), (-1, -1, None, None), (1024, 4096, 4096, None), (4096, 4096, None, None)],
+)
+def test_soft_limits_are_raised_as_far_as_it_helps(
+    soft: int, hard: int, size: int | None, files: int | None, monkeypatch: pytest.MonkeyPatch
+):
+    raised: dict[int, tuple[int, int]] = {}
+    monkeypatch.setattr(resource, "getrlimit", lambda _limit: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", raised.__setitem__)
+    inherited._raise_limits()
+    assert raised.get(resource.RLIMIT_FSIZE) == (None if size is None else (size, hard))
+    assert raised.get(resource.RLIMIT_NOFILE) == (None if files is None else (files, hard))
+    assert resource.RLIMIT_AS not in raised
