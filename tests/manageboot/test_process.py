@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +141,16 @@ def test_the_log_has_nothing_of_the_library(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO):
         run("true")
     assert caplog.records == []
+
+
+@pytest.mark.devices
+def test_a_command_runs_where_there_is_no_proc():
+    """As in a rescue system: nobody can tell there which descriptors are open."""
+    code = (
+        "from manageboot import errors, process\n"
+        "print(process.run(['echo', 'hi'], failure=errors.RebootError, doing='reboot'))"
+    )
+    script = 'mount -t tmpfs none /proc; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "-", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "hi", "")
