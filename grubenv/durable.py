@@ -13,6 +13,7 @@ from grubenv.errors import (
     DamagedError,
     GrubEnvError,
     NotAtomicError,
+    from_os_error,
 )
 from grubenv.file import place_name, read_bytes, resolve
 from grubenv.inplace import carry_out
@@ -99,6 +100,8 @@ def update(
                 return _change(storage, set, removed, required)
     except GrubEnvError as error:
         raise error.at("update", name)  # noqa: B904 the same error, with its place
+    except OSError as exc:
+        raise from_os_error(exc, "update", name) from exc
 
 
 def rehearse(
@@ -130,6 +133,8 @@ def rehearse(
         return new
     except GrubEnvError as error:
         raise error.at("update", name)  # noqa: B904 the same error, with its place
+    except OSError as exc:
+        raise from_os_error(exc, "update", name) from exc
 
 
 def create(
@@ -170,6 +175,8 @@ def create(
         raise CannotCreateError(error.cause, verb="create", path=name) from error
     except GrubEnvError as error:
         raise error.at("create", name)  # noqa: B904 the same error, with its place
+    except OSError as exc:
+        raise from_os_error(exc, "create", name) from exc
 
 
 def _change(
@@ -189,6 +196,8 @@ def _is_empty(directory_fd: int, file_name: str, path: str) -> bool:
         status = os.stat(file_name, dir_fd=directory_fd, follow_symlinks=False)
     except FileNotFoundError:
         return True
+    except OSError as exc:
+        raise from_os_error(exc, "update", path) from exc
     require_regular(status, "update", path)
     return status.st_size == 0
 

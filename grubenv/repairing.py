@@ -110,6 +110,8 @@ def repair(path: Path, fallback: Mapping[str, str] | None = None, *, timeout_s: 
             return _repair(directory_fd, file_name, name, dict(fallback or {}))
     except GrubEnvError as error:
         raise error.at("repair", name)  # noqa: B904 the same error, with its place
+    except OSError as exc:
+        raise from_os_error(exc, "repair", name) from exc
 
 
 def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, str]) -> Repair:

@@ -318,6 +318,13 @@ def test_what_comes_out_of_a_file_makes_no_line_of_its_own(
     assert all(line.startswith(str(tmp_path).encode()) for line in out.splitlines())
 
 
+def test_a_name_that_is_too_long_for_the_file_system(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    for words in (["list"], ["set", "a=1"], ["create"], ["check"], ["repair"]):
+        code, _, err = run(capfdbinary, tmp_path / ("n" * 300), *words)
+        assert code in {73, 74}
+        assert ": file name too long [" in err
+
+
 def test_a_path_that_no_file_can_have() -> None:
     for ask in (grubenv.query, grubenv.read, grubenv.check, grubenv.repair, grubenv.update):
         with pytest.raises(grubenv.AbsentError, match="no file can have this path"):
