@@ -37,7 +37,7 @@ class Result(NamedTuple):
     cpu_s: float
     """Of the command and its children; not what the kernel does for them in threads of its own."""
     peak_mib: float
-    """The largest of its processes."""
+    """Of the largest of its processes; never below what the benchmark itself has, some 30."""
     written_mib: float
     """What it and its children wrote, temporary files included, ranges that a device zeroed not."""
     temporary_mib: float

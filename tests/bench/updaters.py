@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 
 from bench.contestant import Command, Stage
@@ -102,7 +102,8 @@ def swupdate(release: Updaters) -> Callable[[Stage], Command]:
         for image, device in zip(stage.payload.images, stage.targets.devices, strict=False):
             packed = work / f"{image.name}.zst"
             run("zstd", "--quiet", "-8", image, "-o", packed)
-            digest = sha256(packed.read_bytes()).hexdigest()
+            with packed.open("rb") as file:
+                digest = file_digest(file, "sha256").hexdigest()
             images += SWUPDATE_IMAGE.format(name=image.name, device=device, digest=digest)
             names.append(packed.name)
         (work / "sw-description").write_text(SWUPDATE.format(images=images.rstrip(",\n") + "\n"))
