@@ -16,32 +16,34 @@ _ENTRY = struct.Struct("<B3xB3xLL")
 """Whether it is active, its type, first sector, number of sectors."""
 _ENTRY_COUNT = 4
 _INACTIVE, _ACTIVE = 0x00, 0x80
+_PROTECTIVE = 0xEE  # type of the partition that covers a GPT
 
 
 def partition_table(head: bytes) -> str | None:
     """Name the partition table that something begins with, "GPT" or "MBR"; None where there is none.
+
+    A GPT that is damaged is one: the entry that stands for it in the MBR tells.
 
     Args:
         head: its first content.HEAD_BYTES, which are not those of a file system.
     """
     if any(head.startswith(_GPT_SIGNATURE, size) for size in _SECTOR_SIZES):
         return "GPT"
-    if head[_SECTOR - 2 : _SECTOR] == _BOOT_SIGNATURE and _has_entries(head):
-        return "MBR"
-    return None
+    types = _types(head) if head[_SECTOR - 2 : _SECTOR] == _BOOT_SIGNATURE else []
+    if not types:
+        return None
+    return "GPT" if _PROTECTIVE in types else "MBR"
 
 
-def _has_entries(head: bytes) -> bool:
-    """Tell whether there are four entries that make sense, and at least one of them is used."""
-    used = 0
+def _types(head: bytes) -> list[int]:
+    """Return the types of the partitions in an MBR; none where one of its four entries makes no sense."""
+    types: list[int] = []
     for number in range(_ENTRY_COUNT):
         active, kind, first, sectors = _ENTRY.unpack_from(head, _ENTRIES + number * _ENTRY.size)
         if active not in (_INACTIVE, _ACTIVE):
-            return False
+            return []
+        if bool(kind) != bool(first) or bool(kind) != bool(sectors):
+            return []
         if kind:
-            if not first or not sectors:
-                return False
-            used += 1
-        elif first or sectors:
-            return False
-    return used > 0
+            types.append(kind)
+    return types

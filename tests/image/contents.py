@@ -136,7 +136,7 @@ FOREIGN: dict[str, tuple[str, bytes]] = {
         "a whole disk with an MBR",
         at({0: mbr((0, 0x83, 63, 100), (0x80, 7, 163, 100), (0, 5, 263, 900), (0, 0xC, 1200, 9))}),
     ),
-    "whole disk, GPT damaged": ("a whole disk with an MBR", at({0: mbr((0, 0xEE, 1, 0xFFFFFFFF), code=b"")})),
+    "whole disk, GPT damaged": ("a whole disk with a GPT", at({0: mbr((0, 0xEE, 1, 0xFFFFFFFF), code=b"")})),
     "HTML": ("an HTML page", HTML),
     "HTML, longer than it is looked at": ("an HTML page", HTML + b"<p>" + b"x" * 200_000),
     "XML": ("XML", b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'),

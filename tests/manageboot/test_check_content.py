@@ -35,15 +35,13 @@ def is_untouched(node: LoopNode, tmp_path: Path) -> bool:
     return node.record("B") == "installed" and node.device_bytes("B", "boot")[: len(boot)] == boot
 
 
-@pytest.mark.parametrize("role", ["boot", "root"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_image_files_are_refused_before_anything_is_destroyed(
-    installed: LoopNode, tmp_path: Path, kind: str, role: str
-):
-    what, data = FOREIGN[kind]
-    paths = images(tmp_path / "new", **{role: data})
-    line = installed.fails("upgrade-install", *paths, status=65, code="IMAGE_CONTENT")
-    assert f"{role}.img is itself {what}" in line
+def test_two_image_files_are_refused_before_anything_is_destroyed(installed: LoopNode, tmp_path: Path):
+    for kind in KINDS:
+        what, data = FOREIGN[kind]
+        for role in ("boot", "root"):
+            paths = images(tmp_path / "new", **{role: data})
+            line = installed.fails("upgrade-install", *paths, status=65, code="IMAGE_CONTENT")
+            assert f"{role}.img is itself {what}" in line
     assert is_untouched(installed, tmp_path)
 
 
@@ -61,18 +59,18 @@ def test_an_archive_is_refused_for_its_first_image_before_anything_is_destroyed(
         assert is_untouched(installed, tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_archive_is_refused_for_another_image_before_that_is_written(installed: LoopNode, tmp_path: Path, kind: str):
-    what, data = FOREIGN[kind]
+def test_an_archive_is_refused_for_another_image_before_that_is_written(installed: LoopNode, tmp_path: Path):
     before = installed.device_bytes("B", "root")
-    images(tmp_path / "new", root=data)
-    archive = pack(tmp_path / "new", "boot.img", "root.img")
-    line = installed.fails("upgrade-install", archive, status=65, code="IMAGE_CONTENT")
-    assert f"root.img is itself {what}" in line
-    assert installed.device_bytes("B", "root") == before
-    assert not any(installed.device_bytes("B", "boot")[: 128 << 10])
+    for kind in KINDS:
+        what, data = FOREIGN[kind]
+        images(tmp_path / "new", root=data)
+        archive = pack(tmp_path / "new", "boot.img", "root.img")
+        line = installed.fails("upgrade-install", archive, status=65, code="IMAGE_CONTENT")
+        assert f"root.img is itself {what}" in line
+        assert installed.device_bytes("B", "root") == before
+        assert not any(installed.device_bytes("B", "boot")[: 128 << 10])
+        assert f"is itself {what}" in installed.status()["slots"]["B"]["record"]["failure"]
     installed.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
-    assert f"is itself {what}" in installed.status()["slots"]["B"]["record"]["failure"]
 
 
 def sparse(path: Path, size: int) -> None:
@@ -132,13 +130,13 @@ def test_who_knows_better_may_install_it(node: LoopNode, tmp_path: Path):
     assert not any(node.device_bytes("B", "root")[:MIB])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_inspect_says_it_as_well(node: LoopNode, tmp_path: Path, kind: str):
-    what, data = FOREIGN[kind]
-    paths = images(tmp_path / "new", root=data)
-    for given in (paths, [pack(tmp_path / "new", "boot.img", "root.img")]):
-        line = node.fails("inspect", *given, status=65, code="IMAGE_CONTENT")
-        assert f"root.img is itself {what}" in line
+def test_inspect_says_it_as_well(node: LoopNode, tmp_path: Path):
+    for kind in KINDS:
+        what, data = FOREIGN[kind]
+        paths = images(tmp_path / "new", root=data)
+        for given in (paths, [pack(tmp_path / "new", "boot.img", "root.img")]):
+            line = node.fails("inspect", *given, status=65, code="IMAGE_CONTENT")
+            assert f"root.img is itself {what}" in line
 
 
 def test_inspect_names_what_it_knows(node: LoopNode, tmp_path: Path):
