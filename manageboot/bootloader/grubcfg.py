@@ -62,8 +62,8 @@ def compare(config: Config) -> Comparison:
     return Comparison(path, list(lines))
 
 
-def missing_modules(config: Config, wanted: tuple[str, ...] = modules.NEEDED) -> list[str]:
-    """Name the files of modules that the shipped script needs and GRUB would not find; none where they are built in.
+def missing_modules(config: Config, wanted: tuple[str, ...]) -> list[str]:
+    """Name the files of modules that GRUB would not find; none where they are built in.
 
     Args:
         config: the settings.
@@ -90,7 +90,8 @@ def check_modules(config: Config, verb: str) -> None:
         GrubModulesError: some are missing.
         InputError, NotPermittedError, DeviceError: their directories can't be read.
     """
-    if lost := missing_modules(config):
+    volumes = any(spec.startswith("LV=") for slot in config.slots.values() for spec in slot.values())
+    if lost := missing_modules(config, modules.NEEDED + (("lvm",) if volumes else ())):
         raise errors.GrubModulesError(f"cannot {verb}: there is no {', '.join(lost)}", hint=MODULES_HINT)
     for path in missing_modules(config, modules.USED):
         logger.warning("there is no %s; the script does without, and can do less", path)

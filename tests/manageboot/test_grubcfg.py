@@ -142,3 +142,10 @@ def test_where_there_are_no_modules_they_are_built_in(node: LoopNode, script: Pa
     script.with_name("some-theme").mkdir()
     (script.parent / "some-theme" / "theme.txt").touch()
     node.ok("bootloader", "install")
+
+
+def test_slots_in_a_volume_group_need_one_more(node: LoopNode, script: Path):
+    modules_of(script, "lvm")
+    node.devices["B"]["var"] = "LV=hostlvm/B_var"
+    node.write_config()
+    assert "/lvm.mod" in node.fails("bootloader", "install", status=65, code="GRUB_MODULES")
