@@ -144,7 +144,11 @@ def _commit(node: Node) -> str | None:
 def _cause(node: Node) -> Cause:
     traces = node.environment.traces
     entry = node.records.get(node.booted.other)
-    if entry is not None and entry.content is Content.COMMITTED and entry.nonce not in {None, traces.nonce}:
+    committed = entry is not None and entry.content is Content.COMMITTED
+    of_another = committed and entry is not None and entry.nonce not in {None, traces.nonce}
+    # A later commit may leave no word, as one from outside; the shipped script has cleared what was there before it.
+    told = node.trace is not None and traces.nonce == "" and traces.trial != ""
+    if of_another and not told:
         # The block was made anew since, or another agent committed: its traces are not of this trial.
         return Cause.UNKNOWN
     if traces.fallback == "unloadable":

@@ -318,3 +318,18 @@ def test_a_rollback_by_a_stock_script_tells_what_the_agent_left(node: LoopNode, 
     arrived(node)
     node.boot()
     assert node.status()["fallback"] == {"slot": "A", "cause": Cause.DIED_LATER}
+
+
+def test_a_later_commit_without_a_word_is_told_by_what_the_agent_left(committed: LoopNode):
+    """As from outside, or by a stock agent, after a fallback: GRUB takes away what an earlier trial left."""
+    start_trial(committed)
+    fall_back(committed, "unconfirmed")
+    committed.set_block(boot_alternative="B", boot_cycle="failsafe_check")
+    run("grub-editenv", committed.grubenv, "unset", "mb_nonce", "mb_fallback", "mb_tried")
+    boot(committed, "B")
+    arrived(committed)
+    committed.set_block(boot_alternative="A", boot_cycle="stable")
+    boot(committed, "A")
+    assert cause(committed) == Cause.DIED_LATER
+    committed.cmdline.write_text("dfinity.system=A\n")
+    assert cause(committed) == Cause.UNKNOWN
