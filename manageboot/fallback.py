@@ -97,8 +97,8 @@ def _passed_over(entry: SlotRecord | None, node: Node) -> bool:
             return trace.nonce == traces.nonce
         case "unwritable":
             return not here
-    # Where GRUB has acknowledged the word, whoever committed since left it there.
-    return noted and not here and not traces.acknowledged
+    # A word that GRUB has acknowledged was there before whoever committed since; and without /proc no boot has a name.
+    return noted and not here and node.boot_id is not None and not traces.acknowledged
 
 
 def _went_back(entry: SlotRecord | None, traces: Traces) -> bool:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import arrival, config
+from manageboot import arrival, config, fallback
 from manageboot.fallback import Cause
+from manageboot.node import observe
 from support.images import make_update
 from support.loop import run
 from support.node import LoopNode
@@ -305,6 +306,14 @@ def test_a_commit_that_waits_while_somebody_chose_a_slot_is_no_fallback(committe
     assert cause(committed) is None
     boot(committed, "A")
     assert cause(committed) == Cause.NEVER_STARTED
+
+
+def test_a_boot_without_a_name_proves_nothing(committed: LoopNode):
+    seen = observe(config.load(str(committed.config)))
+    assert fallback.explain(seen._replace(boot_id=None)) is None
+    told = fallback.explain(seen._replace(boot_id="another"))
+    assert told is not None
+    assert told.cause == Cause.NEVER_STARTED
 
 
 def test_a_rollback_by_a_stock_script_tells_what_the_agent_left(node: LoopNode, tmp_path: Path):
