@@ -31,8 +31,10 @@ def mark(config: Config, because: Trial) -> None:
     boot = boottrace.boot_id()
     if boot is None:
         return
+    # Of two runs the second may be killed before the block, which then has the word of the first.
+    words = [word for word in _words(config, boot) if word != because] + [because.value]
     with suppress(OSError):
-        smallfile.replace(path(config), f"{boot} {because}\n".encode())
+        smallfile.replace(path(config), f"{' '.join([boot, *words])}\n".encode())
 
 
 def in_this_boot(config: Config, trial: str) -> bool:
@@ -54,8 +56,15 @@ def marked(config: Config, trial: str) -> bool:
         config: the settings.
         trial: what stands in the block.
     """
+    boot = boottrace.boot_id()
+    return boot is not None and trial in _words(config, boot)
+
+
+def _words(config: Config, boot: str) -> list[str]:
+    """Read for what a trial was given up in a boot."""
     try:
-        words = smallfile.read(path(config), _LIMIT_BYTES, ours=True).decode("ascii", "replace").split()
+        content = smallfile.read(path(config), _LIMIT_BYTES, ours=True).decode("ascii", "replace")
     except (OSError, ValueError):
-        return False
-    return words == [boottrace.boot_id(), trial]
+        return []
+    of_boot, *words = content.split() or [""]
+    return words if of_boot == boot else []

@@ -199,10 +199,11 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
             if decision.block is not None:
                 head.require(config, other, Verb.ROLLBACK)
             traces = armed(config, node) if decision.block is not None else node.environment.traces
-            _write(config, decision, traces)
+            # Here the record comes first: that of an earlier rollback would be taken for this one's.
             entry = node.records[other]
             if decision.block is not None or entry.committed_in is None or entry.nonce != (traces.nonce or None):
                 _record(config, {**node.records, other: record.armed(entry, traces.nonce, node.boot_id)})
+            _write(config, decision, traces)
         _announce(config, Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
         _reboot(config, decision, reboot, other)
         return f"slot {other} boots next" + (", the node reboots" if reboot else "")

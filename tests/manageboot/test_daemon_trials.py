@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import arrival, config, errands, lock, record, verbs
+from manageboot import arrival, config, errands, givenup, lock, record, verbs
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
 from manageboot.supervision import BUSY_S, Task
@@ -121,6 +121,16 @@ def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
         assert arrival.arrived(config.load(str(node.config))) == "slot B is up, on trial"
         assert node.block()["mb_trial"] == "userspace"
         node.set_block(mb_trial=Trial.DEADLINE)
+
+
+def test_a_mark_keeps_every_word_of_its_boot(node: DaemonNode):
+    """Of two runs that gave it up the second one was killed before the block, which has the word of the first."""
+    boot_with_another_script(node, mb_trial=Trial.DEADLINE)
+    settings = config.load(str(node.config))
+    givenup.mark(settings, Trial.DEADLINE)
+    givenup.mark(settings, Trial.BY_HAND)
+    assert arrival.arrived(settings) == "slot B is up"
+    assert node.block()["mb_trial"] == "deadline"
 
 
 def test_a_slot_that_was_given_up_and_is_chosen_from_the_menu_is_confirmed_by_hand(node: DaemonNode):

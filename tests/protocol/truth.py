@@ -31,7 +31,9 @@ class Truth(NamedTuple):
     """The slot that was armed; empty: there is none."""
     stage: str = ""
     noted: bool = True
-    """Whether it is in the record of the slot that it was asked for in."""
+    """Whether it is in the record of the slot that it was asked for in; where there is none, whether the confirm is."""
+    up: bool = False
+    """Whether userspace was up in any of its tries."""
 
 
 NOTHING = Truth()
@@ -55,8 +57,8 @@ def after_verb(
     """
     match verb, phase:
         case (("upgrade-commit" | "rollback"), "idle"):
-            # A verb that returns has noted it.
-            return Truth(passive, ARMED, noted or end) if cycle == "first_boot" else truth
+            # A verb that returns has noted it; a rollback did so first.
+            return Truth(passive, ARMED, noted or end or verb == "rollback") if cycle == "first_boot" else truth
         case (("upgrade-commit" | "rollback"), "pending"):
             return truth and (Truth(truth.slot, ARMED) if noted else truth)
         case "upgrade-cancel", "pending":
@@ -66,11 +68,13 @@ def after_verb(
         case (("upgrade-cancel" | "upgrade-install"), "idle"):
             return NOTHING if noted else truth
         case "confirm", "trial":
-            return NOTHING if cycle == "stable" else truth
+            return Truth(noted=noted or end) if cycle == "stable" else truth
+        case "confirm", "idle":
+            return NOTHING if noted and truth is not None and truth.slot == "" else truth
         case (("rollback" | "deadline"), "trial"):
             return truth and (truth._replace(stage=GIVEN_UP[verb]) if wrote or end else truth)
         case "arrived", "trial":
-            return truth and (truth._replace(stage=USERSPACE) if wrote and truth.stage == STARTED else truth)
+            return truth and (truth._replace(stage=USERSPACE, up=True) if wrote and truth.stage == STARTED else truth)
     return truth
 
 
@@ -105,7 +109,9 @@ def acceptable(
     if truth is None or phase is None:
         return None
     if truth.slot in {"", booted}:
-        return {None}
+        # Of a confirm that is not in its record, only the shipped script leaves a trace.
+        passive = "B" if booted == "A" else "A"
+        return {None} if shipped or truth.noted else {None, (passive, "unknown")}
     fault = next((word[17:] for word in arguments.split() if word.startswith("manageboot.fault=")), "")
     if phase == "pending":
         known = truth.stage == PASSED_OVER and fault != "menu" and (truth.noted or fault == "unwritable")
@@ -120,4 +126,6 @@ def acceptable(
     by_the_agent = truth.stage not in {STARTED, UNLOADABLE}
     if by_the_agent and truth.noted:
         return told
-    return (told if by_the_agent else set()) | {None, (truth.slot, "unknown")}
+    # It clears nothing between two tries either.
+    told = told if by_the_agent else {(truth.slot, CAUSES[USERSPACE])} if truth.up else set()
+    return told | {None, (truth.slot, "unknown")}

@@ -26,7 +26,7 @@ from protocol.grubemu import Grub  # noqa: E402
 from protocol.node import Agent, State, agent, fresh, other  # noqa: E402
 from protocol.rules import Rules, Violation, ask_for, judged  # noqa: E402
 from protocol.start import starts  # noqa: E402
-from protocol.truth import PASSED_OVER, after_boot  # noqa: E402
+from protocol.truth import NOTHING, PASSED_OVER, after_boot  # noqa: E402
 
 SHIPPED = Path(manageboot.bootloader.__file__).with_name("grub.cfg")
 _WORD = re.compile(r"\b[ni][1-9]\b")
@@ -169,7 +169,12 @@ class Walk:
             words = f"dfinity.system={slot}"
             if self.shipped:
                 words += f" manageboot.slot={slot} manageboot.cycle= manageboot.fault=menu"
-            yield f"slot {slot} by the menu", state._replace(booted=slot, arguments=words, boot_id=boot_id(state))
+            # Only the shipped script says that somebody chose.
+            truth = state.truth if self.shipped or state.truth == NOTHING else None
+            yield (
+                f"slot {slot} by the menu",
+                state._replace(booted=slot, arguments=words, boot_id=boot_id(state), truth=truth),
+            )
         trusted = other(variables(state.block).get("boot_alternative", "A"))
         if variables(state.block).get("boot_cycle") == "first_boot" and trusted in state.loadable:
             words = f"dfinity.system={trusted}"
