@@ -79,8 +79,8 @@ class InstallConfig(NamedTuple):
 
     wipe_var_bytes: int
     verify: bool
-    check_sample: bool
-    """Whether a commit looks at a sample of what was installed."""
+    check_sample: bool | tuple[str, ...]
+    """Whether a commit looks at a sample of what was installed, or for which roles it does."""
     check_content: bool = True
     """Whether images are refused that are known to be none that a slot can hold."""
 
@@ -243,7 +243,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
         install=InstallConfig(
             wipe_var_bytes=install.size("wipe_var"),
             verify=install.take("verify", bool, "true or false"),
-            check_sample=install.take("check_sample", bool, "true or false"),
+            check_sample=install.switch("check_sample", roles.written),
             check_content=install.take("check_content", bool, "true or false"),
         ),
         confirm=ConfirmConfig(

@@ -123,7 +123,7 @@ def _layers(path: str, status: os.stat_result) -> _Found:
     try:
         return list(layers(path, status))
     except OSError as error:
-        raise _busy(path, f"who uses {error.filename}, below it, can't be told") from error
+        raise _unknown(path, f"who uses {error.filename}, below it, can't be told") from error
 
 
 def _require_alone(all_found: Sequence[_Found]) -> None:
@@ -135,9 +135,8 @@ def _require_alone(all_found: Sequence[_Found]) -> None:
         for path, user in _writers(all_found):
             raise _busy(path, user)
     except OSError as error:
-        raise _busy(
-            all_found[0][0].path, f"who uses it can't be told: {error.filename}: {error.strerror or error}"
-        ) from error
+        path = all_found[0][0].path
+        raise _unknown(path, f"who uses it can't be told: {error.filename}: {error.strerror or error}") from error
 
 
 def _hold(stack: ExitStack, layer: Layer, *, write: bool) -> int:
@@ -184,6 +183,10 @@ def _busy(path: str, user: str) -> errors.DeviceBusyError:
         f"cannot use {path}: {user}",
         hint="stop what uses it, unmount it, and detach what lies on it; see findmnt, losetup and lsblk",
     )
+
+
+def _unknown(path: str, what: str) -> errors.DeviceBusyError:
+    return errors.DeviceBusyError(f"cannot use {path}: {what}", hint="it counts as used; mount /proc and /sys")
 
 
 def _claimed(number: int) -> str:

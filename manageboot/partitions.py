@@ -94,11 +94,11 @@ def read(disk: str, descriptor: int) -> PartitionTable:
     """
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
-        _check_mbr(disk, os.pread(descriptor, _MBR.size, 0))
         for sector_size in _sector_sizes(descriptor):
             for sector in (1, size // sector_size - 1):
                 found = _read_at(disk, descriptor, size, sector, sector_size)
                 if found is not None:
+                    _check_mbr(disk, os.pread(descriptor, _MBR.size, 0))
                     table, places = found
                     _check(table, places, size)
                     return table

@@ -23,9 +23,11 @@ def require(config: Config, slot: Slot, entry: SlotRecord | None, verb: Verb) ->
         NothingInstalledError: it holds something else, or a part of it is not in the configuration any more.
         DeviceMissingError, DeviceAmbiguousError, NotPermittedError, DeviceError: it can't be read.
     """
+    wanted = config.install.check_sample
     images = {} if entry is None else entry.images or {}
     for role, image in images.items():
-        if not image.sample:
+        is_wanted = wanted if isinstance(wanted, bool) else role in wanted
+        if not is_wanted or not image.sample:
             continue
         spec = config.slots[slot].get(role)
         if spec is None:

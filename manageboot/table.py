@@ -70,6 +70,16 @@ class Table:
             raise self._error(key, values, "a list of strings")
         return tuple(_to_the_kernel(value) for value in values)
 
+    def switch(self, key: str, choices: Sequence[str]) -> bool | tuple[str, ...]:
+        """Take a switch for all: true or false; or a list of those for which it is on."""
+        meaning = f"true, false or a list of {', '.join(choices)}"
+        if not isinstance(self._values.get(key), list):
+            return self.take(key, bool, meaning)
+        names = self.names(key)
+        if not names or not set(names) <= set(choices):
+            raise self._error(key, list(names), meaning)
+        return names
+
     def names(self, key: str) -> tuple[str, ...]:
         """Take a list of strings, none of them empty."""
         values = self.strings(key)

@@ -20,6 +20,9 @@ _KINDS = {
 }
 _OTHER = "no regular file"
 
+_NULL = os.makedev(1, 3)
+"""/dev/null. Source: Documentation/admin-guide/devices.txt of Linux."""
+
 
 def read(path: str) -> dict[str, Any]:
     """Read a TOML file.
@@ -32,9 +35,11 @@ def read(path: str) -> dict[str, Any]:
         # Without waiting for whoever might write into a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
-            kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-            if kind != stat.S_IFREG:
-                raise errors.ConfigError(f"cannot read {path}: it is {_KINDS.get(kind, 'no regular file')}")
+            status = os.fstat(descriptor)
+            kind = stat.S_IFMT(status.st_mode)
+            # Whoever names /dev/null wants no settings of the node, only those of a profile.
+            if kind != stat.S_IFREG and not (kind == stat.S_IFCHR and status.st_rdev == _NULL):
+                raise errors.ConfigError(f"cannot read {path}: it is {_KINDS.get(kind, _OTHER)}")
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(_MOST_BYTES + 1)
         finally:

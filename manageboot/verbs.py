@@ -53,8 +53,7 @@ def commit(config: Config, *, reboot: bool) -> str:
         if decision.block is not None:
             _warn_of_tries(config, node)
             head.require(config, passive, Verb.COMMIT)
-            if config.install.check_sample:
-                sample.require(config, passive, node.records.get(passive), Verb.COMMIT)
+            sample.require(config, passive, node.records.get(passive), Verb.COMMIT)
         traces = armed(config, node) if decision.block is not None else node.environment.traces
         _write(config, decision, traces)
         if node.passive_content is Content.INSTALLED:

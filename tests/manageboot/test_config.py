@@ -75,14 +75,14 @@ def test_the_whole_example_of_the_interface(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("profile", "root"),
-    [("guestos", "PARTUUID=a78bc3a8-376c-054a-96e7-3904b915d0c5"), ("hostos", "LV=hostlvm/B_root")],
+    ("profile", "root", "sampled"),
+    [("guestos", "PARTUUID=a78bc3a8-376c-054a-96e7-3904b915d0c5", ("root",)), ("hostos", "LV=hostlvm/B_root", True)],
 )
-def test_profiles_need_no_file(profile: str, root: str):
+def test_profiles_need_no_file(profile: str, root: str, sampled: bool | tuple[str, ...]):
     loaded = config.load(profile=profile)
     assert loaded.slots[Slot.B]["root"] == root
     assert loaded.confirm.deadline_s == 0
-    assert loaded.install == config.InstallConfig(wipe_var_bytes=16 << 20, verify=True, check_sample=True)
+    assert loaded.install == config.InstallConfig(wipe_var_bytes=16 << 20, verify=True, check_sample=sampled)
 
 
 def test_the_profile_comes_from_the_command_line_the_file_or_the_os_type(no_system: Path):

@@ -40,7 +40,8 @@ lock_timeout = "30s"
 [install]
 wipe_var = "16MiB"
 verify = true
-check_sample = true
+check_sample = ["root"]
+check_content = true
 [confirm]
 policy = "external"
 deadline = "15min"
@@ -85,7 +86,7 @@ def test_no_key_takes_a_value_of_another_type(path: Path):
         "[" * 50 + "]" * 50, '"' + "x" * 5000 + '"', '"/' + "x" * 5000 + '"',
     ]  # fmt: skip
     taken = {
-        ("reboot_again", "false"), ("verify", "false"), ("check_sample", "false"), ("required_units", "[]"),
+        ("reboot_again", "false"), ("verify", "false"), ("check_sample", "false"), ("check_content", "false"), ("required_units", "[]"),
         ("wiped", "[]"),
     }  # fmt: skip
     lines = FULL.splitlines()
@@ -255,3 +256,7 @@ def test_odd_arguments(arguments: list[str | bytes], status: int):
     lines = done.stderr.decode().splitlines()
     assert done.returncode == status, done
     assert [line[:26] for line in lines if not line.startswith("hint: ")] == ["manageboot: error: cannot "]
+
+
+def test_no_configuration_is_one():
+    assert config.load("/dev/null", profile="guestos") == config.load(None, profile="guestos", foreign=True)

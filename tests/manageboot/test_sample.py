@@ -120,3 +120,13 @@ def test_a_sample_is_bounded_and_has_the_first_and_the_last_window(windows: int)
     assert len(sample) == min(windows, 16)
     assert all(bytes.fromhex(found) == digest.windows[offset] for offset, found in sample.items())
     assert not windows or {0, 3 * (windows - 1) * WINDOW_BYTES} <= set(sample)
+
+
+@pytest.mark.devices
+def test_roles_that_others_may_write_to_are_left_out(installed: LoopNode):
+    installed.write_config(install='check_sample = ["root"]')
+    damage_the_second_boot_window(installed)
+    installed.ok("upgrade-commit", "--no-reboot")
+    installed.ok("upgrade-cancel")
+    discard(installed)
+    installed.fails("upgrade-commit", "--no-reboot", status=69, code="NOTHING_INSTALLED")
