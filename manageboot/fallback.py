@@ -90,15 +90,18 @@ def _passed_over(entry: SlotRecord | None, node: Node) -> bool:
     traces, trace = node.environment.traces, node.trace
     noted = entry is not None and entry.committed_in is not None and (entry.nonce or "") == traces.nonce
     here = noted and entry is not None and entry.committed_in == node.boot_id
+    # Without /proc no boot has a name.
+    earlier = noted and not here and node.boot_id is not None
     match "" if trace is None else trace.fault:
         case "menu":
             return False
-        case "unwritable" if trace is not None and trace.nonce:
-            return trace.nonce == traces.nonce
+        case "unwritable" if trace is not None and trace.nonce == traces.nonce:
+            return trace.nonce != "" or not here
         case "unwritable":
-            return not here
-    # A word that GRUB has acknowledged was there before whoever committed since; and without /proc no boot has a name.
-    return noted and not here and node.boot_id is not None and not traces.acknowledged
+            # Of another commit; or by an earlier version of the script, which did not say of which.
+            return earlier
+    # A word that GRUB has acknowledged was there before whoever committed since.
+    return earlier and not traces.acknowledged
 
 
 def _went_back(entry: SlotRecord | None, traces: Traces) -> bool:

@@ -220,6 +220,7 @@ def judged(state: State, verb: str, after: State, refusal: str | None, *, end: b
         return after
     truth = after_verb(
         state.truth, verb, phase=phase_of(booted, state.block, state.witness), passive=other(booted),
+        seen=variables(state.block).get("boot_cycle") == "failsafe_check",
         cycle=cycle, wrote=after.block != state.block, noted=after.records != state.records, end=end,
     )  # fmt: skip
     after = after._replace(truth=truth)

@@ -241,7 +241,7 @@ def test_each_row_of_the_table_of_causes(cause: Cause):
     assert set(re.findall(r"`(\S+=\S+)`", told_by)) == {word for *_, word in TOLD[cause] if word}
     for block, left, entry, word in TOLD[cause]:
         fault = word.removeprefix("manageboot.fault=") if word.startswith("manageboot.") else ""
-        trace = BootTrace("A", fault=fault) if fault else None
+        trace = BootTrace("A", nonce=left.nonce, fault=fault) if fault else None
         records = {} if entry is None else {Slot.B: entry}
         seen = Environment("grubenv", Condition.OK, block, None, left)
         explained = fallback.explain(Node(Slot.A, seen, records, None, trace, "this boot"))

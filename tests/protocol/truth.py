@@ -12,6 +12,8 @@ Told = tuple[str, str] | None
 """A slot that did not stay, and the cause; None: there is none."""
 
 ARMED, PASSED_OVER, STARTED, USERSPACE, UNLOADABLE = "armed", "passed over", "started", "userspace", "unloadable"
+LATE = "passed over, and noted since"
+UNSEEN = "confirmed, and GRUB had not written that it starts it"
 GIVEN_UP = {"rollback": "by_hand", "deadline": "deadline"}
 """What gives a trial up, and the word for it."""
 
@@ -40,7 +42,7 @@ NOTHING = Truth()
 
 
 def after_verb(
-    truth: Truth | None, verb: str, *, phase: str | None, passive: str, cycle: str | None, wrote: bool,
+    truth: Truth | None, verb: str, *, phase: str | None, passive: str, seen: bool, cycle: str | None, wrote: bool,
     noted: bool, end: bool,
 ) -> Truth | None:  # fmt: skip
     """Say what is true after a step of a verb that was not refused.
@@ -50,6 +52,7 @@ def after_verb(
         verb: the verb.
         phase: where the node was before it.
         passive: the slot that is not booted.
+        seen: whether GRUB has written that it starts the trial.
         cycle: what the block says after the step.
         wrote: whether the block is another one now.
         noted: whether the records are others now.
@@ -60,7 +63,8 @@ def after_verb(
             # A verb that returns has noted it; a rollback did so first.
             return Truth(passive, ARMED, noted or end or verb == "rollback") if cycle == "first_boot" else truth
         case (("upgrade-commit" | "rollback"), "pending"):
-            return truth and (Truth(truth.slot, ARMED) if noted else truth)
+            stage = LATE if truth is not None and truth.stage == PASSED_OVER else ARMED
+            return truth and (Truth(truth.slot, stage) if noted else truth)
         case "upgrade-cancel", "pending":
             if cycle != "first_boot":
                 return NOTHING
@@ -68,7 +72,7 @@ def after_verb(
         case (("upgrade-cancel" | "upgrade-install"), "idle"):
             return NOTHING if noted else truth
         case "confirm", "trial":
-            return Truth(noted=noted or end) if cycle == "stable" else truth
+            return Truth("", "" if seen else UNSEEN, noted or end) if cycle == "stable" else truth
         case "confirm", "idle":
             return NOTHING if noted and truth is not None and truth.slot == "" else truth
         case (("rollback" | "deadline"), "trial"):
@@ -109,23 +113,26 @@ def acceptable(
     if truth is None or phase is None:
         return None
     if truth.slot in {"", booted}:
-        # Of a confirm that is not in its record, only the shipped script leaves a trace.
+        # Of a confirm that is not in its record only GRUB's acknowledgement tells.
         passive = "B" if booted == "A" else "A"
-        return {None} if shipped or truth.noted else {None, (passive, "unknown")}
+        told = truth.noted or (shipped and truth.stage != UNSEEN)
+        return {None} if told else {None, (passive, "unknown")}
     fault = next((word[17:] for word in arguments.split() if word.startswith("manageboot.fault=")), "")
     if phase == "pending":
-        known = truth.stage == PASSED_OVER and fault != "menu" and (truth.noted or fault == "unwritable")
+        noted = truth.stage == PASSED_OVER and truth.noted and fault != "menu"
+        known = noted or (truth.stage in {PASSED_OVER, LATE} and fault == "unwritable")
         return {(truth.slot, "never-started") if known else None}
     unrecorded = variables(block).get("boot_cycle") == "failsafe_check" and fault == "unwritable"
     if phase != "idle" and not unrecorded:
         return {None}
-    told: set[Told] = {(truth.slot, CAUSES[truth.stage])}
+    causes: set[Told] = {(truth.slot, CAUSES[truth.stage])}
     if shipped:
-        return told
+        return causes
     # GRUB leaves no word there, so what the agent did not write in the trial nobody knows.
     by_the_agent = truth.stage not in {STARTED, UNLOADABLE}
     if by_the_agent and truth.noted:
-        return told
+        return causes
     # It clears nothing between two tries either.
-    told = told if by_the_agent else {(truth.slot, CAUSES[USERSPACE])} if truth.up else set()
-    return told | {None, (truth.slot, "unknown")}
+    if not by_the_agent:
+        causes = {(truth.slot, CAUSES[USERSPACE])} if truth.up else set()
+    return causes | {None, (truth.slot, "unknown")}
