@@ -86,8 +86,8 @@ def test_no_key_takes_a_value_of_another_type(path: Path):
         "[" * 50 + "]" * 50, '"' + "x" * 5000 + '"', '"/' + "x" * 5000 + '"',
     ]  # fmt: skip
     taken = {
-        ("reboot_again", "false"), ("verify", "false"), ("check_sample", "false"), ("check_content", "false"), ("required_units", "[]"),
-        ("wiped", "[]"),
+        ("reboot_again", "false"), ("verify", "false"), ("check_sample", "false"), ("check_content", "false"),
+        ("required_units", "[]"), ("wiped", "[]"),
     }  # fmt: skip
     lines = FULL.splitlines()
     for number, line in enumerate(lines):

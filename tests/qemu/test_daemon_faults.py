@@ -12,6 +12,7 @@ from qemu_harness.observation import observe
 from support.trials import (
     AFTER_ARRIVAL,
     INSTALL_DEADLINE_S,
+    arm,
     assert_confirmed,
     assert_fell_back,
     configuration,
@@ -202,7 +203,7 @@ def test_the_orchestrator_restarts_while_a_commit_is_pending(node: VirtualMachin
     assert observe(node).slot == "A"
     node.check("manageboot upgrade-install /media/update-v3.tar.zst", timeout_s=INSTALL_DEADLINE_S)
     lay_into(node, "B", {CONFIGURATION: configuration()})
-    node.check("manageboot upgrade-commit --no-reboot")
+    arm(node, "upgrade-commit")
     for _ in range(2):
         done = node.check("manageboot confirm")
         assert "nothing is confirmed" in done.stderr

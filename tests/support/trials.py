@@ -15,6 +15,8 @@ from qemu_harness.observation import observe
 
 BOOT_DEADLINE_S = 400.0
 INSTALL_DEADLINE_S = 600.0
+ARMED_BY = "/run/armed-by.toml"
+"""A configuration: what is laid into a slot changes what was installed there."""
 METRICS = "/run/node_exporter/collector_textfile/manageboot.prom"
 FALLBACK_MESSAGE_ID = "61cda6566c8c4494a6d046bf656ae036"
 
@@ -53,10 +55,18 @@ def lay_into(machine: VirtualMachine, slot: str, files: Mapping[str, str]) -> No
     machine.check("\n".join([*lines, "cd /; umount /mnt"]))
 
 
+def arm(machine: VirtualMachine, verb: str) -> None:
+    """Run `upgrade-commit` or `rollback` for a slot that was written to after its installation, and do not reboot."""
+    machine.check(
+        f"set -e; cat /etc/manageboot/manageboot.toml >{ARMED_BY} 2>/dev/null || : >{ARMED_BY}; "
+        f"printf '[install]\\ncheck_sample = false\\n' >>{ARMED_BY}; manageboot -c {ARMED_BY} {verb} --no-reboot"
+    )
+
+
 def reboot_into(machine: VirtualMachine, verb: str, *, boots: int = 1) -> None:
     """Run `upgrade-commit` or `rollback`, and wait until the node is up in the last of so many boots."""
     target = len(machine.serial.boots()) + boots
-    machine.check(f"manageboot {verb} --no-reboot")
+    arm(machine, verb)
     # The answer would be lost with the node, so it goes down after it.
     machine.check("systemd-run --on-active=1 systemctl reboot")
     wait_for_boot(machine, target)
