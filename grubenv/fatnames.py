@@ -54,7 +54,9 @@ def _long_name(parts: dict[int, bytes]) -> str:
 
 
 def _short_name(entry: bytes) -> str:
-    base, extension = (part.decode("cp437").rstrip(" ") for part in (entry[:8], entry[8:11]))
+    # GRUB ends either at a NUL; Linux does not.
+    parts = (part.partition(b"\0")[0].rstrip(b" ") for part in (entry[:8], entry[8:11]))
+    base, extension = (part.decode("cp437") for part in parts)
     return f"{base}.{extension}" if extension else base
 
 

@@ -85,7 +85,7 @@ def find(read: Reader, size: int, name: str) -> Found | None:
         high, low, length = struct.unpack_from("<H4xHL", entry, 20)
         if length > MAX_SIZE:
             return Found(length, ())
-        first = (high << 16 if form.bits == 32 else 0) | low
+        first = high << 16 | low  # of FAT12 and FAT16 too, where Linux does not look at the upper half
         runs = _runs(read, form, first, length)
         if form.either and _linux_runs(read, form, first, length) != runs:
             message = f"GRUB and Linux follow a FAT of exactly {_MOST_CLUSTERS_12} clusters in different ways"

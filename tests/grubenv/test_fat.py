@@ -135,6 +135,41 @@ def test_a_boot_sector_is_judged_as_grub_judges_it(tmp_path: Path, change: str) 
         grubenv.read_bytes(place_of(disk))
 
 
+@pytest.mark.parametrize("bits", [12, 16])
+def test_the_upper_half_of_a_cluster_counts_on_every_fat(tmp_path: Path, bits: int) -> None:
+    need("grub-fstest", "mkfs.vfat")
+    disk = make_fat(tmp_path / "disk.img", 2 * MIB if bits == 12 else 32 * MIB, "-F", str(bits))
+    disk.put(b"GRUBENV    ", SAMPLE, bits=bits)
+    assert disk.grub_reads("grubenv") == SAMPLE
+    disk.write(disk.root + disk.read(disk.root, 512).index(b"GRUBENV ") + 20, b"\1\0")
+    assert disk.grub_reads("grubenv") is None
+    with pytest.raises(grubenv.StorageError, match="a chain of its FAT leads to cluster 65538 of "):
+        grubenv.read_bytes(place_of(disk))
+
+
+NAMES = {
+    b"GRUBENV\0   ": "grubenv",
+    b"GRUBENV \0  ": "grubenv",
+    b"GRUBENV X  ": "grubenv.x",
+    b"GRUBENV X Y": "grubenv.x y",
+    b"GRUBENV\tX  ": None,
+}
+
+
+@pytest.mark.parametrize("short", NAMES)
+def test_a_short_name_ends_where_grub_ends_it(tmp_path: Path, short: bytes) -> None:
+    need("grub-fstest", "mkfs.vfat")
+    disk = make_fat(tmp_path / "disk.img", 2 * MIB, "-F", "12")
+    disk.put(short, SAMPLE, bits=12)
+    for name in ("grubenv", "grubenv.x", "grubenv.x y"):
+        there = disk.grub_reads(name)
+        assert there == (SAMPLE if name == NAMES[short] else None)
+        try:
+            assert grubenv.read_bytes(place_of(disk, name)) == there
+        except grubenv.AbsentError:
+            assert there is None
+
+
 def test_only_the_fat_that_counts_is_followed(tmp_path: Path) -> None:
     need("grub-fstest", "mkfs.vfat")
     disk = make_fat(tmp_path / "disk.img", 40 * MIB, "-F", "32", "-s", "1")
