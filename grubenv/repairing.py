@@ -212,7 +212,7 @@ def _keep_copy(directory_fd: int, file_name: str, data: bytes, path: str) -> str
                     return os.path.join(os.path.dirname(path), copy)
         except FileNotFoundError:
             break
-        except OSError as exc:
-            raise from_os_error(exc, "repair", path) from exc
+        except OSError:
+            continue  # a link, a directory, a socket: whatever it is, it is no copy, and stays
     replace_file(directory_fd, copy, data, path)
     return os.path.join(os.path.dirname(path), copy)

@@ -1,6 +1,7 @@
 """Repair: every row of the damage table, then arbitrary bytes, then interruptions."""
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -173,6 +174,22 @@ def test_what_lies_in_the_place_of_a_copy_keeps_nobody_waiting(tmp_path: Path) -
     path.write_bytes(SAMPLE + b"x")
     os.mkfifo(tmp_path / "grubenv.damaged")
     assert repair(path).copy == f"{path}.damaged1"
+
+
+@pytest.mark.parametrize("there", ["a directory", "a link", "a pipe", "a socket"])
+def test_what_is_no_copy_keeps_its_name(tmp_path: Path, there: str) -> None:
+    path, taken = tmp_path / "grubenv", tmp_path / "grubenv.damaged"
+    with socket.socket(socket.AF_UNIX) as listener:
+        {
+            "a directory": taken.mkdir,
+            "a link": lambda: taken.symlink_to("nowhere"),
+            "a pipe": lambda: os.mkfifo(taken),
+            "a socket": lambda: listener.bind(str(taken)),
+        }[there]()
+        path.write_bytes(block(b"boot_alternative=B\nbad\n"))
+        assert repair(path).copy == f"{path}.damaged1"
+    assert not taken.is_file()
+    assert grubenv.query(path) == {"boot_alternative": "B"}
 
 
 def test_earlier_copies_are_kept(tmp_path: Path) -> None:
