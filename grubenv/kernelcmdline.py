@@ -5,6 +5,9 @@ Everything that reads a kernel command line, here and in programs that use this 
 
 from __future__ import annotations
 
+import errno
+import os
+
 from grubenv.errors import ContradictionError, from_os_error
 from grubenv.view import text
 
@@ -18,17 +21,19 @@ _SPACES = b"\t\n\v\f\r \xa0"
 """The kernel's isspace, which is of Latin-1; so it ends a word inside some UTF-8 characters too."""
 _QUOTE, _EQUALS = b'"='
 _FOR_INIT = b"--"
+_MOST_BYTES = 1024 * 1024
+"""Far beyond what any kernel takes."""
 
 
 def read_value(path: str, key: str) -> str | None:
-    """Return what the kernel command line in the file says of a key; None: nothing.
+    """Return what the kernel command line in the file says of a key; None: nothing. The file may be a pipe.
 
     Raises:
         ContradictionError: it says two different things.
         AbsentError, NotPermittedError, StorageError: the file can't be read.
     """
     try:
-        found = values(read_line(path), key)
+        found = values(read_line(path, wait=True), key)
     except OSError as exc:
         raise from_os_error(exc, "read", path) from exc
     if len(found) > 1:
@@ -37,14 +42,21 @@ def read_value(path: str, key: str) -> str | None:
     return found[0] if found else None
 
 
-def read_line(path: str = DEFAULT_PATH) -> bytes:
+def read_line(path: str = DEFAULT_PATH, *, wait: bool = False) -> bytes:
     """Return the kernel command line in the file, without the newline that /proc puts at its end.
 
+    Args:
+        wait: whether to wait for what somebody writes to a pipe; else there is nothing in one.
+
     Raises:
-        OSError: the file can't be read.
+        OSError: the file can't be read, or goes on and on, as a device may.
     """
-    with open(path, "rb") as file:
-        return file.read().removesuffix(b"\n")
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if wait else os.O_NONBLOCK)
+    with open(os.open(path, flags), "rb") as file:
+        line = file.read(_MOST_BYTES + 1) or b""
+    if len(line) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return line.removesuffix(b"\n")
 
 
 def values(line: bytes, key: str) -> list[str]:

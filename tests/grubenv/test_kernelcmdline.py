@@ -1,5 +1,6 @@
 """The kernel command line is read as the kernel reads it: what it makes of each line was worked out with next_arg."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,24 @@ def test_a_contradiction_and_a_file_that_is_not_there(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(grubenv.AbsentError):
         kernelcmdline.read_value(str(path), "slot")
+
+
+def test_an_empty_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "cmdline"
+    os.mkfifo(path)
+    assert kernelcmdline.read_line(str(path)) == b""
+    with os.fdopen(os.open(path, os.O_RDWR), "wb"):  # with a writer who says nothing yet
+        assert kernelcmdline.read_line(str(path)) == b""
+
+
+def test_the_value_may_come_through_a_pipe() -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb"):
+        os.write(writer, b"root=/dev/vda5 slot=B\n")
+        os.close(writer)
+        assert kernelcmdline.read_value(f"/dev/fd/{reader}", "slot") == "B"
+
+
+def test_what_never_ends_is_an_error() -> None:
+    with pytest.raises(grubenv.StorageError, match="cannot read /dev/zero: file too large"):
+        kernelcmdline.read_value("/dev/zero", "slot")
