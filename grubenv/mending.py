@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from grubenv import view
 from grubenv.block import EnvBlock, Line, drop_last, make_line
@@ -53,6 +53,12 @@ def mended(found: Salvage, size: int, fallback: Mapping[str, str]) -> tuple[EnvB
     if view.variables(block.build()) != dict(block):
         raise ReadingsDifferError("the mended bytes would not read as wanted", verb="repair")
     return block, tuple(taken)
+
+
+def made_way(found: Salvage, block: EnvBlock, taken: Iterable[str]) -> list[Line]:
+    """Return the lines that were found and are not in the mended block, for want of room."""
+    stayed, replaced = frozenset(block.lines), frozenset(taken)
+    return [line for line in found.lines if line.name not in replaced and line not in stayed and not line.is_filler]
 
 
 def _fallback_line(name: str, value: str) -> Line:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from grubenv.view import SECTOR_SIZE
@@ -33,20 +33,22 @@ def in_safe_order(
     if most is not None and len(offsets) > most:
         return None
     for order in (offsets[::-1], offsets):
-        steps = _steps(old, target, order)
-        if all(is_safe(step.image) for step in steps[:-1]):
+        steps = []
+        for step in _steps(old, target, order):
+            steps.append(step)
+            if len(steps) < len(order) and not is_safe(step.image):
+                break
+        else:
             return steps
     return None
 
 
-def _steps(old: bytes, target: bytes, order: list[int]) -> list[Step]:
+def _steps(old: bytes, target: bytes, order: list[int]) -> Iterator[Step]:
     image = bytearray(old)
-    steps = []
     for offset in order:
         sector = target[offset : offset + SECTOR_SIZE]
         image[offset : offset + len(sector)] = sector
-        steps.append(Step(offset, len(sector), bytes(image)))
-    return steps
+        yield Step(offset, len(sector), bytes(image))
 
 
 def steps_through(old: bytes, images: Iterable[bytes]) -> list[Step]:
@@ -55,7 +57,7 @@ def steps_through(old: bytes, images: Iterable[bytes]) -> list[Step]:
     Raises:
         ValueError: one of them differs in more.
     """
-    steps = []
+    steps: list[Step] = []
     for image in images:
         changed = _changed(old, image)
         if len(changed) > 1:

@@ -14,7 +14,7 @@ from grubenv.errors import Damage, GrubEnvError, NotAtomicError, StorageError, f
 from grubenv.file import read_at, resolve
 from grubenv.inplace import carry_out
 from grubenv.lock import locked_directory
-from grubenv.mending import in_place, mended, size_for
+from grubenv.mending import in_place, made_way, mended, size_for
 from grubenv.plan import plan
 from grubenv.replace import replace_file
 from grubenv.salvage import salvage, shown
@@ -137,8 +137,7 @@ def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, st
     remaining = (*diagnose(data, names), *placed)
     known = {line.name for line in saved.lines} - set(taken)
     kept = {name: value for name, value in block.items() if name in known}
-    gone = [line for line in saved.lines if line.name not in taken and line not in block.lines and not line.is_filler]
-    lost = (*saved.lost, *(f"{shown(line.raw)}: there is no room for it" for line in gone))
+    lost = (*saved.lost, *(f"{shown(line.raw)}: there is no room for it" for line in made_way(saved, block, taken)))
     used = {name: fallback[name] for name in taken}
     spared = tuple(name for name in fallback if name in saved.read_by_grub)
     if not saved.lost or taken or fallback.keys() <= kept.keys():

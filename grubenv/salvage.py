@@ -138,12 +138,12 @@ def _keep(piece: bytes) -> tuple[Line | None, str]:
 
 def _without_carriage_returns(value: bytes) -> bytes:
     """Return the value without those at its end, nor a backslash that would then hide the line's end."""
+    end = len(value)
     while True:
-        if _hides_next(value):
-            value = value[:-1]
-        if not value.endswith(b"\r"):
-            return value
-        value = value[:-1]
+        end -= _hides_next(value, end)
+        if not value.endswith(b"\r", 0, end):
+            return value[:end]
+        end -= 1
 
 
 def _without_signature(data: bytes) -> tuple[list[_Candidate], list[str]]:
@@ -158,9 +158,12 @@ def _without_signature(data: bytes) -> tuple[list[_Candidate], list[str]]:
     return candidates, ["whatever stood in the unreadable bytes"]
 
 
-def _hides_next(piece: bytes) -> bool:
-    """Return whether a backslash at the end hides the byte that follows."""
-    return (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
+def _hides_next(piece: bytes, end: int | None = None) -> bool:
+    """Return whether a backslash at the end, or before `end`, hides the byte that follows."""
+    end = start = len(piece) if end is None else end
+    while piece.endswith(b"\\", 0, start):
+        start -= 1
+    return (end - start) % 2 == 1
 
 
 def _assignment(piece: bytes) -> Line:

@@ -95,11 +95,13 @@ def raw(string: str) -> bytes:
 
 def _line_end(data: bytes, position: int) -> int:
     """Return where the next newline without a backslash is, or a number beyond the data."""
+    newline = -1
     while position < len(data):
-        newline = data.find(_NEWLINE, position)
-        backslash = data.find(_BACKSLASH, position, newline if newline >= 0 else len(data))
+        if newline < position:
+            newline = data.find(_NEWLINE, position) % (len(data) + 1)  # none: the end
+        backslash = data.find(_BACKSLASH, position, newline)
         if backslash < 0:
-            return newline if newline >= 0 else len(data)
+            return newline
         position = backslash + 2
     return position
 
