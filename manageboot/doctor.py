@@ -18,7 +18,7 @@ SCHEMA = 1
 REMEDIES = {
     "NO_BOOTED_SLOT": "boot through a GRUB that passes the slot, or set boot.cmdline_key",
     "NO_BLOCK": "mount GRUB's partition where boot.grubenv points, or make a block with `grubenv FILE create`",
-    "BLOCK_DAMAGED": "run `grubenv FILE repair`",
+    "BLOCK_DAMAGED": "run `grubenv FILE repair`; what it calls sound, set with `grubenv FILE set NAME=VALUE`",
     "BLOCK_UNSOUND": "run `grubenv FILE check` to see what GRUB makes of it, and `grubenv FILE repair`",
     "BLOCK_READ_ONLY": "see the cause: remount its file system for writing, or see lsattr and blockdev --getro",
     "CONFLICT": "reboot, so that GRUB decides; if it stays, GRUB reads another block than boot.grubenv",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import grubenv
 from grubenv import Inside
-from manageboot import blockfile, errors, traces, trust
+from manageboot import blockfile, errors, text, traces, trust
 from manageboot.protocol import FACTORY, BlockState, Cycle, Slot
 from manageboot.traces import Traces
 
@@ -225,8 +225,10 @@ def _interpret(path: str | Inside, variables: dict[str, str], left_behind: Trace
     for name, value, known in ((ALTERNATIVE, alternative, tuple(Slot)), (CYCLE, cycle, tuple(Cycle))):
         if value not in known:
             raise errors.BlockDamagedError(
-                f"cannot read {path}: {name} is {value!r}, which is none of {', '.join(known)}",
-                hint=f"set it with `grubenv {path} set {name}=...`",
+                f"cannot read {path}: {name} is '{text.one_line(value)}', which is none of {', '.join(known)}",
+                hint=f"set it with `grubenv {path} set {name}=...`"
+                if isinstance(path, str)
+                else f"take the file out with mcopy, set it with `grubenv FILE set {name}=...`, and put it back",
             )
     return BlockState(Slot(alternative), Cycle(cycle), left_behind.left if cycle == Cycle.FAILSAFE_CHECK else 0)
 

@@ -68,3 +68,15 @@ def test_each_error_of_the_library_keeps_its_meaning(tmp_path: Path, body: bytes
         assert caught.value.code == code
         assert caught.value.hint
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(b"b", "b"), (b"\xff", "\\xff"), (b"B\r", "B\\x0d"), (b"B\\\nx", "B\\x0ax")]
+)
+def test_a_value_that_is_no_slot_is_shown_as_it_is(tmp_path: Path, value: bytes, shown: str) -> None:
+    path = tmp_path / "grubenv"
+    path.write_bytes((b"# GRUB Environment Block\nboot_alternative=" + value + b"\n").ljust(1024, b"#"))
+    problem = environment.read(str(path)).problem
+    assert str(problem) == f"cannot read {path}: boot_alternative is '{shown}', which is none of A, B"
+    assert problem is not None
+    assert problem.hint == f"set it with `grubenv {path} set boot_alternative=...`"
