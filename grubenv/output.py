@@ -39,11 +39,8 @@ def say(message: str) -> None:
     """Print a message on stderr, if anybody takes it."""
     if sys.stderr is None:
         return
-    plain = "".join(
-        f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char for char in visible(message)
-    )
     try:
-        sys.stderr.write(plain + "\n")
+        sys.stderr.write("".join(map(_byte, visible(message))) + "\n")
         sys.stderr.flush()
     except OSError:
         _open_null(2)
