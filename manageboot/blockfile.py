@@ -102,15 +102,20 @@ def make_inside(place: Inside, data: bytes) -> None:
 
     from manageboot import process  # no query makes a file
 
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        process.run(
-            ["mcopy", "-o", "-i", f"{place.device}@@{place.offset}", file.name, f"::{place.name}"],
-            failure=errors.CreateError,
-            doing=f"make {place}",
-            hint=_MCOPY_HINT,
-        )
+    try:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            process.run(
+                ["mcopy", "-o", "-i", f"{place.device}@@{place.offset}", file.name, f"::{place.name}"],
+                failure=errors.CreateError,
+                doing=f"make {place}",
+                hint=_MCOPY_HINT,
+            )
+    except OSError as error:
+        raise errors.from_os_error(
+            error, f"make {place} out of a temporary file", errors.CreateError, hint="TMPDIR names its directory"
+        ) from error
     flush(place)
 
 
