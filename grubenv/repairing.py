@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 COPY_SUFFIX = ".damaged"
 _MOST_COPIES = 10
-_NEW_FILE_WORDS = frozenset({"sparse", "unusual-extent"})
 
 
 class Repair(NamedTuple):
@@ -127,7 +126,7 @@ def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, st
     block, taken = mended(saved, size_for(data), fallback)
     copy = None
     how = "unchanged" if (*diagnose(data, names), *placed) == found else "flushed"
-    if data != block.build() or {damage.word for damage in placed} & _NEW_FILE_WORDS:
+    if data != block.build() or _wants_new_file(placed):
         copy = _keep_copy(directory_fd, file_name, data, path) if data else None
         how = _write(directory_fd, file_name, path, data, block, fallback)
     if block.beyond(SECTOR_SIZE, fallback):
@@ -159,10 +158,16 @@ def _write(directory_fd: int, file_name: str, path: str, data: bytes, block: Env
     if now != data:
         raise _changed()
     steps = in_place(data, block, fallback) if len(data) == block.size else None
-    if steps is None or {damage.word for damage in placed} & _NEW_FILE_WORDS:
+    if steps is None or _wants_new_file(placed):
         replace_file(directory_fd, file_name, block.build(), path)
         return "replaced"
     return _overwrite(directory_fd, file_name, path, steps, data)
+
+
+def _wants_new_file(placed: Iterable[Damage]) -> bool:
+    """Tell whether a new file would lie better. Where GRUB can't write at all, it would be no use, at every repair."""
+    words = {damage.word for damage in placed}
+    return "sparse" in words or ("unusual-extent" in words and "file-system" not in words)
 
 
 def _move_to_front(directory_fd: int, file_name: str, path: str, block: EnvBlock, names: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from grubenv.mending import mended, same_for_grub, size_for
 from grubenv.repairing import repair
 from grubenv.salvage import salvage
 from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
+from tests.grubenv.disks import loop_device, mount, need_loop_devices
 from tests.grubenv.found import FOUND, inputs
-from tests.grubenv.support import DAMAGED_OR_NOT, SAMPLE, WARNING, block, valid_blocks
+from tests.grubenv.support import DAMAGED_OR_NOT, SAMPLE, WARNING, block, need, valid_blocks
 
 MENDING = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -190,6 +192,25 @@ def test_what_is_no_copy_keeps_its_name(tmp_path: Path, there: str) -> None:
         assert repair(path).copy == f"{path}.damaged1"
     assert not taken.is_file()
     assert grubenv.query(path) == {"boot_alternative": "B"}
+
+
+@pytest.mark.devices
+def test_a_second_repair_on_btrfs_changes_nothing(tmp_path: Path) -> None:
+    need_loop_devices()
+    need("mkfs.btrfs")
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    with loop_device(image) as loop, mount(loop, tmp_path / "mnt") as point:
+        path = point / "grubenv"
+        path.write_bytes(block(b"boot_alternative=B\nbad\n"))
+        assert repair(path).how != "unchanged"
+        before = path.stat().st_ino
+        again = repair(path)
+        assert {damage.word for damage in again.remaining} == {"file-system", "unusual-extent"}
+        assert (again.copy, path.stat().st_ino) == (None, before)
+        assert sorted(point.iterdir()) == [path, point / "grubenv.damaged"]
 
 
 def test_earlier_copies_are_kept(tmp_path: Path) -> None:
