@@ -3,6 +3,7 @@
 A child's end shows at a descriptor, so nobody polls, and no signal handler is needed.
 """
 
+import errno
 import os
 import select
 import signal
@@ -84,7 +85,7 @@ class Child:
         self._ends_s = ends_s
         self._pid = pid
         self._pipes = [_Pipe(descriptor) for descriptor in pipes]
-        self._killed = False
+        self._killed_s: float | None = None
         self._exit = os.pidfd_open(pid)
 
     @property
@@ -95,23 +96,25 @@ class Child:
     @property
     def wake_s(self) -> float:
         """When to call `advance` though nothing happens."""
-        return self._ends_s + _DEATH_S if self._killed else self._ends_s
+        return self._ends_s if self._killed_s is None else self._killed_s + _DEATH_S
 
     def advance(self, now_s: float) -> Outcome | None:
         """Take what it printed, kill it when its time is up, and return how it ended, if it did."""
         self._read()
-        if now_s >= self._ends_s and not self._killed:
-            self._killed = True
-            self.kill()
+        # First, because the caller may be late, as after a sleep of the whole node; then it ended in its time.
         pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if pid == 0 and now_s < self._ends_s + _DEATH_S:
+        if pid == 0 and now_s >= self._ends_s and self._killed_s is None:
+            self._killed_s = now_s
+            self.kill()
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0 and (self._killed_s is None or now_s < self._killed_s + _DEATH_S):
             return None
         # What it left behind in its group, and what that may still print, is not waited for.
         self._read()
         self.kill()
         self._close()
         os.close(self._exit)
-        code = None if self._killed else os.waitstatus_to_exitcode(status)
+        code = os.waitstatus_to_exitcode(status) if self._killed_s is None else None
         return Outcome(code, *(pipe.text for pipe in self._pipes))
 
     def kill(self) -> None:
@@ -159,12 +162,12 @@ def spawn(argv: Sequence[str], ends_s: float, *, mixed: bool = False) -> Child |
                 ours.append(reading)
                 theirs.append(writing)
                 stack.callback(os.close, writing)
-            pid = os.posix_spawnp(
-                argv[0],
+            pid = os.posix_spawn(
+                _found(argv[0]),
                 list(argv),
                 {"PATH": search_path(), "LC_ALL": "C.UTF-8"},
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 0, _nothing(), os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, theirs[0], 1),
                     (os.POSIX_SPAWN_DUP2, theirs[-1], 2),
                 ],
@@ -235,6 +238,30 @@ def _watched(pid: int, pipes: Sequence[int], ends_s: float) -> Child:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
+
+
+def _found(program: str) -> str:
+    """Return the path of a program. The system itself would look where the caller's environment says, or in no place.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if "/" in program:
+        return program
+    places = [os.path.join(directory, program) for directory in search_path().split(":") if directory]
+    for is_it in (_can_run, os.path.exists):
+        if (path := next(filter(is_it, places), None)) is not None:
+            return path
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _can_run(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+def _nothing() -> str:
+    """Return what has no input. Without a /dev, a directory can't be read either."""
+    return os.devnull if os.path.exists(os.devnull) else "/"
 
 
 def _not_started(what: str, error: OSError | ValueError) -> Outcome:

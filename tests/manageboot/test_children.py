@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from manageboot.children import Child, Outcome, fork, spawn, within
+from manageboot.children import NOT_THERE, Child, Outcome, fork, spawn, within
 from manageboot.steps import Command, Steps, StepsRun
+from support.without import run_without
 
 PATIENCE_S = 120.0
 
@@ -254,3 +255,55 @@ def test_steps_that_are_stopped_leave_no_process():
 def children() -> set[str]:
     with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
         return set(file.read().split())
+
+
+def test_one_that_ended_in_its_time_is_not_called_hung_by_a_caller_who_is_late():
+    """As the daemon is after a sleep of the whole node, or after it was stopped."""
+    child = shell("echo done; exit 3", ends_s=10.0)
+    assert isinstance(child, Child)
+    select.select(child.descriptors[:1], [], [], PATIENCE_S)
+    assert child.advance(1_000_000.0) == Outcome(3, "done")
+
+
+def test_one_that_runs_when_a_late_caller_comes_gets_its_time_to_die():
+    child = shell("sleep 1000", ends_s=10.0)
+    assert isinstance(child, Child)
+    now_s = 1_000_000.0
+    outcome = child.advance(now_s)
+    assert outcome is not None or child.wake_s > now_s
+    assert (outcome or wait_for(child, lambda: now_s)) == Outcome(None)
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_a_program_is_found_though_the_caller_does_not_say_where(monkeypatch: pytest.MonkeyPatch, path: str | None):
+    if path is None:
+        monkeypatch.delenv("PATH")
+    else:
+        monkeypatch.setenv("PATH", path)
+    assert wait_for(spawn(("echo", "found"), 100.0)) == Outcome(0, "found")
+    # Nor is it looked for in the directory of the caller.
+    assert wait_for(spawn(("there-is-no-such-program",), 100.0)).status == NOT_THERE
+
+
+def test_a_program_that_may_not_be_run_is_passed_over_where_another_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, mode in {"plain": 0o644, "right": 0o755}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "check").write_text(f"#!/bin/sh\necho {name}\n")
+        (tmp_path / name / "check").chmod(mode)
+    monkeypatch.setenv("PATH", f"{tmp_path}/plain:{tmp_path}/right")
+    assert wait_for(spawn(("check",), 100.0)) == Outcome(0, "right")
+    monkeypatch.setenv("PATH", f"{tmp_path}/plain")
+    assert wait_for(spawn(("check",), 100.0)) == Outcome(126, "", "cannot start check: it is not executable")
+
+
+def test_a_program_starts_without_dev():
+    code = (
+        "import os, time; from manageboot.children import spawn\n"
+        "child = spawn(('/bin/sh', '-c', 'cat; echo up'), 100.0)\n"
+        "while (end := child.advance(0.0)) is None: time.sleep(0.01)\n"
+        "print(end.status, end.output)"
+    )
+    done = run_without(["/dev"], sys.executable, "-c", code)
+    assert done.stdout == "0 up\n", done
