@@ -11,6 +11,7 @@ import signal
 import time
 
 from manageboot import daemonfile, daemonlog, errands, events, localfs, lock, memory, notify, process, sight
+from manageboot.beside import beside
 from manageboot.config import Config
 from manageboot.devicewatch import DeviceWatch
 from manageboot.display import Display
@@ -174,7 +175,9 @@ class Daemon:
         )
         self._memory = memory.after_wait(self._memory, known, now_s)
         if phase is Phase.TRIAL or known.blind:
-            process.prepare()
+            # Without it there are other ways to go down.
+            with beside("the library that runs commands can't be loaded"):
+                process.prepare()
         self._display.say(seen.state, seen.problem, known, self._examination)
         return known._replace(waits_since_s=self._memory.waits_since_s, asked_s=self._memory.asked_s)
 

@@ -144,12 +144,14 @@ def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
             return None
         except errors.LockedError:
             raise
-        except errors.ManagebootError as error:
-            # Whatever keeps it from being written, such as a file system that is read-only since an error of its own.
+        except Exception as error:
+            # Whatever keeps it from being written: a file system that is read-only since an error of its own, or a
+            # library that the system on trial lacks.
             if not _goes_back(observe(config)):
                 raise
             # What GRUB wrote suffices; only the cause is lost.
-            logger.error("the cause of the fallback is not written down: %s", error)
+            cause_of_loss = error if isinstance(error, errors.ManagebootError) else f"{type(error).__name__}: {error}"
+            logger.error("the cause of the fallback is not written down: %s", cause_of_loss)
         with beside("it is not told that the trial is given up"):
             node = observe(config)
             _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from manageboot import errors, text
@@ -54,21 +54,24 @@ def run(
         The class in `failure`: the program can't be started, exits with another status than 0, or takes too long, or
         whatever else goes wrong. The message has the command line as it could be pasted, and the end of its stderr.
     """
-    # Imported here: it costs 90 ms, and no query runs a command.
-    prepare()
-    import sh
-
     line = shlex.join(command)
     if "\0" in line:
         raise failure(f"cannot {doing}: `{line}` can't be a command: there is a NUL in it", hint=hint)
     path = search_path()
     limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"PATH": path}
+    try:
+        # Imported here: it costs 90 ms, and no query runs a command.
+        prepare()
+        import sh
+    except Exception:  # noqa: BLE001  whatever a system on trial has in its place, it has to go down
+        return _run_without(command, environment, limit_s, failure=failure, doing=doing, hint=hint)
     options: dict[str, Any] = {
         "_in": "",
         "_tty_out": False,
         "_truncate_exc": False,
         "_timeout": limit_s,
-        "_env": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"PATH": path},
+        "_env": environment,
         # That of the caller may be gone. And to find out which descriptors to close it would need /proc, while all of
         # ours close by themselves.
         "_cwd": "/",
@@ -86,10 +89,7 @@ def run(
     except sh.TimeoutException as error:
         raise failure(f"cannot {doing}: `{line}` took more than {limit_s} s", hint=hint) from error
     except sh.ErrorReturnCode as error:
-        end = f"exited with {error.exit_code}" if error.exit_code >= 0 else f"was ended by signal {-error.exit_code}"
-        lines = text.decode(error.stderr).strip().splitlines()
-        cause = f": {lines[-1]}" if lines else ""
-        raise failure(f"cannot {doing}: `{line}` {end}{cause}", hint=hint) from error
+        raise failure(f"cannot {doing}: `{line}` {_end(error.exit_code, error.stderr)}", hint=hint) from error
     except sh.ForkException as error:
         # It has the traceback of the child, whose last line is the error.
         raise failure(f"cannot {doing}: `{line}` does not start: {_last(str(error), command[0])}", hint=hint) from error
@@ -97,6 +97,53 @@ def run(
         raise failure(f"cannot {doing}: `{line}` does not start: {why_not(error, command[0])}", hint=hint) from error
     except Exception as error:  # a thread that can't be started, or whatever that library meets
         raise failure(f"cannot {doing}: `{line}` does not start: {error}", hint=hint) from error
+
+
+def _run_without(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    limit_s: float,
+    *,
+    failure: type[errors.ManagebootError],
+    doing: str,
+    hint: str | None,
+) -> str:
+    """Do what `run` does, where the library for it can't be loaded."""
+    import subprocess
+
+    line = shlex.join(command)
+    try:
+        # No pipes: what the command leaves behind may hold them for ever.
+        with open(os.memfd_create("stdout"), "w+b") as stdout, open(os.memfd_create("stderr"), "w+b") as stderr:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                timeout=limit_s,
+                check=False,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=_answer_signals,
+            )
+            for file in (stdout, stderr):
+                file.seek(0)
+            said, complained = stdout.read(), stderr.read()
+    except subprocess.TimeoutExpired as error:
+        raise failure(f"cannot {doing}: `{line}` took more than {limit_s} s", hint=hint) from error
+    except OSError as error:
+        raise failure(f"cannot {doing}: `{line}` does not start: {why_not(error, command[0])}", hint=hint) from error
+    if done.returncode != 0:
+        raise failure(f"cannot {doing}: `{line}` {_end(done.returncode, complained)}", hint=hint)
+    return text.decode(said)
+
+
+def _end(status: int, complained: bytes) -> str:
+    """Say how a command ended that did not succeed, with the end of its stderr."""
+    end = f"exited with {status}" if status >= 0 else f"was ended by signal {-status}"
+    lines = text.decode(complained).strip().splitlines()
+    return f"{end}: {lines[-1]}" if lines else end
 
 
 def why_not(error: OSError, program: str) -> str:

@@ -13,7 +13,7 @@ from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
 from manageboot.supervision import BUSY_S, Task
 from manageboot.traces import Trial
-from support.daemonnode import DaemonNode, start, stepped, turn
+from support.daemonnode import DaemonNode, running, start, stepped, turn
 
 pytestmark = pytest.mark.grub
 
@@ -48,6 +48,19 @@ def boot_with_another_script(node: DaemonNode, **block: str) -> None:
     """Boot slot B on trial with a script that clears nothing for a trial, and says nothing of it."""
     node.set_block(**{"boot_alternative": "B", "boot_cycle": "failsafe_check", **block})
     (node.directory / "cmdline").write_text("dfinity.system=B\n")
+
+
+@pytest.mark.parametrize("library", ["sh", "construct", "pyudev"])
+def test_a_trial_ends_though_its_system_lacks_a_library(tmp_path: Path, library: str):
+    node = DaemonNode(tmp_path)
+    node.configure(policy="external", deadline="1")
+    node.start_trial()
+    (tmp_path / "lacks").mkdir()
+    (tmp_path / "lacks" / f"{library}.py").write_text("raise ImportError('made up')\n")
+    with running(node, PYTHONPATH=str(tmp_path / "lacks")) as daemon:
+        daemon.wait_for(node.reboot_count, "the reboot")
+        daemon.stop()
+    assert node.reboots.read_text() == "reboot\n"
 
 
 def kill(*_arguments: object, **_more: object) -> None:

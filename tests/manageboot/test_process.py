@@ -74,6 +74,48 @@ def test_one_that_a_signal_ends_has_no_exit_status():
         run("sh", "-c", "kill -9 $$")
 
 
+def run_without_the_library(directory: Path, *command: str, timeout_s: float = 60) -> tuple[str, float]:
+    """Run a command where sh can't be loaded; return what was returned or raised, and how long it took."""
+    (directory / "sh.py").write_text("raise ImportError('made up')\n")
+    code = (
+        "import sys, time; from manageboot import errors, process\n"
+        "began_s = time.monotonic()\n"
+        f"try: print(process.run(sys.argv[1:], failure=errors.RebootError, doing='reboot', timeout_s={timeout_s}))\n"
+        "except errors.RebootError as error: print(error)\n"
+        "print(time.monotonic() - began_s)"
+    )
+    variables = {**os.environ, "PYTHONPATH": f"{directory}:{Path(process.__file__).parents[1]}"}
+    argv = [sys.executable, "-c", code, *command]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=variables, timeout=120)
+    *said, seconds = done.stdout.splitlines()
+    return "\n".join(said).strip(), float(seconds)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("printf 'a \\377'; cat", r"a \xff"),
+        ("echo first >&2; echo last >&2; exit 3", "exited with 3: last"),
+        ("kill -9 $$", "was ended by signal 9"),
+        ("pwd; echo ${SECRET-none}", "/\nnone"),
+    ],
+)
+def test_a_command_runs_without_the_library_that_runs_it(tmp_path: Path, command: str, said: str):
+    found, _ = run_without_the_library(tmp_path, "sh", "-c", command)
+    assert found.removeprefix("cannot reboot: ").replace(f"`sh -c '{command}'` ", "") == said
+
+
+def test_without_the_library_its_limits_hold_too(tmp_path: Path):
+    said, _ = run_without_the_library(tmp_path, "sleep", "1000", timeout_s=0.2)
+    assert said == "cannot reboot: `sleep 1000` took more than 0.2 s"
+    said, _ = run_without_the_library(tmp_path, "/no/such/program")
+    assert said == "cannot reboot: `/no/such/program` does not start: it is not there"
+    # What it leaves behind holds its output open, and is not waited for.
+    said, seconds = run_without_the_library(tmp_path, "sh", "-c", "sleep 100 & echo $!")
+    os.kill(int(said), signal.SIGKILL)
+    assert seconds < 60
+
+
 def put(path: Path, content: str, mode: int = 0o755) -> str:
     path.write_text(content)
     path.chmod(mode)
