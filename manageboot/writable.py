@@ -18,7 +18,8 @@ from manageboot import errors, mounts
 
 # Source: linux/fs.h.
 _FS_IOC_GETFLAGS = 0x80086601
-_IMMUTABLE = 0x10
+_KEPT_AS_THEY_ARE = {0x10: ("immutable", "i"), 0x20: ("append-only", "a")}
+"""Attributes of files that keep even root from writing, and what chattr calls them."""
 
 _BLOCK_BYTES = 1024
 
@@ -70,6 +71,9 @@ def _no_new_file(directory: str) -> Iterator[Obstacle]:
     if not writable:
         why = errno.EROFS if room.f_flag & os.ST_RDONLY else errno.EACCES if os.geteuid() else errno.EPERM
         yield _refused(OSError(why, os.strerror(why)), directory)
+    elif (kept := _kept_as_it_is(directory)) is not None:
+        # In one that is append-only a file can be made, and not be renamed.
+        yield kept
     free = room.f_bfree if os.geteuid() == 0 else room.f_bavail
     # Where a file system does not count files, it says that it has none.
     if free * room.f_frsize < _BLOCK_BYTES or (room.f_files and not room.f_ffree):
@@ -113,8 +117,8 @@ def _inside(place: Inside) -> Iterator[Obstacle]:
             yield from _read_only_device(status.st_rdev)
         elif os.statvfs(place.device).f_flag & os.ST_RDONLY:
             yield _refused(OSError(errno.EROFS, os.strerror(errno.EROFS)), place.device)
-        elif _is_immutable(place.device):
-            yield _refused(OSError(errno.EPERM, os.strerror(errno.EPERM)), place.device)
+        elif (kept := _kept_as_it_is(place.device)) is not None:
+            yield kept
 
 
 def _refused(error: OSError, path: str) -> Obstacle:
@@ -124,25 +128,34 @@ def _refused(error: OSError, path: str) -> Obstacle:
         return Obstacle(
             errors.NotPermittedError, "its file system is mounted read-only", f"see mount -o remount,rw {point}"
         )
-    if error.errno == errno.EPERM and _is_immutable(path):
-        return Obstacle(errors.NotPermittedError, f"{path} is immutable", f"see chattr -i {path}")
+    if error.errno == errno.EPERM and (kept := _kept_as_it_is(path)) is not None:
+        return kept
     raised = errors.from_os_error(error, "write it")
     denied = error.errno == errno.EACCES and os.geteuid() != 0
     return Obstacle(type(raised), error.strerror or str(error), raised.hint, denied)
 
 
-def _is_immutable(path: str) -> bool:
+def _kept_as_it_is(path: str) -> Obstacle | None:
+    """Say which attribute keeps a file, or a directory, from being changed, if there is one."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             answer = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(8))
-            return bool(struct.unpack_from("I", answer)[0] & _IMMUTABLE)
         finally:
             os.close(descriptor)
-    return False
+        for flag, (called, letter) in _KEPT_AS_THEY_ARE.items():
+            if struct.unpack_from("I", answer)[0] & flag:
+                return Obstacle(errors.NotPermittedError, f"{path} is {called}", f"see chattr -{letter} {path}")
+    return None
 
 
 def _mount_point(path: str) -> str:
+    with suppress(OSError):
+        # A directory, or a file, that is mounted once more from the same file system is in this table only.
+        points = {one.point for one in mounts.read()}
+        while path not in points and path != "/":
+            path = os.path.dirname(path)
+        return path
     while not os.path.ismount(path):
         path = os.path.dirname(path)
     return path

@@ -55,6 +55,16 @@ def bound_read_only(node: LoopNode) -> Iterator[str]:
 
 
 @contextmanager
+def bound_alone_read_only(node: LoopNode) -> Iterator[str]:
+    run("mount", "--bind", node.grubenv, node.grubenv)
+    run("mount", "-o", "remount,ro,bind", node.grubenv)
+    try:
+        yield "its file system is mounted read-only"
+    finally:
+        run("umount", node.grubenv)
+
+
+@contextmanager
 def on_a_read_only_device(node: LoopNode) -> Iterator[str]:
     disk = node.directory / "boot.img"
     with disk.open("wb") as file:
@@ -79,6 +89,25 @@ def immutable(node: LoopNode) -> Iterator[str]:
 
 
 @contextmanager
+def append_only(node: LoopNode) -> Iterator[str]:
+    run("chattr", "+a", node.grubenv)
+    try:
+        yield f"{node.grubenv} is append-only"
+    finally:
+        run("chattr", "-a", node.grubenv)
+
+
+@contextmanager
+def empty_in_an_append_only_directory(node: LoopNode) -> Iterator[str]:
+    node.grubenv.write_bytes(b"")
+    run("chattr", "+a", node.grubenv.parent)
+    try:
+        yield f"{node.grubenv.parent} is append-only"
+    finally:
+        run("chattr", "-a", node.grubenv.parent)
+
+
+@contextmanager
 def empty_in_an_immutable_directory(node: LoopNode) -> Iterator[str]:
     node.grubenv.write_bytes(b"")
     run("chattr", "+i", node.grubenv.parent)
@@ -92,8 +121,11 @@ Obstacle = Callable[[LoopNode], AbstractContextManager[str]]
 OBSTACLES = [
     mounted_read_only,
     bound_read_only,
+    bound_alone_read_only,
     on_a_read_only_device,
     immutable,
+    append_only,
+    empty_in_an_append_only_directory,
     empty_in_an_immutable_directory,
 ]
 
@@ -116,6 +148,20 @@ def test_a_block_that_cannot_be_written_is_told_before_anything_is_void(
     if node.grubenv.read_bytes():
         assert "BLOCK_READ_ONLY" not in findings(node)
         node.ok("upgrade-commit", "--no-reboot")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "place"),
+    [(mounted_read_only, "boot"), (bound_read_only, "boot"), (bound_alone_read_only, "boot/grubenv")],
+)
+def test_the_hint_names_what_is_mounted_read_only(node: LoopNode, update: Path, obstacle: Obstacle, place: str):
+    with obstacle(node):
+        done = node.run("upgrade-install", update)
+        hint = done.stderr.splitlines()[-1]
+        assert hint == f"hint: see mount -o remount,rw {node.directory / place}"
+        # What it names helps.
+        run(*hint.removeprefix("hint: see ").split())
+        node.ok("upgrade-install", update)
 
 
 def findings(node: LoopNode) -> dict[str, str]:
