@@ -20,6 +20,7 @@ _TAIL_BYTES = 1 << 16
 NOT_THERE = 127
 _CANNOT_START = 126
 """The status of a program that does not start, because it is not there, or for another cause; as a shell has it."""
+_WANTS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 _DEATH_S = 5.0
 """How long a killed process may take to end; one that waits for a broken disk does not."""
 
@@ -38,6 +39,8 @@ class Outcome(NamedTuple):
     """The end of what it printed on stdout: its answer, which nothing else may get into."""
     said: str = ""
     """The end of what it printed on stderr, unless that is mixed with its answer."""
+    lacking: bool = False
+    """Whether it did not start for want of processes, memory or descriptors, which is no fault of its own."""
 
 
 class _Pipe:
@@ -115,7 +118,8 @@ class Child:
         self._close()
         os.close(self._exit)
         code = os.waitstatus_to_exitcode(status) if self._killed_s is None else None
-        return Outcome(code, *(pipe.text for pipe in self._pipes))
+        output, said, *_ = *(pipe.text for pipe in self._pipes), "", ""
+        return Outcome(code, output, said)
 
     def kill(self) -> None:
         """Kill its whole process group."""
@@ -267,7 +271,8 @@ def _nothing() -> str:
 def _not_started(what: str, error: OSError | ValueError) -> Outcome:
     is_there = not isinstance(error, FileNotFoundError) or ("/" in what and os.path.exists(what))
     cause = why_not(error, what) if isinstance(error, OSError) else str(error)
-    return Outcome(_CANNOT_START if is_there else NOT_THERE, said=f"cannot start {what}: {cause}")
+    lacking = isinstance(error, OSError) and error.errno in _WANTS
+    return Outcome(_CANNOT_START if is_there else NOT_THERE, said=f"cannot start {what}: {cause}", lacking=lacking)
 
 
 def _run(function: Callable[[], int]) -> NoReturn:

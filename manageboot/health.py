@@ -160,7 +160,13 @@ class Examination:
             self.results.append(CheckResult(name, required, Result.SKIPPED, "it is not executable"))
             return
         outcome = yield Command((path,), self._config.timeout_s, mixed=True)
-        status, output, said = Outcome(None) if outcome is None else outcome
+        # While a boot starts all at once there may be too little of something, and that is not the answer of a check.
+        for _ in range(int(self._config.timeout_s / _POLL_S)):
+            if outcome is None or not outcome.lacking:
+                break
+            yield Pause(_POLL_S)
+            outcome = yield Command((path,), self._config.timeout_s, mixed=True)
+        status, output, said, _lacking = Outcome(None) if outcome is None else outcome
         if status is None:
             result, cause = Result.HUNG, f"no end after {self._config.timeout_s} s"
         elif status < 0:

@@ -118,7 +118,9 @@ def is_over(started):
 
 spared, limit = int(sys.argv[1]), len(os.listdir("/proc/self/fd")) - 1
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit + spared, limit + spared))
-print(is_over(children.spawn(("true",), 100.0)).status, is_over(children.fork(lambda: 0, 100.0)).status)
+outcomes = is_over(children.spawn(("true",), 100.0)), is_over(children.fork(lambda: 0, 100.0))
+assert all(outcome.lacking == (outcome.status == 126) for outcome in outcomes)
+print(*(outcome.status for outcome in outcomes))
 print(children.within(5.0, lambda: 0))
 """
 

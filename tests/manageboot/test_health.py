@@ -1,7 +1,9 @@
 """The health checks, with systemd's answers made up here and executables that nobody runs."""
 
 import errno
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,9 @@ def states(*active: str) -> str:
 class Node:
     """Answers what an examination asks for, and remembers it. `answers` are those of `systemctl show`, in turn."""
 
-    def __init__(self, *answers: str, boot: tuple[str, ...] = ("running",), **outcomes: Outcome) -> None:
+    def __init__(
+        self, *answers: str, boot: tuple[str, ...] = ("running",), **outcomes: Outcome | Iterator[Outcome]
+    ) -> None:
         self._answers = iter(answers)
         self._boot = iter(boot)
         self._outcomes = outcomes
@@ -56,7 +60,8 @@ class Node:
             return Outcome(0, next(self._answers))
         [path] = command.argv
         self.ran.append(Path(path).name)
-        return self._outcomes.get(Path(path).name, Outcome(0, ""))
+        outcome = self._outcomes.get(Path(path).name, Outcome(0, ""))
+        return outcome if isinstance(outcome, Outcome) else next(outcome)
 
 
 @pytest.fixture
@@ -282,3 +287,31 @@ def test_it_says_what_it_does(config: HealthConfig):
     assert "boot-complete.target" in examination.doing
     steps.send(Outcome(0, states("active")))
     assert examination.doing == "running required/10-a"
+
+
+LACKING = Outcome(126, said="cannot start it: Resource temporarily unavailable", lacking=True)
+
+
+def test_a_check_that_can_not_start_for_want_of_something_is_tried_again(config: HealthConfig):
+    add(config, "required/10-net")
+    answers = iter([LACKING, LACKING, Outcome(0, "up")])
+    node = Node(states("active"), **{"10-net": answers})
+    examination = node.examine(config)
+    assert (examination.verdict, node.ran, node.paused) == (Verdict.GOOD, ["10-net"] * 3, 2)
+    # What it answers then counts.
+    node = Node(states("active"), **{"10-net": iter([LACKING, Outcome(1, "down")])})
+    assert node.examine(config).verdict is Verdict.BAD
+
+
+def test_but_no_longer_than_it_might_run(config: HealthConfig):
+    add(config, "required/10-net")
+    node = Node(states("active"), **{"10-net": itertools.repeat(LACKING)})
+    examination = node.examine(config)
+    assert (examination.verdict, len(node.ran)) == (Verdict.BAD, 1 + config.timeout_s // 3)
+    assert "Resource temporarily unavailable" in examination.cause
+
+
+def test_a_check_that_can_not_start_by_itself_has_failed_at_once(config: HealthConfig):
+    add(config, "required/10-net")
+    node = Node(states("active"), **{"10-net": Outcome(126, said="it is not executable")})
+    assert (node.examine(config).verdict, node.ran) == (Verdict.BAD, ["10-net"])
