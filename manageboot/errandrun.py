@@ -24,7 +24,8 @@ class ErrandRun:
             config: the settings.
             without: descriptors that an errand must not have.
         """
-        self._config = config
+        # One that waited for another run for longer than it has time would count as hung. It is sent again instead.
+        self._config = config._replace(state=config.state._replace(lock_timeout_s=0))
         self._without = without
         self._child: Child | Outcome | None = None
         self._task: Task | None = None

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from manageboot import arrival, config, errands, givenup, lock, record, verbs
+from manageboot.errandrun import ErrandRun
 from manageboot.protocol import Content, Slot
 from manageboot.record import SlotRecord
 from manageboot.supervision import BUSY_S, Task
@@ -61,6 +63,23 @@ def test_a_trial_ends_though_its_system_lacks_a_library(tmp_path: Path, library:
         daemon.wait_for(node.reboot_count, "the reboot")
         daemon.stop()
     assert node.reboots.read_text() == "reboot\n"
+
+
+def test_an_errand_waits_no_longer_for_the_lock_than_it_has_time(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+    """However long a verb would: it would be killed, and count as hung, and what it was sent for as done."""
+    monkeypatch.setattr(arrival, "_WAIT_S", 0.1)
+    node.config.write_text(node.config.read_text().replace("[state]\n", '[state]\nlock_timeout = "1h"\n'))
+    settings = config.load(str(node.config))
+    errand = ErrandRun(settings, ())
+    with lock.held(settings.state.lock, "upgrade-install"):
+        errand.send(Task.ARRIVE, errands.arrive, 0.0)
+        ready = select.select(errand.descriptors, [], [], 30)[0]
+        errand.kill()
+        assert ready
+        assert (errand.advance(1.0, in_trial=False), errand.running, errand.failed_s) == (None, False, 1.0)
+    errand.send(Task.ARRIVE, errands.arrive, 2.0)
+    assert select.select(errand.descriptors, [], [], 30)[0]
+    assert (errand.advance(3.0, in_trial=False), errand.succeeded, errand.hung) == (Task.ARRIVE, True, False)
 
 
 def kill(*_arguments: object, **_more: object) -> None:
