@@ -18,6 +18,8 @@ _CHECKSUM = slice(148, 156)
 _TYPE = slice(156, 157)
 _MAGIC = slice(257, 265)
 _POSIX_MAGIC = b"ustar\0"  # GNU tar looks at no more of it; old Java tools leave a version of their own behind it
+_GNU_MAGIC = b"ustar  \0"
+_NO_MAGIC = bytes(6)
 _PREFIX = slice(345, 500)
 _BASE_256 = 0x80  # as first byte: a big-endian binary number follows
 _SHOWN_NAME = 200  # characters
@@ -99,7 +101,9 @@ def parse(block: bytes) -> Header:
 def _dialect(magic: bytes) -> Dialect | None:
     if magic.startswith(_POSIX_MAGIC):
         return Dialect.POSIX
-    return {b"\0" * 8: Dialect.V7, b"ustar  \0": Dialect.GNU}.get(magic)
+    if magic.startswith(_NO_MAGIC):  # a version alone is none, whatever it says
+        return Dialect.V7
+    return Dialect.GNU if magic == _GNU_MAGIC else None
 
 
 def text(field: bytes) -> str:
@@ -115,14 +119,15 @@ def shown(name: str) -> str:
 def number(field: bytes, what: str) -> int:
     """Read a numeric field: octal digits up to a NUL or space, or, marked by its first byte, a binary number.
 
-    One NUL before the digits is no end of them, as GNU tar has it: the field before may have run over.
+    One NUL before the digits is no end of them, as GNU tar has it: the field before may have run over. What stands
+    behind the NUL that ends them is what the writer had in its memory.
 
     Raises:
         FieldError: it is empty, negative, or neither of the two.
     """
     if field[:1] == bytes([_BASE_256]):
         return int.from_bytes(field[1:], "big")
-    digits = field.removeprefix(b"\0").lstrip(b" ").replace(b"\0", b" ").rstrip(b" ")
+    digits = field.removeprefix(b"\0").partition(b"\0")[0].strip(b" ")
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
         message = f"the {what} is {field!r}, which is no number"
         raise FieldError(message)

@@ -25,6 +25,10 @@ TAKEN = {
         f"magic with {tail!r}": BOOT + member("root.img", b"root", magic=b"ustar\0" + tail)
         for tail in (b"00", b"\0\0", b" \0", b"  ", b"0\0", b"11", b"\xff\xff")
     },
+    **{
+        f"no magic, and a version of {tail!r}": BOOT + member("root.img", b"root", magic=bytes(6) + tail)
+        for tail in (b"00", b"  ", b"\xff\xff")
+    },
     "magic with a prefix": BOOT + member("root.img", b"x", magic=b"ustar\0 \0", at_345=b"./."),
     # As IC-OS's own tool writes: each member is sparse, also the small one without a hole.
     "every member sparse": old_gnu("boot.img", 9000, b"b" * 1024, [(0, 512), (4096, 512), (9000, 0)])
@@ -37,6 +41,8 @@ TAKEN = {
     "size after a NUL": BOOT + header("root.img", b"\0" + octal(3, 11)) + pad(b"abc"),
     "size of digits alone": BOOT + header("root.img", b"%012o" % 3) + pad(b"abc"),
     "size after blanks": BOOT + header("root.img", b"         3 \0") + pad(b"abc"),
+    "size before what was left there": BOOT + header("root.img", b"3\0junk\xff") + pad(b"abc"),
+    "size of many digits before it": BOOT + header("root.img", b"0000003\x008 9!") + pad(b"abc"),
     "no other number at all": BOOT + header("root.img", 3, at_100=bytes(24), at_136=bytes(12)) + pad(b"abc"),
     # Kinds
     "volume label": header("IC-OS 7", NUL_SIZE, b"V", GNU) + BOOT + ROOT,
