@@ -21,7 +21,7 @@ _NAMED: tuple[tuple[int, bytes, str], ...] = (
     (1024, b"\x10\x20\xf5\xf2", "an f2fs file system"),
     (1024, b"H+\0\4", "an HFS+ file system"),
     (1024, b"HX\0\5", "an HFS+ file system"),
-    (4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81"), "a bcachefs file system"),
+    (4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81"), "a bcache device"),
     (4096 + 24, bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef"), "a bcachefs file system"),
     ((8 << 10) + 52, b"ReIsEr", "a reiserfs file system"),
     (_MIB_16TH + 52, b"ReIsEr", "a reiserfs file system"),

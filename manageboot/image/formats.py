@@ -31,6 +31,9 @@ _COMPRESSED: tuple[tuple[bytes, str], ...] = (
     (b"\x04\x22\x4d\x18", "lz4"),
     (b"\x02\x21\x4c\x18", "lz4"),
     (b"LZIP\1", "lzip"),
+    (b"LRZI\0", "lrzip"),
+    (b"\0ZCK1", "zchunk"),
+    (b"\xff\x06\0\0sNaPpY", "snappy"),
     (b"\x89LZO\0\r\n\x1a\n", "lzop"),
     *((b"\x1f\x9d" + bytes([0x80 | bits]), "compress") for bits in range(9, 17)),
     *((b"BZh%d" % level, "bzip2") for level in range(1, 10)),
@@ -56,6 +59,17 @@ _ARCHIVES: tuple[tuple[bytes, str], ...] = (
     (b"070707", "a cpio archive"),
     (b"!<arch>\n", "an ar archive, such as a Debian package"),
     (b"\xed\xab\xee\xdb", "an RPM package"),
+    (b"MSCF\0\0\0\0", "a cabinet archive"),
+    (b"MSWIM\0\0\0", "a WIM archive"),
+    (b"xar!\0", "a xar archive"),
+    (b"CrAU\0\0\0\0", "an Android update"),
+)
+
+# What copies a file system, and is put back by the program that made it.
+_COPIES: tuple[tuple[bytes, str, str], ...] = (
+    (b"partclone-image\0", "a partclone image", "convert it with partclone.restore --restore_raw_file"),
+    (b"btrfs-stream\0", "a btrfs send stream", "make an image of the file system with btrfs receive"),
+    (b"xFSdump0", "an xfs dump", "make an image of the file system with xfsrestore"),
 )
 
 _DISK_IMAGES: tuple[tuple[int, bytes, str], ...] = (
@@ -68,6 +82,8 @@ _DISK_IMAGES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"vhdxfile", "a VHDX disk image"),
     (0, b"conectix", "a VHD disk image"),
     (64, b"\x7f\x10\xda\xbe", "a VDI disk image"),
+    (0, b"Bochs Virtual HD Image", "a Bochs disk image"),
+    (0, b"EVF\t\r\n\xff\0", "an EWF disk image"),
     (0, b"WithoutFreeSpace", "a Parallels disk image"),
     (0, b"WithouFreSpacExt", "a Parallels disk image"),
 )
@@ -89,7 +105,7 @@ def format_of(head: bytes) -> Format | None:
     if (compression := _compression(head)) is not None:
         what = "compressed with compress" if compression == "compress" else f"{compression}-compressed"
         return Format(what, _UNPACK, compression)
-    found = _archive(head) or _disk_image(head) or _program(head)
+    found = _archive(head) or _copy(head) or _disk_image(head) or _program(head)
     return Format(*found, found[0]) if found is not None else None
 
 
@@ -140,6 +156,10 @@ def _archive(head: bytes) -> tuple[str, str] | None:
     if what is None and is_tar(head):
         what = "a tar archive"
     return (what, _UNPACK) if what is not None else None
+
+
+def _copy(head: bytes) -> tuple[str, str] | None:
+    return next(((what, remedy) for magic, what, remedy in _COPIES if head.startswith(magic)), None)
 
 
 def _disk_image(head: bytes) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 """Recognise text by its first bytes, and name what kind of text it is: a page of a web server, say.
 
-Text is taken for text only where it has white space, as words and lines have, and no control characters.
+Text is taken for text only where it has white space, as words and lines have, and no control characters; JSON also
+where it has none, as servers and programs send it.
 """
 
 LFS_POINTER = "a Git LFS pointer"
@@ -21,6 +22,7 @@ _SURE = (
     (b"<html", "an HTML page"),
     (b"<?xml", "XML"),
 )
+_JSON = ('{"', '["', '[{"', '[["')
 _KINDS = (("<", "XML"), ("{", "JSON"), ("[", "JSON"), ("#!", "a script"))
 
 
@@ -34,7 +36,7 @@ def kind_of_text(head: bytes) -> str | None:
     if (sure := next((kind for beginning, kind in _SURE if begin.startswith(beginning)), None)) is not None:
         return sure
     text = _decoded(head)
-    if text is None:
+    if text is None or not (text.startswith(_JSON) or any(character.isspace() for character in text)):
         return None
     return next((kind for beginning, kind in _KINDS if text.lstrip().startswith(beginning)), "text")
 
@@ -58,9 +60,7 @@ def _decoded(head: bytes) -> str | None:
             text = part.decode("latin-1")
             if sum(character > "\x7f" for character in text) > len(text) * _MOST_FOREIGN:
                 return None
-    if "\ufffd" in text or any(_is_control(character) for character in text):
-        return None
-    return text if any(character.isspace() for character in text) else None
+    return None if "\ufffd" in text or any(_is_control(character) for character in text) else text
 
 
 def _is_control(character: str) -> bool:
