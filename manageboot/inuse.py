@@ -25,6 +25,10 @@ _POLL_INTERVAL_S = 0.05
 _MOST_POINTS = 3
 """How many places where it is mounted are named."""
 
+_SERVANTS = frozenset({"mdmon"})
+"""Programs that serve what lies on a disk, and for that have it open for writing as long as the system runs: mdmon keeps
+the metadata of a RAID of the firmware's, and writes nothing else."""
+
 _LOCK = struct.Struct("hhqqi4x")
 """struct flock: type, whence, start, length, pid. Length 0 means up to the end, and further."""
 
@@ -277,6 +281,8 @@ def _writers(all_found: Sequence[_Found]) -> Iterator[tuple[str, str]]:
     view = View()
     for writer in view.writers(layer_of):
         layer, found = layer_of[writer.identity]
+        if writer.name in _SERVANTS and not layer.exclusive:
+            continue
         said = f"process {writer.pid} ({writer.name}) has {_called(layer, found)} open for writing"
         yield found[0].path, said
     if view.hidden or view.is_part:

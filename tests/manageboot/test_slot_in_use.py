@@ -82,9 +82,9 @@ def in_another_mount_namespace(node: LoopNode) -> Iterator[str]:
 
 
 @contextmanager
-def open_elsewhere(path: str | Path, mode: str) -> Iterator[int]:
+def open_elsewhere(path: str | Path, mode: str, program: str | Path = sys.executable) -> Iterator[int]:
     code = f"import sys; file = open({str(path)!r}, {mode!r}); print('open', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([program, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdout.readline()
         try:
@@ -266,6 +266,36 @@ def test_a_loop_device_over_the_other_partition_of_a_disk_does_not_count(tmp_pat
         finally:
             run("delpart", whole, "1")
             run("delpart", whole, "2")
+
+
+def test_the_monitor_of_a_raid_is_no_user_of_what_lies_on_its_disks(tmp_path: Path):
+    """mdmon has the disks below open all the time; but not the slot itself, and no other program has them."""
+    monitor = tmp_path / "mdmon"
+    monitor.symlink_to(sys.executable)
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(8 * MIB)
+    with loop_device(disk) as whole, partition(whole, tmp_path / "part") as part:
+        with open_elsewhere(whole, "r+b", program=monitor) as pid:
+            assert name_of(pid) == "mdmon"
+            assert not is_used(part)
+            assert is_used(whole)
+        with open_elsewhere(part, "r+b", program=monitor):
+            assert is_used(part)
+        with open_elsewhere(whole, "r+b"):
+            assert is_used(part)
+
+
+@contextmanager
+def partition(disk: str, node: Path) -> Iterator[str]:
+    """Make a partition that the kernel knows, and a node for it: udev need not be there to make one."""
+    run("addpart", disk, "1", str(MIB // 512), str(2 * MIB // 512))
+    try:
+        major, minor = Path(f"/sys/class/block/{Path(disk).name}p1/dev").read_text().split(":")
+        os.mknod(node, 0o600 | 0o060000, os.makedev(int(major), int(minor)))
+        yield str(node)
+    finally:
+        run("delpart", disk, "1")
 
 
 def is_there(path: Path) -> bool:
