@@ -45,7 +45,7 @@ class ImageFile:
         self.path = path
         self.name = name
         self.consumed = 0  # bytes of the image that have been read, holes included
-        self._fd, self._status = open_input(path)
+        self._fd, self._status = open_input(path, wait=False)  # a pipe is refused
         try:
             self._check()
         except BaseException:

@@ -45,8 +45,12 @@ def kind_of(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
-def open_input(path: str) -> tuple[int, os.stat_result]:
+def open_input(path: str, *, wait: bool = True) -> tuple[int, os.stat_result]:
     """Open a path for reading.
+
+    Args:
+        path: where it is; `-` for standard input.
+        wait: whether to wait, at a named pipe, for somebody who writes.
 
     Returns:
         A descriptor that the caller closes, and the status of what it refers to.
@@ -55,8 +59,9 @@ def open_input(path: str) -> tuple[int, os.stat_result]:
         InputError: there is nothing to read at the path.
         NotPermittedError: the caller may not read it.
     """
+    flags = 0 if wait else os.O_NONBLOCK
     try:
-        fd = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_NOCTTY)
+        fd = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_NOCTTY | flags)
     except OSError as error:
         raise from_os_error(error, f"open {display_name(path)}", InputError) from error
     return fd, os.fstat(fd)

@@ -111,6 +111,14 @@ def test_a_named_pipe(tmp_path: Path):
     writer.join()
 
 
+def test_of_two_image_files_a_named_pipe_is_not_waited_for(tmp_path: Path):
+    good, pipe = tmp_path / "good", tmp_path / "pipe"
+    good.write_bytes(b"good")
+    os.mkfifo(pipe)
+    refused([str(good), str(pipe)], InputError, "it is a pipe, and root.img has to be a regular file")
+    refused([str(pipe), str(good)], InputError, "it is a pipe, and boot.img has to be a regular file")
+
+
 def test_closed_standard_input():
     saved = os.dup(0)
     os.close(0)
