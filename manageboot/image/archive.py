@@ -99,6 +99,9 @@ class Archive:
         known = name in (*self._images, VERSION)
         if entry.kind == tar.DIRECTORY and not known:
             return None
+        if name == VERSION and entry.kind in (tar.DIRECTORY, *tar.LINKS):
+            self.remarks.append(f"{VERSION} is {entry.kind}; the version is unknown")
+            return None
         if entry.kind != tar.FILE:
             raise self._refuse(name, f"is {entry.kind}")
         if name in self._seen:

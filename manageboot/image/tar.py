@@ -23,6 +23,7 @@ MAX_END_PADDING = 64 << 20  # bytes after the end; tar itself pads to 10 KiB
 FILE = "a file"
 DIRECTORY = "a directory"
 LABEL = "a volume label"
+LINKS = ("a hard link", "a symbolic link")
 
 _SCRATCH_SIZE = 256 * 1024
 _ZEROS = bytes(_SCRATCH_SIZE)
@@ -32,8 +33,7 @@ _KINDS = {
     b"\0": FILE,
     b"7": FILE,
     b"S": FILE,
-    b"1": "a hard link",
-    b"2": "a symbolic link",
+    **dict(zip((b"1", b"2"), LINKS, strict=True)),
     b"3": "a character device",
     b"4": "a block device",
     b"5": DIRECTORY,

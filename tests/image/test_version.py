@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from image.archives import END, member
+from image.archives import END, GNU, header, member, read_image
 from manageboot.image import VERSION, open_image
 from manageboot.image.version import Version, read_version
 
@@ -55,6 +55,19 @@ def test_a_version(content: bytes, version: str | None, tmp_path: Path):
 )
 def test_what_is_no_version_is_a_remark(content: bytes, problem: str, tmp_path: Path):
     assert version_of(content, tmp_path) == Version(None, f"VERSION.TXT {problem}; the version is unknown")
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["behind the images", "before them"])
+@pytest.mark.parametrize(
+    ("kind", "what"), [(b"1", "a hard link"), (b"2", "a symbolic link"), (b"5", "a directory")], ids=lambda one: str(one)
+)
+def test_what_is_no_file_is_a_remark(kind: bytes, what: str, before: bool, tmp_path: Path):
+    odd = header("VERSION.TXT", 0, kind, GNU, at_157=b"version")
+    path = tmp_path / "image.tar"
+    path.write_bytes((odd + IMAGES if before else IMAGES + odd) + END)
+    with open_image([str(path)]) as image:
+        assert read_image(image) == {"boot.img": b"boot", "root.img": b"root"}
+        assert image.remarks == [f"VERSION.TXT is {what}; the version is unknown"]
 
 
 def test_a_version_whose_head_was_asked_for_may_be_read_later(tmp_path: Path):
