@@ -12,6 +12,7 @@ from manageboot.environment import Condition
 from manageboot.node import Node, observe
 from manageboot.protocol import Cycle, Phase, Slot, explain
 from manageboot.slots import slot_devices
+from manageboot.text import one_line
 
 SCHEMA = 1
 
@@ -87,7 +88,7 @@ def render(report: dict[str, Any]) -> str:
     lines = ["nothing is wrong with the boot chain of this node"] if report["sound"] else []
     for finding in report["findings"]:
         lines += [f"{finding['code']}: {finding['text']}", f"  remedy: {finding['remedy']}"]
-    return "\n".join(lines + [f"not looked at: {text}" for text in report["unknown"]])
+    return "\n".join(map(one_line, lines + [f"not looked at: {text}" for text in report["unknown"]]))
 
 
 def _block(node: Node, unknown: list[str]) -> Iterator[Finding]:

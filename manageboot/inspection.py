@@ -11,6 +11,7 @@ from manageboot.image import BOOT, ROOT, VERSION, Member, content, member_name, 
 from manageboot.image.acceptance import Whole, check_whole, checked
 from manageboot.image.version import Version, read_version
 from manageboot.slots import booted_slot, slot_devices
+from manageboot.text import one_line
 
 SCHEMA = 1
 
@@ -77,7 +78,8 @@ def render(result: dict[str, Any]) -> str:
     lines += [f"ignored  {name}" for name in result["ignored"]]
     lines += [f"remark   {remark}" for remark in result["remarks"]]
     lines.append("fits     " + {True: "yes", False: "no", None: "unknown, this node has no such slots"}[result["fits"]])
-    return "\n".join(lines)
+    # The names of members are whoever's who packed them.
+    return "\n".join(map(one_line, lines))
 
 
 def _read(member: Member) -> Whole:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from image.archives import END, member
 from image.contents import EXT4, FOREIGN
 from support.images import MIB, make_update, pack
 from support.loop import run
@@ -137,6 +138,15 @@ def test_inspect_says_it_as_well(node: LoopNode, tmp_path: Path):
         for given in (paths, [pack(tmp_path / "new", "boot.img", "root.img")]):
             line = node.fails("inspect", *given, status=65, code="IMAGE_CONTENT")
             assert f"root.img is itself {what}" in line
+
+
+def test_the_name_of_a_member_makes_no_line(node: LoopNode, tmp_path: Path):
+    path = tmp_path / "update.tar"
+    forged = member(b"x\nversion  9\x1b[2J", b"x")
+    path.write_bytes(forged + member("boot.img", EXT4) + member("root.img", b"hsqs" * 300) + END)
+    lines = node.ok("inspect", path).splitlines()
+    assert "ignored  x\\x0aversion  9\\x1b[2J" in lines
+    assert [line for line in lines if line.startswith("version")] == ["version  unknown"]
 
 
 def test_inspect_names_what_it_knows(node: LoopNode, tmp_path: Path):

@@ -57,6 +57,16 @@ def test_for_a_person_each_finding_has_its_remedy(node: LoopNode):
     assert re.search(r"error: cannot vouch for this node: \d findings \[UNSOUND\]$", done.stderr, re.MULTILINE)
 
 
+def test_the_name_of_a_file_makes_no_line(node: LoopNode):
+    odd = node.directory / "odd\nNO_BLOCK: forged" / "grubenv"
+    text = node.config.read_text().replace(f'"{node.grubenv}"', json.dumps(str(odd)))
+    node.config.write_text(text)
+    odd.parent.mkdir()
+    shown = node.run("doctor").stdout.splitlines()
+    assert [line for line in shown if line.startswith("NO_BLOCK: forged")] == []
+    assert any("odd\\x0aNO_BLOCK: forged/grubenv: it does not exist" in line for line in shown)
+
+
 def test_a_slot_that_nothing_names(node: LoopNode):
     node.cmdline.write_text("ro quiet\n")
     assert set(findings(node)) == {"NO_BOOTED_SLOT"}
