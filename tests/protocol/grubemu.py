@@ -68,10 +68,21 @@ class Grub:
     """One grub.cfg, to be asked."""
 
     def __init__(
-        self, directory: Path, script: Path | str, *, memory: Path | None = None, found: str = FOUND, disk: int = 0
-    ) -> None:
-        """Take the script, or its text; `found`: what was set before it, `disk`: the number of the disk it is on."""
+        self, directory: Path, script: Path | str, *, memory: Path | None = None, found: str = FOUND, disk: int = 0,
+        beside: Path | None = None,
+    ) -> None:  # fmt: skip
+        """Take the script, or its text.
+
+        Args:
+            directory: for its own files.
+            script: the script.
+            memory: a file that keeps the answers.
+            found: what was set before the script.
+            disk: the number of the disk that it is on.
+            beside: the image of all other disks; there is one more then than are needed for that number.
+        """
         self._disk = disk
+        self._beside = beside
         self.runs = 0
         self._memory = memory
         self._known: dict[Question, Answer] = {}
@@ -96,8 +107,9 @@ class Grub:
         device_map = self._directory / "device.map"
         empty = self._directory / "empty.img"
         empty.write_bytes(bytes(MIB))
+        numbers = range(self._disk + (2 if self._beside else 1))
         device_map.write_text(
-            "".join(f"(hd{n}) {image if n == self._disk else empty}\n" for n in range(self._disk + 1))
+            "".join(f"(hd{n}) {image if n == self._disk else self._beside or empty}\n" for n in numbers)
         )
         # Into a file: grub-emu writes single bytes, and through a pipe that takes five times as long.
         with (self._directory / "said").open("wb") as said:
@@ -112,8 +124,8 @@ class Grub:
             new.write_bytes(pickle.dumps(self._known))
             new.rename(self._memory)
 
-    def _run(self, question: Question) -> Answer:
-        self.runs += 1
+    def disk(self, question: Question) -> Path:
+        """Make the disk that a question is about; it changes with the next one."""
         block = question.block
         if not question.writable and block:
             # A byte behind the padding: GRUB reads such a block and refuses to change it.
@@ -127,9 +139,14 @@ class Grub:
                 # Without its super block GRUB finds no file system: so an installation that did not finish looks.
                 magic = b"\x53\xef" if slot in question.loadable else b"\0\0"
                 os.pwrite(disk.fileno(), magic, _FIRST[slot] * SECTOR + 1024 + 56)
+        return image
+
+    def _run(self, question: Question) -> Answer:
+        self.runs += 1
+        image = self.disk(question)
         output = self.start(image)
         booted = re.findall(rf"BOOTS hd{self._disk},gpt(\d)", output)
-        assert len(booted) <= 1, output
+        assert len(booted) <= 1 and len(booted) == output.count("BOOTS "), output
         arguments = " ".join(kernel_line(output)[1:])
         after = question.block
         if after:

@@ -13,6 +13,8 @@ from support.loop import run
 
 MIB = 1 << 20
 _FIRST_MIB = {"grub": 1, "lvm": 9}
+GRUB_OFFSET = _FIRST_MIB["grub"] * MIB
+"""Where GRUB's partition begins, in bytes."""
 _GRUB_BYTES = 8 * MIB
 _LVM_BYTES = 64 * MIB
 _VOLUME_BYTES = 8 * MIB
@@ -33,7 +35,7 @@ def lvm_disk(directory: Path, script: Path, block: bytes) -> Path:
     run("mke2fs", "-q", "-t", "ext4", "-d", content, boot)
     disk = _empty(directory / "disk.img", _FIRST_MIB["lvm"] * MIB + _LVM_BYTES + MIB)
     run("sgdisk", f"--new=2:{_FIRST_MIB['grub']}M:+8M", f"--new=3:{_FIRST_MIB['lvm']}M:+64M", "--typecode=3:8e00", disk)
-    _put(disk, _FIRST_MIB["grub"] * MIB, grub)
+    _put(disk, GRUB_OFFSET, grub)
     if os.geteuid() != 0:
         pytest.skip("loop devices need root")
     sizes = {f"{slot}_boot": _VOLUME_BYTES for slot in "AB"}

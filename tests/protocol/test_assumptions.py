@@ -12,8 +12,9 @@ import pytest
 
 from protocol.blocks import environment_block, variables
 from protocol.grubemu import FOUND, Answer, Grub, Question
-from protocol.lvmdisk import lvm_disk
+from protocol.lvmdisk import GRUB_OFFSET, lvm_disk
 from protocol.walk import SHIPPED
+from support.loop import run
 
 pytestmark = pytest.mark.grub
 
@@ -79,6 +80,31 @@ def test_wherever_grub_was_started_from(tmp_path: Path, expected: list[Answer], 
 def test_on_whichever_disk_it_is(tmp_path: Path, expected: list[Answer], found: str, lacking: tuple[str, ...]):
     grub = Grub(tmp_path, without(*lacking), found=found, disk=2)
     assert [grub.ask(question) for question in QUESTIONS] == expected
+
+
+@pytest.fixture
+def old_disk(tmp_path: Path) -> Path:
+    """Make a disk of the same layout that was in service once: another script and block, and two whole slots."""
+    grub = Grub(tmp_path / "old", "# of a node before this one\n")
+    return grub.disk(
+        Question(environment_block(boot_alternative="B", boot_cycle="first_boot", mb_nonce="2e"), None, "AB")
+    )
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("prefix", ["({})", "({})/", "", "(memdisk)/boot/grub"])
+def test_of_an_old_disk_nothing_is_taken(tmp_path: Path, old_disk: Path, prefix: str, number: int):
+    """Not even where the node's own disk has no slot that can be loaded, or has lost its block."""
+    before = old_disk.read_bytes()
+    place = f"hd{number},gpt2"
+    found = f"set prefix={prefix.format(place)}\nset root={place}"
+    grub = Grub(tmp_path / "grub", SHIPPED, found=found, disk=number, beside=old_disk)
+    alone = Grub(tmp_path / "alone", SHIPPED, found=found, disk=number)
+    witness = environment_block(mb_trusted="B")
+    for block, loadable in product((PENDING, b"x" * 1024, None), ("AB", "A", "")):
+        question = Question(block, witness, loadable)
+        assert grub.ask(question) == alone.ask(question), question
+    assert old_disk.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -169,6 +195,21 @@ def test_on_lvm(tmp_path: Path, found: str, lacking: tuple[str, ...]):
     said = Grub(tmp_path / "grub", script, found=found).start(lvm_disk(tmp_path, script, PENDING))
     [booted] = re.findall(r"BOOTS lvm/hostlvm-(\w)_boot", said)
     assert booted == ("A" if lacking == ("[",) else "B")
+
+
+@pytest.mark.devices
+def test_a_volume_group_has_no_block_on_another_disk(tmp_path: Path, old_disk: Path):
+    """Where the block of a hostOS is lost, the second one beside it counts, and not what another disk has."""
+    script = tmp_path / "grub.cfg"
+    script.write_text(TEXT)
+    disk = lvm_disk(tmp_path, script, PENDING)
+    (tmp_path / "manageboot.env").write_bytes(environment_block(mb_trusted="B"))
+    part = f"{disk}@@{GRUB_OFFSET}"
+    run("mdel", "-i", part, "::grubenv")
+    grub = Grub(tmp_path / "grub", script, beside=old_disk)
+    assert re.findall(r"BOOTS (\S+)", grub.start(disk)) == ["lvm/hostlvm-A_boot"]
+    run("mcopy", "-i", part, tmp_path / "manageboot.env", "::manageboot.env")
+    assert re.findall(r"BOOTS (\S+)", grub.start(disk)) == ["lvm/hostlvm-B_boot"]
 
 
 def test_a_block_on_the_disk_is_found_there(tmp_path: Path):
