@@ -13,12 +13,15 @@ USED = ("lvm", "regexp", "echo", "keystatus", "reboot", "minicmd")
 """Without one of these the script has another way; without lvm it finds no slots in a volume group."""
 
 _SUFFIX = ".mod"
+_COMMANDS = "command.lst"
+"""Tells GRUB which module has a command."""
 
 
 def missing(directory: str, wanted: tuple[str, ...]) -> list[str]:
     """Name the files of modules that GRUB would not find.
 
-    Where there are no modules at all, they are built into GRUB's image, and nothing can be said.
+    Where there are none at all, or no list of commands, by which GRUB finds them, what the node boots with is built
+    into GRUB's image, and nothing can be said: the few modules that lie there are for whoever loads them by name.
 
     Args:
         directory: where GRUB has its prefix; the modules are in a directory below, one for each platform.
@@ -43,4 +46,6 @@ def _platforms(directory: str) -> list[tuple[str, set[str]]]:
     with os.scandir(directory) as found:
         names = sorted(entry.name for entry in found if "-" in entry.name and entry.is_dir())
     listed = [(name, set(os.listdir(os.path.join(directory, name)))) for name in names]
-    return [(name, files) for name, files in listed if any(file.endswith(_SUFFIX) for file in files)]
+    return [
+        (name, files) for name, files in listed if _COMMANDS in files and any(file.endswith(_SUFFIX) for file in files)
+    ]

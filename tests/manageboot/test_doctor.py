@@ -191,6 +191,7 @@ def test_modules_of_grub_that_are_missing(node: LoopNode):
              "lvm", "regexp", "echo", "keystatus", "reboot", "minicmd")  # fmt: skip
     for name in names:
         (directory / f"{name}.mod").touch()
+    (directory / "command.lst").touch()
     assert findings(node) == {}
     (directory / "regexp.mod").unlink()
     assert findings(node) == {"GRUB_MODULES": f"GRUB's script uses {directory}/regexp.mod, and there is none"}

@@ -110,6 +110,7 @@ def modules_of(script: Path, *without: str, platform: str = "x86_64-efi") -> Pat
     directory.mkdir()
     for name in {*NEEDED, *USED} - set(without):
         (directory / f"{name}.mod").touch()
+    (directory / "command.lst").touch()
     return directory
 
 
@@ -142,6 +143,15 @@ def test_where_there_are_no_modules_they_are_built_in(node: LoopNode, script: Pa
     script.with_name("some-theme").mkdir()
     (script.parent / "some-theme" / "theme.txt").touch()
     node.ok("bootloader", "install")
+
+
+def test_a_few_modules_without_a_list_of_commands_are_not_those_that_grub_boots_with(node: LoopNode, script: Path):
+    directory = modules_of(script, *{*NEEDED, *USED} - {"keystatus"})
+    (directory / "command.lst").unlink()
+    done = node.run("bootloader", "install")
+    assert (done.returncode, script.read_text()) == (0, grubcfg.shipped())
+    assert "warning" not in done.stderr
+    node.ok("bootloader", "check")
 
 
 def test_slots_in_a_volume_group_need_one_more(node: LoopNode, script: Path):
