@@ -138,6 +138,18 @@ def test_without_test_the_second_witness_counts_as_ever(tmp_path: Path):
         assert grub.ask(Question(b"x" * 1024, environment_block(mb_trusted=slot), "AB")).slot == slot
 
 
+@pytest.mark.parametrize(
+    "found",
+    ["unset prefix\nset root=hd0,gpt2", "set prefix=(memdisk)/boot/grub\nset root=hd0,gpt2",
+     "set prefix=(hd0,gpt1)/EFI/BOOT\nset root=hd0,gpt1"],
+)  # fmt: skip
+def test_without_test_the_block_is_read_wherever_grub_was_started_from(tmp_path: Path, found: str):
+    grub = Grub(tmp_path, without("["), found=found)
+    for slot in "AB":
+        assert grub.ask(Question(TRUSTED[slot], None, "AB")).slot == slot
+    assert grub.ask(Question(PENDING, None, "AB")).slot == "A"
+
+
 def test_without_test_each_slot_is_told_what_it_is(tmp_path: Path):
     grub = Grub(tmp_path, without("["))
     for slot in "AB":
