@@ -193,9 +193,21 @@ def test_the_menu_restarts_whatever_was_set_before(tmp_path: Path):
     before = f"{FOUND}\nset default=0\nset timeout=-1\nset timeout_style=hidden\nset fallback=1"
     grub = Grub(tmp_path, SHIPPED, found=before)
     grub.ask(Question(TRUSTED["A"], None, ""))
-    assert "MENU 2 60 menu <>" in " ".join((tmp_path / "said").read_text(errors="replace").split())
+    assert "MENU manageboot-restart 60 menu <>" in " ".join((tmp_path / "said").read_text(errors="replace").split())
     # Nobody has to log in for that.
     assert re.findall(r'^menuentry "Restart" (\S+)', TEXT, re.MULTILINE) == ["--unrestricted"]
+
+
+def test_the_menu_restarts_whatever_entries_were_there_before(tmp_path: Path):
+    # Without the wait; and grub-emu has nothing to restart.
+    grub = Grub(
+        tmp_path, TEXT.replace("set timeout=60", "set timeout=0").replace("    reboot\n", "    echo RESTARTS\n")
+    )
+    others = "\n".join(f"menuentry Other{number} {{ echo OTHER; exit; }}" for number in range(4))
+    # In the place of the usual one, which leaves before the menu.
+    (tmp_path / "driver" / "grub.cfg").write_text(f"{FOUND}\n{others}\nsource (hd0,gpt2)/grub.cfg\n")
+    said = grub.start(grub.disk(Question(TRUSTED["A"], None, "")))
+    assert ("RESTARTS" in said, "OTHER" in said) == (True, False)
 
 
 @pytest.mark.devices
