@@ -26,8 +26,8 @@ _MOST_POINTS = 3
 """How many places where it is mounted are named."""
 
 _SERVANTS = frozenset({"mdmon"})
-"""Programs that serve what lies on a disk, and for that have it open for writing as long as the system runs: mdmon keeps
-the metadata of a RAID of the firmware's, and writes nothing else."""
+"""Programs that serve what lies on a disk, and for that have it open for writing as long as the system runs: mdmon
+keeps the metadata of a RAID of the firmware's, and writes nothing else."""
 
 _LOCK = struct.Struct("hhqqi4x")
 """struct flock: type, whence, start, length, pid. Length 0 means up to the end, and further."""

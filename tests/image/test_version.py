@@ -59,7 +59,7 @@ def test_what_is_no_version_is_a_remark(content: bytes, problem: str, tmp_path: 
 
 @pytest.mark.parametrize("before", [False, True], ids=["behind the images", "before them"])
 @pytest.mark.parametrize(
-    ("kind", "what"), [(b"1", "a hard link"), (b"2", "a symbolic link"), (b"5", "a directory")], ids=lambda one: str(one)
+    ("kind", "what"), [(b"1", "a hard link"), (b"2", "a symbolic link"), (b"5", "a directory")], ids=str
 )
 def test_what_is_no_file_is_a_remark(kind: bytes, what: str, before: bool, tmp_path: Path):
     odd = header("VERSION.TXT", 0, kind, GNU, at_157=b"version")

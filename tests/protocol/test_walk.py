@@ -10,10 +10,13 @@ from protocol import walk
 from protocol.blocks import PHASES
 from protocol.mutants import MUTANTS, ROOT, caught
 from protocol.start import starts
+from protocol.truth import LATE
 from protocol.walk import Way
 
 pytestmark = pytest.mark.grub
 
+BARE = (None, ("good", "good"))
+"""No block, and two whole systems."""
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
 
@@ -31,6 +34,16 @@ def test_from_slot_to_slot_and_back_the_cause_of_every_fallback_is_told(shared: 
     result = walk.run(Way(mishaps=0, shared=shared), depth=40, seconds=300, begin=[begin])
     assert result.violations == []
     assert (result.complete, result.depth > 12, result.states > 200) == (True, True, True)
+
+
+def test_a_commit_that_is_run_again_after_grub_passed_it_over_was_never_started():
+    """Its record was cut off, so what the verb does the second time is noted as if it were the first."""
+    layer = [state for state in starts(shipped=True, shared=False) if (state.block, state.contents) == BARE]
+    for event in ("slot B by the menu", "upgrade-install", "upgrade-commit, power cut after step 2",
+                  "GRUB, save_env fails", "upgrade-commit"):  # fmt: skip
+        layer = walk.follow(Way(), layer, event)
+    assert LATE in {state.truth.stage for state in layer if state.truth}
+    assert walk.run(Way(mishaps=0), depth=1, seconds=60, begin=layer).violations == []
 
 
 def test_what_a_stock_script_cannot_hold_is_what_the_document_says():

@@ -287,5 +287,21 @@ def run(
             grub.remember()
 
 
+def follow(way: Way, begin: Iterable[State], event: str) -> list[State]:
+    """Return what comes of one event in some states."""
+    with (
+        tempfile.TemporaryDirectory(prefix="manageboot-grub-") as directory,
+        agent(tries=way.tries, shared=way.shared) as the_agent,
+    ):
+        walk = Walk(Grub(Path(directory), way.script), the_agent, way, stop=False)
+        walk.paths.update(dict.fromkeys(begin, (None, "start")))
+        walk.mishaps.update(dict.fromkeys(walk.paths, 0))
+        return list(
+            dict.fromkeys(
+                renamed(found) for state in list(walk.paths) for name, found, _ in walk.events(state) if name == event
+            )
+        )
+
+
 if __name__ == "__main__":
     sys.exit(main())
