@@ -289,6 +289,11 @@ def of_the_system(error: Exception) -> ManagebootError | None:
     return ExhaustedError(f"cannot go on: {words}", hint=_EXHAUSTED_HINT)
 
 
+def is_exhausted(error: OSError) -> bool:
+    """Tell whether a call failed because the system had nothing to spare, which says nothing of what was asked."""
+    return error.errno in _EXHAUSTED
+
+
 def from_os_error(
     error: OSError, doing: str, otherwise: type[ManagebootError] = DeviceError, *, hint: str | None = None
 ) -> ManagebootError:
@@ -301,7 +306,7 @@ def from_os_error(
         hint: what to do about it.
     """
     kind = otherwise
-    if error.errno in _EXHAUSTED:
+    if is_exhausted(error):
         kind = ExhaustedError
         hint = hint or _EXHAUSTED_HINT
     elif error.errno in {errno.EACCES, errno.EPERM}:

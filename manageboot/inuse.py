@@ -104,7 +104,10 @@ def _take(stack: ExitStack, path: str, *, write: bool) -> int:
     with looked_at(path) as descriptor:
         status = os.fstat(descriptor)
     found = _layers(path, status)
-    descriptor, *_ = [_hold(stack, layer, write=write and layer.exclusive) for layer in found]
+    try:
+        descriptor, *_ = [_hold(stack, layer, write=write and layer.exclusive) for layer in found]
+    except OSError as error:
+        raise _untold(path, error, f"who uses it can't be told: {error.filename}: {error.strerror or error}") from error
     _require_alone([found])
     return descriptor
 
@@ -127,7 +130,7 @@ def _layers(path: str, status: os.stat_result) -> _Found:
     try:
         return list(layers(path, status))
     except OSError as error:
-        raise _unknown(path, f"who uses {error.filename}, below it, can't be told") from error
+        raise _untold(path, error, f"who uses {error.filename}, below it, can't be told") from error
 
 
 def _require_alone(all_found: Sequence[_Found]) -> None:
@@ -139,8 +142,8 @@ def _require_alone(all_found: Sequence[_Found]) -> None:
         for path, user in _writers(all_found):
             raise _busy(path, user)
     except OSError as error:
-        path = all_found[0][0].path
-        raise _unknown(path, f"who uses it can't be told: {error.filename}: {error.strerror or error}") from error
+        cause = f"who uses it can't be told: {error.filename}: {error.strerror or error}"
+        raise _untold(all_found[0][0].path, error, cause) from error
 
 
 def _hold(stack: ExitStack, layer: Layer, *, write: bool) -> int:
@@ -189,20 +192,24 @@ def _busy(path: str, user: str) -> errors.DeviceBusyError:
     )
 
 
-def _unknown(path: str, what: str) -> errors.DeviceBusyError:
-    return errors.DeviceBusyError(f"cannot use {path}: {what}", hint="it counts as used; mount /proc and /sys")
+def _untold(path: str, error: OSError, cause: str) -> errors.ManagebootError:
+    """Make the error for a look that failed: what can't be told counts as used."""
+    if errors.is_exhausted(error):
+        return errors.from_os_error(error, f"tell who uses {path}")
+    return errors.DeviceBusyError(f"cannot use {path}: {cause}", hint="it counts as used; mount /proc and /sys")
 
 
 def _claimed(number: int) -> str:
     """Say who has a block device exclusively."""
-    for one in (number, *(partition for partition, _ in partitions(number)), disk_of(number)):
-        if one is not None:
-            if points := mounts.points(one):
-                return f"it is mounted at {_some(points)}"
-            if lying := holders(one):
-                return f"{_some([f'/dev/{name}' for name in lying])} lies on it"
-            if mounts.is_swap(one):
-                return "it is swap space"
+    with suppress(OSError):
+        for one in (number, *(partition for partition, _ in partitions(number)), disk_of(number)):
+            if one is not None:
+                if points := mounts.points(one):
+                    return f"it is mounted at {_some(points)}"
+                if lying := holders(one):
+                    return f"{_some([f'/dev/{name}' for name in lying])} lies on it"
+                if mounts.is_swap(one):
+                    return "it is swap space"
     return "it is mounted, or a device lies on it"
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from manageboot.errors import is_exhausted
+
 _BLOCK = "/sys/class/block"
 _NUMBERS = "/sys/dev/block"
 
@@ -29,6 +31,8 @@ Identity = tuple[int, int]
 
 _GONE = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EHOSTDOWN})
 """What a file says whose file system has gone, as one of FUSE does when its program was killed."""
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO})
+"""What an attribute of sysfs says that is not there, or whose device goes away at this moment."""
 _ELSEWHERE: Identity = (-1, 0)
 """A file that can't be asked, so none of those that were asked a moment before."""
 
@@ -85,7 +89,8 @@ def layers(path: str, status: os.stat_result, span: Span = WHOLE) -> Iterator[La
     """Give a disk or an image, and all that lies below it.
 
     Raises:
-        FileNotFoundError: something of it is not to be found by name, as when it belongs to another mount namespace.
+        OSError: something of it is not to be found by name, as when it belongs to another mount namespace; or there is
+            nothing to ask with.
     """
     own = identity(status)
     if not stat.S_ISBLK(status.st_mode):
@@ -122,7 +127,7 @@ def attachments() -> Iterator[Attachment]:
     """Give each loop device that is attached.
 
     Raises:
-        FileNotFoundError: there is no sysfs to ask.
+        OSError: there is no sysfs to ask, or nothing to ask it with.
     """
     for name in sorted(os.listdir(_BLOCK)):
         if name.startswith("loop") and (file := _read(f"{_BLOCK}/{name}/loop/backing_file")) is not None:
@@ -166,6 +171,8 @@ def _attachment(name: str) -> Attachment:
         finally:
             os.close(descriptor)
     except OSError as error:
+        if is_exhausted(error):
+            raise
         return unknown._replace(target=_ELSEWHERE) if error.errno in _GONE else unknown
     device, inode, number, offset, limit = _STATUS.unpack(answer)
     return Attachment(name, (number, 0) if number else (device, inode), _span(offset, limit))
@@ -217,11 +224,14 @@ def _node(directory: str) -> str:
 
 
 def _read(path: str) -> str | None:
+    """Return an attribute of sysfs; None: it is not there. What can't be read is not called absent."""
     try:
         with open(path, "rb") as file:
             return os.fsdecode(file.read().removesuffix(b"\n"))
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
 
 
 def _integer(path: str) -> int:

@@ -4,6 +4,7 @@ A file is asked what it is without asking whoever keeps it: a network file syste
 """
 
 import ctypes
+import errno
 import os
 import stat
 import struct
@@ -27,6 +28,10 @@ _STATX = struct.Struct("=28x H 2x Q 88x 4L 112x")
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Source: PROC_PID_INIT_INO in linux/proc_ns.h."""
+
+
+_ENDED = frozenset({errno.ENOENT, errno.ESRCH})
+"""What the directory of a process says that has just ended."""
 
 
 class Writer(NamedTuple):
@@ -61,34 +66,41 @@ class View:
         return True
 
     def writers(self, wanted: Container[Identity]) -> Iterator[Writer]:
-        """Give who has any of these open for writing, this process aside."""
+        """Give who has any of these open for writing, this process aside.
+
+        Raises:
+            OSError: a process can't be looked at, for another reason than that it is not to be.
+        """
         for pid in filter(str.isdecimal, os.listdir(_PROC)):
             if pid == self._own:
                 continue
             try:
-                directory = os.open(f"{_PROC}/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except PermissionError:
-                self.hidden += 1
-                continue
-            except OSError:
-                continue  # it has just ended
-            try:
-                for found in _written(directory):
+                for found in _written(f"{_PROC}/{pid}/fd"):
                     if found in wanted:
                         yield Writer(int(pid), _name(pid), found)
-            finally:
-                os.close(directory)
+            except PermissionError:
+                self.hidden += 1
+            except OSError as error:
+                if error.errno not in _ENDED:
+                    raise
 
 
-def _written(directory: int) -> Iterator[Identity]:
-    """Give what a process has open for writing, from the directory of its descriptors; it may end meanwhile."""
-    with suppress(OSError):
+def _written(path: str) -> Iterator[Identity]:
+    """Give what a process has open for writing, from the directory of its descriptors; it may end meanwhile.
+
+    Raises:
+        OSError: the directory can't be read.
+    """
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
         for number in os.listdir(directory):
             with suppress(OSError):
                 # Of the link itself the kernel tells whether it is open for writing; most that are have no file at all.
                 writes = os.lstat(number, dir_fd=directory).st_mode & stat.S_IWUSR
                 if writes and not os.readlink(number, dir_fd=directory).startswith(_NO_FILES):
                     yield _identity(directory, number)
+    finally:
+        os.close(directory)
 
 
 _statx = ctypes.CDLL(None).statx

@@ -317,6 +317,26 @@ def is_used(device: str) -> bool:
     return done.returncode != 0
 
 
+@pytest.mark.parametrize("spare", range(5))
+def test_who_has_no_descriptor_to_look_with_calls_nothing_unused(one_disk: tuple[Path, str], spare: int):
+    _, device = one_disk
+    code = (
+        "import os, resource, sys; from manageboot import errors, inuse\n"
+        "free = os.dup(0); os.close(free)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (free + int(sys.argv[2]),) * 2)\n"
+        "try: inuse.require_unused([sys.argv[1]])\n"
+        "except errors.ManagebootError as error: print(error.code)\n"
+        "else: print('unused')"
+    )
+    look = [sys.executable, "-c", code, device, str(spare)]
+    unused = run(*look)
+    assert unused in {"unused", "NO_RESOURCES"}
+    with loop_device(Path(device)):
+        assert run(*look) == ("NO_RESOURCES" if unused == "NO_RESOURCES" else "DEVICE_BUSY")
+    with open_elsewhere(device, "r+b"):
+        assert run(*look) == ("NO_RESOURCES" if unused == "NO_RESOURCES" else "DEVICE_BUSY")
+
+
 @pytest.mark.parametrize("hidden", ["/proc", "/sys"])
 def test_what_cannot_be_looked_at_is_not_called_unused(one_disk: tuple[Path, str], hidden: str):
     _, device = one_disk
