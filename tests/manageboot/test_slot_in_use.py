@@ -70,7 +70,8 @@ def a_part_at_its_end(node: LoopNode) -> Iterator[str]:
 def in_another_mount_namespace(node: LoopNode) -> Iterator[str]:
     device = node.devices["B"]["boot"]
     run("mke2fs", "-q", device)
-    script = 'mount "$0" /mnt && echo mounted && read line'
+    # Read-only: a mount for writing changes the superblock, now or when the kernel has time for it.
+    script = 'mount -o ro "$0" /mnt && echo mounted && read line'
     command = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, device]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None

@@ -117,7 +117,7 @@ MUTANTS = (
     Mutant("GRUB does not say which commit it could not start", _G,
            'elif [ "$fault" = unwritable -a -n "$mb_nonce" ]', 'elif [ "$fault" = nothing ]', mishaps=2),
     Mutant("what GRUB could not do once counts for every commit", _F,
-           "return trace.nonce == traces.nonce", "return True", mishaps=1),
+           "if trace is not None and trace.nonce == traces.nonce:", "if trace is not None:", mishaps=1),
     Mutant("a slot that somebody chose was never started", _F,
            'case "menu":\n            return False', 'case "menu":\n            return noted', mishaps=1),
     Mutant("a rollback is not noted", _V,
