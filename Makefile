@@ -66,8 +66,9 @@ check: packages $(VENV)/installed
 	$(BIN)/mypy
 	grub-script-check manageboot/bootloader/grub.cfg
 
-# tests/conftest.py says what runs where. One virtual machine at a time, so more cores than this bring little.
-IN_PARALLEL := --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
+# tests/conftest.py says what runs where. One virtual machine at a time, so more cores than this bring little; the process
+# that runs them mostly waits, and so do many tests, so there is one process more than cores.
+IN_PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 --no-loadscope-reorder
 
 .PHONY: test
 test: check
