@@ -31,8 +31,9 @@ VIRTUAL_MACHINES = "tests/qemu/"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the virtual machines, which take longest; all else is done beside them."""
-    items.sort(key=lambda item: not item.nodeid.startswith(VIRTUAL_MACHINES))
+    """Begin with what takes longest: virtual machines, then the walks of the protocol. All else goes beside them."""
+    longest = (VIRTUAL_MACHINES, "tests/protocol/")
+    items.sort(key=lambda item: [not item.nodeid.startswith(place) for place in longest])
 
 
 @pytest.hookimpl(optionalhook=True)
