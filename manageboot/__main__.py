@@ -12,13 +12,14 @@ def main() -> int:
     """Run the command line of this process, and return its exit status."""
     try:
         # Imported here: it takes a while, and by then signals have to be dealt with.
-        from manageboot import cli, inherited, signals
+        from manageboot.cli import main
+        from manageboot.system import inherited, signals
     except (OSError, MemoryError) as error:
         return too_little(error)
 
     inherited.speak_utf8()
     signals.listen()
-    status = cli.run(sys.argv[1:])
+    status = main.run(sys.argv[1:])
     signals.ignore()
     return status
 

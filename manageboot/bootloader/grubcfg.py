@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 from grubenv.lock import locked_directory
 from grubenv.replace import replace_file
-from manageboot import environment, errors, lock, process
+from manageboot import errors
+from manageboot.boot import envblock
+from manageboot.boot.node import observe
 from manageboot.bootloader import modules
 from manageboot.config import Config
-from manageboot.node import observe
 from manageboot.protocol import Phase, explain
+from manageboot.system import lock, process
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +136,7 @@ def install(config: Config) -> str:
                 old = file.read()
         except OSError as error:
             raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
-        with environment.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
+        with envblock.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
             # Here the way of a new block is gone twice, since it is the one that was proved against GRUB.
             replace_file(directory, FILE_NAME + OLD_SUFFIX, old, path + OLD_SUFFIX)
             replace_file(directory, FILE_NAME, shipped().encode(), path)

@@ -11,8 +11,9 @@ def main() -> int:
     """Run the old command line of this process, and return its exit status."""
     try:
         # Imported here: it takes a while, and by then signals have to be dealt with.
-        from manageboot import cli, inherited, signals
+        from manageboot.cli import main
         from manageboot.icos import actions
+        from manageboot.system import inherited, signals
     except (OSError, MemoryError) as error:
         from manageboot.__main__ import too_little
 
@@ -21,7 +22,7 @@ def main() -> int:
     inherited.speak_utf8()
     signals.listen()
     actions.log_messages()
-    status = cli.run(sys.argv[1:], perform=actions.carry_out)
+    status = main.run(sys.argv[1:], perform=actions.carry_out)
     signals.ignore()
     return status
 

@@ -3,17 +3,19 @@
 import sys
 from collections.abc import Sequence
 
-from manageboot import cli, errors, output
+from manageboot import errors
+from manageboot.cli import main
 from manageboot.icos import privilege
 from manageboot.icos.arguments import HELP, Request, parse
+from manageboot.system import console
 
 NAME = "manageboot.sh"
 
 
 def log_messages() -> None:
     """Let the journal have what is told, as the old program did; unless it gets stderr already."""
-    if not output.is_journal():
-        output.listen(_log)
+    if not console.is_journal():
+        console.listen(_log)
 
 
 def carry_out(words: Sequence[str]) -> None:
@@ -27,7 +29,7 @@ def carry_out(words: Sequence[str]) -> None:
     """
     request = parse(words)
     if request.action == "help":
-        output.answer(HELP.removesuffix("\n"))
+        console.answer(HELP.removesuffix("\n"))
         return
     privilege.become_root(sys.argv)
     match request.action:
@@ -35,35 +37,35 @@ def carry_out(words: Sequence[str]) -> None:
             _install(request)
         case "install":
             _install(request)
-            cli.perform([*request.leading, "upgrade-commit", "--no-reboot"])
+            main.perform([*request.leading, "upgrade-commit", "--no-reboot"])
         case "confirm":
             _confirm(request)
         case action:
-            cli.perform([*request.leading, action, *request.arguments])
+            main.perform([*request.leading, action, *request.arguments])
 
 
 def _install(request: Request) -> None:
     command = [*request.leading, "upgrade-install", *request.arguments]
     try:
-        cli.perform(command)
+        main.perform(command)
     except errors.CommitPendingError:
         if request.checks:
             raise
         # Nothing is lost: the booted slot is trusted, and boots next again before the other one is touched.
-        cli.perform([*request.leading, "upgrade-cancel"])
-        cli.perform(command)
+        main.perform([*request.leading, "upgrade-cancel"])
+        main.perform(command)
 
 
 def _confirm(request: Request) -> None:
     try:
-        cli.perform([*request.leading, "confirm"])
+        main.perform([*request.leading, "confirm"])
     except errors.ConflictError as error:
         # Units of IC-OS that run a virtual machine call it, and would stop that for a fault that it does not have.
-        output.tell(f"manageboot: warning: {error}")
+        console.tell(f"manageboot: warning: {error}")
 
 
 def _log(line: str) -> None:
     # Imported here: queries say nothing.
-    from manageboot import journal
+    from manageboot.events import journal
 
     journal.log(line, name=NAME)

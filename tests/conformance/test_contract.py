@@ -7,9 +7,9 @@ import pytest
 
 from conformance.front_doors import call
 from conformance.table import Cell, State, states
-from manageboot import record
+from manageboot.boot import record
+from manageboot.boot.record import SlotRecord
 from manageboot.protocol import Content, Slot
-from manageboot.record import SlotRecord
 from support.images import MIB, make_update
 from support.node import LoopNode
 

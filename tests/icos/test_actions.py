@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from manageboot import output
 from manageboot.icos import actions
+from manageboot.system import console
 
 
 @pytest.fixture
@@ -17,13 +17,13 @@ def journal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
         systemd_journal, "send", lambda line, **fields: sent.append((line, fields["SYSLOG_IDENTIFIER"]))
     )
     yield sent
-    output._listeners.clear()
+    console._listeners.clear()
 
 
 def test_what_is_told_goes_to_the_journal_too(journal: list[tuple[str, str]], capfd: pytest.CaptureFixture[str]):
     actions.log_messages()
-    output.tell("manageboot: error: cannot confirm: a cause [CONFLICT]")
-    output.show("progress")
+    console.tell("manageboot: error: cannot confirm: a cause [CONFLICT]")
+    console.show("progress")
     assert journal == [("manageboot: error: cannot confirm: a cause [CONFLICT]", "manageboot.sh")]
     assert capfd.readouterr().err == "manageboot: error: cannot confirm: a cause [CONFLICT]\nprogress"
 
@@ -31,7 +31,7 @@ def test_what_is_told_goes_to_the_journal_too(journal: list[tuple[str, str]], ca
 def test_nothing_is_there_twice_where_the_journal_has_stderr(
     journal: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(output, "is_journal", lambda: True)
+    monkeypatch.setattr(console, "is_journal", lambda: True)
     actions.log_messages()
-    output.tell("a line")
+    console.tell("a line")
     assert journal == []

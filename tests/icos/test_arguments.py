@@ -61,9 +61,9 @@ def test_a_command_line_that_makes_no_sense(line: str):
 
 
 def test_the_verbs_have_the_names_of_the_actions():
-    from manageboot import cli, commandline
+    from manageboot.cli import main, parser
 
     for action in ACTIONS:
         if action != "install":
-            options = commandline.parse([action, "image"] if action == "upgrade-install" else [action])
-            assert options.verb in cli._HANDLERS
+            options = parser.parse([action, "image"] if action == "upgrade-install" else [action])
+            assert options.verb in main._HANDLERS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from install.crashnode import served
-from manageboot.imagewriter import ZEROS_BYTES
+from manageboot.install.imagewriter import ZEROS_BYTES
 from support.images import MIB, make_image, make_update, pack
 from support.loop import loop_device
 from support.node import LoopNode
@@ -43,7 +43,7 @@ def update(tmp_path: Path) -> Path:
 
 STORE_AND_SIGNAL = """
 import os, signal, sys
-from manageboot import cli, record, signals
+from manageboot.cli import main; from manageboot.boot import record; from manageboot.system import signals
 
 store, calls = record.store, []
 
@@ -55,7 +55,7 @@ def signalled(directory, records):
 
 record.store = signalled
 signals.listen()
-sys.exit(cli.run(sys.argv[1:]))
+sys.exit(main.run(sys.argv[1:]))
 """
 
 

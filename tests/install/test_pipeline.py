@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from manageboot.pipeline import Buffers, Pipeline
+from manageboot.install.pipeline import Buffers, Pipeline
 
 SIZE = 4096
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from manageboot import progressfile
+from manageboot.install import progressfile
 from support.images import MIB, make_update
 from support.node import LoopNode
 

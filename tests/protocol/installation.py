@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 from unittest import mock
 
-from manageboot import install
+from manageboot.boot.head import HEAD_BYTES
 from manageboot.config import Config
-from manageboot.head import HEAD_BYTES
+from manageboot.install import install
 
 VOID, NEW, TORN, SAME = "void", "new", "torn", ""
 """What a slot holds: nothing that can be loaded, the whole image, anything else that can be, what was there before."""
@@ -21,7 +21,7 @@ _IMAGES = {"boot": b"B" * (HEAD_BYTES + 65536), "root": b"R" * 65536}
 
 
 class MemoryDevice:
-    """A block device with a write cache: what the interface of `manageboot.blockdev.BlockDevice` does to bytes."""
+    """A block device with a write cache: what the interface of `manageboot.disk.blockdev.BlockDevice` does to bytes."""
 
     block_size = 512
     direct = True

@@ -25,8 +25,8 @@ class Mutant(NamedTuple):
     """At most so many kills, power cuts and faults on a way, where it takes a long one."""
 
 
-_P, _G, _V, _E, _I = "protocol.py", "bootloader/grub.cfg", "verbs.py", "environment.py", "install.py"
-_F = "fallback.py"
+_P, _G, _V, _E, _I = "protocol.py", "bootloader/grub.cfg", "upgrade/verbs.py", "boot/envblock.py", "install/install.py"
+_F = "boot/fallback.py"
 
 MUTANTS = (
     Mutant("confirm trusts the other slot", _P,
@@ -68,11 +68,11 @@ MUTANTS = (
     Mutant("a trial that is given up keeps its tries", _V,
            '_replace(tries="", trial=because.value)', "_replace(trial=because.value)", tries=3),
     Mutant("a trial that was given up may be confirmed", _V,
-           "return of_this_boot or givenup.in_this_boot(config, left_behind.trial)", "return False"),
+           "return of_this_boot or abort.in_this_boot(config, left_behind.trial)", "return False"),
     Mutant("confirm does not write the second witness", _V,
            "            _trust(config, node.booted)\n        if was_trial", "            pass\n        if was_trial"),
     Mutant("the second witness names the other slot", _E,
-           "trust.write(path, slot)", "trust.write(path, slot.other)"),
+           "trusted.write(path, slot)", "trusted.write(path, slot.other)"),
     Mutant("the second witness is never brought up to date", _E,
            "    _settle_trust(environment)\n", "", depth=9),
     Mutant("an installation does not ask the table", _I,

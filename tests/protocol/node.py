@@ -13,26 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from manageboot import (
-    arrival,
-    boottrace,
-    devices,
-    environment,
-    errors,
-    events,
-    fallback,
-    givenup,
-    head,
-    install,
-    record,
-    sample,
-    verbs,
-)
 from manageboot import config as configuration
-from manageboot import node as nodes
+from manageboot import errors
+from manageboot.boot import cmdline, envblock, fallback, head, record
+from manageboot.boot import node as nodes
+from manageboot.boot.markers import Trial
+from manageboot.boot.record import SlotRecord
+from manageboot.disk import devices
+from manageboot.events import events
+from manageboot.install import install
 from manageboot.protocol import Content, Slot
-from manageboot.record import SlotRecord
-from manageboot.traces import Trial
+from manageboot.upgrade import abort, arrival, sample, verbs
 from protocol import installation
 from protocol.truth import NOTHING, Told, Truth
 
@@ -108,7 +99,7 @@ class Agent:
     def next(self, state: State) -> str | None:
         """What `manageboot next` says; None: the block is damaged."""
         self._lay_out(state)
-        block = environment.read(str(self._directory / "grubenv")).state
+        block = envblock.read(str(self._directory / "grubenv")).state
         return None if block is None else block.next.value
 
     def told(self, state: State) -> Told:
@@ -118,7 +109,7 @@ class Agent:
         key = (state.booted, state.block, state.witness, state.records[mine], state.arguments, state.boot_id)
         if key not in self._told:
             self._lay_out(state)
-            with mock.patch.object(boottrace, "boot_id", lambda: state.boot_id):
+            with mock.patch.object(cmdline, "boot_id", lambda: state.boot_id):
                 found = fallback.explain(nodes.observe(self._configs[state.booted]))
             self._told[key] = None if found is None else (found.slot.value, found.cause.value)
         return self._told[key]
@@ -184,17 +175,17 @@ class Agent:
         }
         record_store = record.store
         with (
-            mock.patch.object(environment, "write", durable(environment.write)),
-            mock.patch.object(environment, "write_trust", durable(environment.write_trust)),
-            mock.patch.object(environment, "settle", durable(environment.settle)),
+            mock.patch.object(envblock, "write", durable(envblock.write)),
+            mock.patch.object(envblock, "write_trust", durable(envblock.write_trust)),
+            mock.patch.object(envblock, "settle", durable(envblock.settle)),
             mock.patch.object(record, "store", durable(record_store)),
-            mock.patch.object(givenup, "mark", durable(givenup.mark)),
+            mock.patch.object(abort, "mark", durable(abort.mark)),
             mock.patch.object(verbs, "now", lambda: NOW),
             mock.patch.object(install, "now", lambda: NOW),
             mock.patch.object(os, "urandom", bytes),
             mock.patch.object(verbs, "new_nonce", lambda: nonce),
             mock.patch.object(verbs, "running_version", lambda: None),
-            mock.patch.object(boottrace, "boot_id", lambda: state.boot_id),
+            mock.patch.object(cmdline, "boot_id", lambda: state.boot_id),
             mock.patch.object(devices, "find", lambda spec: spec),
             mock.patch.object(head, "_read", lambda _: bytearray([state.content(other(str(state.booted))) != VOID])),
             # Nobody writes to the slot between an installation and its commit here; test_sample.py has those who do.

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import doctor, errors, fallback, traces
-from manageboot.boottrace import BootTrace
-from manageboot.environment import Condition, Environment
-from manageboot.fallback import Cause
-from manageboot.node import Node
+from manageboot import errors
+from manageboot.boot import fallback, markers
+from manageboot.boot.cmdline import BootTrace
+from manageboot.boot.envblock import Condition, Environment
+from manageboot.boot.fallback import Cause
+from manageboot.boot.markers import Traces
+from manageboot.boot.node import Node
+from manageboot.boot.record import SlotRecord
 from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, Write, decide
-from manageboot.record import SlotRecord
-from manageboot.traces import Traces
+from manageboot.report import doctor
 from protocol.blocks import PHASES, environment_block, phase_of, variables
 from protocol.grubemu import Grub, Question
 from protocol.node import State, agent, record_text
@@ -194,7 +196,7 @@ def test_who_writes_each_name(tmp_path: Path):
 
 def test_the_names_in_the_block_and_on_the_kernel_command_line():
     named = [cells[0].strip("`") for cells in rows(section("What else stands in the block"))]
-    assert named == list(traces.NAMES)
+    assert named == list(markers.NAMES)
     script = SHIPPED.read_text()
     for name in named:
         assert f"{name}=" in script or f"unset {name}" in script, name

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import history
+from manageboot.events import history
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import STEPS, run_cycle
 from qemu_harness.debian import Release

@@ -36,20 +36,20 @@ TOLD = ["rolled_back", "trial_started"]
 # then is lost, which a reset from outside would leave in the host's memory.
 CUT = """\
 import sys
-from manageboot import cli, environment
+from manageboot.cli import main; from manageboot.boot import envblock
 
 def cut():
     with open("/proc/sysrq-trigger", "w") as file:
         file.write("b")
 
-def write(*arguments, really=environment.write):
+def write(*arguments, really=envblock.write):
     if sys.argv[1] == "before":
         cut()
     really(*arguments)
     cut()
 
-environment.write = write
-cli.run(["confirm"])
+envblock.write = write
+main.run(["confirm"])
 """
 
 

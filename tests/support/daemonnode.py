@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from manageboot import config, daemonfile
-from manageboot.daemon import Daemon
-from manageboot.daemonfile import Shown
-from manageboot.memory import Memory
+from manageboot import config
+from manageboot.daemon import statefile
+from manageboot.daemon.daemon import Daemon
+from manageboot.daemon.memory import Memory
+from manageboot.daemon.statefile import Shown
 from support.loop import run
 
 PATIENCE_S = 120.0
@@ -219,7 +220,7 @@ def stepped(node: DaemonNode, monkeypatch: pytest.MonkeyPatch) -> DaemonNode:
     monkeypatch.setenv("PATH", f"{node.directory}/bin:{os.environ['PATH']}")
     node.run_directory.mkdir()
     # The node has no devices; here that is no news.
-    daemonfile.store(str(node.run_directory / "lock"), Memory(), Shown(devices=dict.fromkeys(DEVICES, "gone")))
+    statefile.store(str(node.run_directory / "lock"), Memory(), Shown(devices=dict.fromkeys(DEVICES, "gone")))
     return node
 
 

@@ -1,0 +1,161 @@
+"""Why the node is back in the old slot: what block, record and kernel command line tell together. Pure.
+
+The old slot's record knows of the commit; the block has what GRUB and the agent in the trial left. Neither needs the
+other: the record may be gone, and a stock agent or GRUB leaves nothing in the block.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from manageboot.boot.markers import Traces, Trial
+from manageboot.boot.node import Node
+from manageboot.boot.record import SlotRecord
+from manageboot.protocol import Content, Cycle, Phase, Slot
+
+
+class Cause(StrEnum):
+    """What became of a trial that did not stay."""
+
+    NEVER_STARTED = "never-started"
+    UNLOADABLE = "unloadable"
+    DIED_EARLY = "died-before-userspace"
+    DIED_LATER = "died-later"
+    UNHEALTHY = "unhealthy"
+    DEADLINE = "deadline"
+    BY_HAND = "by-hand"
+    UNKNOWN = "unknown"
+
+
+TEXTS = {
+    Cause.NEVER_STARTED: "it was never started: GRUB could not write the environment block, or reads another one",
+    Cause.UNLOADABLE: "GRUB could not load its kernel or initrd",
+    Cause.DIED_EARLY: "GRUB started it, and it died before userspace was up, or nothing there said so",
+    Cause.DIED_LATER: "its userspace was up, and it went down without a confirm",
+    Cause.UNHEALTHY: "it failed its health checks",
+    Cause.DEADLINE: "it was not confirmed in time",
+    Cause.BY_HAND: "it was given up by hand",
+    Cause.UNKNOWN: "it did not confirm, and the grub.cfg of this node leaves no trace of why",
+}
+
+_BY_TRIAL = {
+    Trial.USERSPACE: Cause.DIED_LATER,
+    Trial.UNHEALTHY: Cause.UNHEALTHY,
+    Trial.DEADLINE: Cause.DEADLINE,
+    Trial.BY_HAND: Cause.BY_HAND,
+}
+
+
+class Fallback(NamedTuple):
+    """A trial that did not stay."""
+
+    slot: Slot
+    cause: Cause
+    commit: str | None = None
+    """What tells its commit from others: its nonce, or else its time; None: nothing does."""
+
+    @property
+    def text(self) -> str:
+        """The cause in words."""
+        return TEXTS[self.cause]
+
+
+def explain(node: Node) -> Fallback | None:
+    """Say why the other slot, which was committed, is not the booted one; None: nothing fell back.
+
+    It is told until the next installation voids the record, or the next commit the traces.
+    """
+    if node.environment.state is None:
+        return None
+    state, traces = node.state, node.environment.traces
+    if node.stopped:
+        # What became of a commit since, only the block tells: the records of outside know no more.
+        over = node.environment.state.cycle is Cycle.FAILSAFE_CHECK and state.phase is Phase.IDLE
+        return Fallback(state.passive, _cause(node)) if over else None
+    entry = node.records.get(state.passive)
+    unwritable = node.trace is not None and node.trace.fault == "unwritable"
+    if state.phase is Phase.PENDING:
+        return Fallback(state.passive, Cause.NEVER_STARTED, _commit(node)) if _passed_over(entry, node) else None
+    # GRUB went back and could not write that down: the block still names the trial.
+    unrecorded = state.phase is Phase.CONFLICT and state.block.cycle is Cycle.FAILSAFE_CHECK and unwritable
+    if (state.phase is Phase.IDLE and _went_back(entry, traces)) or unrecorded:
+        return Fallback(state.passive, _cause(node), _commit(node))
+    return None
+
+
+def _passed_over(entry: SlotRecord | None, node: Node) -> bool:
+    """Say whether there was a boot since the commit that waits, and GRUB did not start it.
+
+    What record and kernel command line tell of a commit before that one proves nothing.
+    """
+    traces, trace = node.environment.traces, node.trace
+    noted = entry is not None and entry.committed_in is not None and (entry.nonce or "") == traces.nonce
+    here = noted and entry is not None and entry.committed_in == node.boot_id
+    # Without /proc no boot has a name.
+    earlier = noted and not here and node.boot_id is not None
+    match "" if trace is None else trace.fault:
+        case "menu":
+            return False
+        case "unwritable" if trace is not None and trace.nonce == traces.nonce:
+            return trace.nonce != "" or not here
+        case "unwritable":
+            # Of another commit; or by an earlier version of the script, which did not say of which.
+            return earlier
+    # A word that GRUB has acknowledged was there before whoever committed since.
+    return earlier and not traces.acknowledged
+
+
+def _went_back(entry: SlotRecord | None, traces: Traces) -> bool:
+    """Say whether the last trial was one of the slot with this record, and whether that is still to be told.
+
+    GRUB writes that it went back, and every verb that writes the block takes it away. So where it stands, it is of the
+    last trial; an installation, which leaves the block alone, is told by the word that its record took along.
+    """
+    if entry is None:
+        return traces.fallback != ""
+    match entry.content:
+        case Content.COMMITTED:
+            return traces.fallback != "" or not _outlived(entry, traces)
+        case Content.CONFIRMED:
+            # A rollback that did not stay. A script that leaves no word of it does not clear the agent's either.
+            return traces.fallback != "" or (entry.committed_in is not None and traces.trial != "")
+        case Content.INSTALLED:
+            # A commit whose record was lost, or that was to be taken back.
+            return traces.fallback != "" and traces.nonce != (entry.nonce or "")
+        case _:
+            return False
+
+
+def _outlived(entry: SlotRecord, traces: Traces) -> bool:
+    """Say whether GRUB tried another commit after that of a record, and that one was confirmed: the record is behind.
+
+    So it is where the power was cut between the block and the record of a confirm. A commit without a word of its own
+    left no acknowledgement either, so any that is there came later.
+    """
+    return traces.nonce == "" and traces.ack not in {"", entry.nonce}
+
+
+def _commit(node: Node) -> str | None:
+    entry = node.records.get(node.booted.other)
+    nonce = node.environment.traces.nonce or None
+    if entry is None:
+        return nonce
+    if entry.content is Content.COMMITTED:
+        return entry.nonce or nonce or entry.committed
+    return nonce or entry.committed_in
+
+
+def _cause(node: Node) -> Cause:
+    traces = node.environment.traces
+    entry = node.records.get(node.booted.other)
+    committed = entry is not None and entry.content is Content.COMMITTED
+    of_another = committed and entry is not None and entry.nonce not in {None, traces.nonce}
+    # A later commit may leave no word, as one from outside; the shipped script has cleared what was there before it.
+    told = node.trace is not None and traces.nonce == "" and traces.trial != ""
+    if of_another and not told:
+        # The block was made anew since, or another agent committed: its traces are not of this trial.
+        return Cause.UNKNOWN
+    if traces.fallback == "unloadable":
+        return Cause.UNLOADABLE
+    if traces.trial in tuple(Trial):
+        return _BY_TRIAL[Trial(traces.trial)]
+    return Cause.DIED_EARLY if traces.acknowledged else Cause.UNKNOWN

@@ -1,0 +1,1 @@
+"""The front door: parses, wires, prints, exits; nothing else does."""

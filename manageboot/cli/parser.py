@@ -1,0 +1,130 @@
+"""What may stand on the command line: verbs, options and arguments, and what `--help` says of them."""
+
+import argparse
+import os
+import re
+from typing import NoReturn
+
+from manageboot import __version__, errors
+from manageboot.system import console
+
+SYSTEM_TYPES = ("guestos", "hostos")
+
+_HELP_COLUMNS = 100
+
+_EPILOG = """\
+exit status: 0 done, or nothing to do; 2 usage; 65 bad image or environment block; 66 no input; 69 refused in this
+state; 70 bug; 73 cannot create; 74 I/O error; 75 another run holds the lock; 77 not permitted; 78 bad configuration;
+130 interrupted; 143 terminated
+"""
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # Left to itself, argparse asks for the width of the terminal at every argument, and imports shutil for it.
+        columns = os.environ.get("COLUMNS", "")
+        super().__init__(prog, width=int(columns) if re.fullmatch("[1-9][0-9]{1,3}", columns) else _HELP_COLUMNS)
+
+
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002 argparse's signature
+        # What --help and --version print is a result. Left to itself, argparse lets it fail at exit, or not at all.
+        console.answer(message.removesuffix("\n"))
+
+    def error(self, message: str) -> NoReturn:
+        raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse a command line.
+
+    Args:
+        arguments: without the program's name; guestos or hostos before the verb is taken out of it.
+
+    Returns:
+        The options; `verb` is its name, whichever of its names was used, and `system` guestos, hostos or None.
+
+    Raises:
+        UsageError: it is none.
+    """
+    system = _take_system_type(arguments)
+    parser = _Parser(
+        prog="manageboot",
+        usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [guestos|hostos] VERB [ARGS]",
+        description="A/B boot and upgrade agent for nodes that boot with GRUB.",
+        epilog=_EPILOG,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
+    parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
+    parser.add_argument(
+        "--disk", metavar="DISK", help="disk or image of a system that is stopped, to work on from outside"
+    )
+    parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
+
+    def add(name: str, text: str, *aliases: str) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(
+            name, aliases=aliases, help=text, description=text, formatter_class=_Formatter, allow_abbrev=False
+        )
+        verb.set_defaults(verb=name)
+        return verb
+
+    install = add("upgrade-install", "write an update image into the passive slot")
+    install.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
+    install.add_argument("--sha256", metavar="HEX", help="the SHA-256 that the archive must have, as given")
+    install.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+    install.add_argument("--skip-identical", action="store_true", help="write only what the slot does not hold yet")
+    commit = add("upgrade-commit", "let the passive slot boot next, on trial, and reboot")
+    rollback = add("rollback", "go back to the other slot, and reboot")
+    for verb in (commit, rollback):
+        verb.add_argument("--no-reboot", action="store_true", help="leave the reboot to the caller")
+    rollback.add_argument(
+        "--because", choices=("by_hand", "unhealthy", "deadline"), default="by_hand", help="of a trial"
+    )
+    cancel = add("upgrade-cancel", "take back a commit that was not tried, or an installation")
+    confirm = add("confirm", "say that the booted trial is good")
+    hold = confirm.add_mutually_exclusive_group()
+    hold.add_argument("--hold", action="store_true", help="no: let the daemon decide nothing, somebody is at work")
+    hold.add_argument("--release", action="store_true", help="no: let the daemon decide again")
+    add("daemon", "watch over this boot; what manageboot.service runs")
+    add("current", "print the booted slot")
+    add("target", "print the passive slot")
+    add("next", "print the slot that boots next")
+    add("current-root", "print the booted root device", "current_root", "current_partition")
+    add("target-root", "print the passive root device", "target_root", "target_partition")
+    status = add("status", "print all that is known of this node")
+    history = add("history", "print the last events of this node")
+    inspect = add("inspect", "print what is in an update image, and whether it fits here")
+    inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
+    doctor = add("doctor", "print what is wrong with this node's boot chain, and what to do")
+    bootloader = add("bootloader", "print, compare or install the grub.cfg that is shipped here")
+    bootloader.add_argument("action", choices=("show", "check", "install"))
+    for verb in (status, history, inspect, doctor):
+        verb.add_argument("--json", action="store_true", help="for programs")
+    for verb in (install, commit, rollback, cancel, confirm):
+        verb.add_argument(
+            "--lock-timeout", type=_seconds, metavar="SECONDS", help="wait so long for another run to end"
+        )
+    options = parser.parse_args(arguments)
+    options.system = system
+    if len(getattr(options, "images", [])) > 2:
+        parser.error("more than two images")
+    return options
+
+
+def _seconds(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,7}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return int(text)
+
+
+def _take_system_type(arguments: list[str]) -> str | None:
+    """Take guestos or hostos out of the words before the verb; argparse has no optional word before a subcommand."""
+    position = 0
+    while position < len(arguments) and arguments[position].startswith("-"):
+        position += 2 if arguments[position] in {"-c", "--config", "-f", "--grubenv", "--disk"} else 1
+    if position < len(arguments) and arguments[position] in SYSTEM_TYPES:
+        return arguments.pop(position)
+    return None

@@ -1,0 +1,305 @@
+"""The configuration: a profile that ships inside the package, and a TOML file over it.
+
+Settings are NamedTuples, not dataclasses: `dataclasses` imports `inspect`, and a query would wait for that.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from manageboot import errors
+from manageboot.config import tomlfile
+from manageboot.config.table import Table
+from manageboot.protocol import MAX_TRIES, Slot
+from manageboot.system import files
+
+if TYPE_CHECKING:
+    from grubenv import Inside
+
+CONFIG_PATHS = (
+    "/etc/manageboot/manageboot.toml",
+    "/run/manageboot/manageboot.toml",
+    "/usr/lib/manageboot/manageboot.toml",
+)
+OS_TYPE_PATH = "/opt/ic/share/os-type"
+PROFILES = ("guestos", "hostos", "custom")
+
+_PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
+
+
+class BootConfig(NamedTuple):
+    """Where the two witnesses are, and how to reboot."""
+
+    grubenv: "str | Inside"
+    cmdline: str | None
+    """None: the system is stopped, and its disk is worked on from outside."""
+    cmdline_key: str
+    reboot_command: tuple[str, ...]
+    tries: int
+    reboot_again: bool
+    grub_partition: str | None = None
+    """The partition of the block, for whoever works on the disk from outside."""
+
+    @property
+    def directory(self) -> str:
+        """The directory of the block, links followed: there lies what GRUB reads and no upgrade touches."""
+        assert isinstance(self.grubenv, str), "nobody asks for this from outside"
+        return os.path.dirname(os.path.realpath(self.grubenv))
+
+
+SlotConfig = dict[str, str]
+"""The device specifications of one slot, by role: a path, PARTUUID=..., PARTLABEL=... or LV=group/name."""
+
+
+class RolesConfig(NamedTuple):
+    """The parts that every slot consists of, in order."""
+
+    written: tuple[str, ...]
+    """Those that an update image brings, each as the member ROLE.img; `root` is one of them."""
+    wiped: tuple[str, ...]
+    """Those that an installation wipes; a slot may lack them."""
+
+    @property
+    def withheld(self) -> str:
+        """The role that GRUB loads the kernel from: its head is what makes a slot bootable."""
+        return "boot" if "boot" in self.written else "root"
+
+
+class StateConfig(NamedTuple):
+    """Where the records, the lock and the history are; a history of None is beside the environment block."""
+
+    directory: str
+    lock: str
+    history: str | None
+    lock_timeout_s: int
+    """How long a run waits for another one to end; 0: not at all."""
+
+
+class InstallConfig(NamedTuple):
+    """How the passive slot is written."""
+
+    wipe_var_bytes: int
+    verify: bool
+    check_sample: bool | tuple[str, ...]
+    """Whether a commit looks at a sample of what was installed, or for which roles it does."""
+    check_content: bool = True
+    """Whether images are refused that are known to be none that a slot can hold."""
+
+
+class ConfirmConfig(NamedTuple):
+    """Who confirms a trial, and how long it may take; a deadline of 0 s means for ever."""
+
+    policy: str
+    deadline_s: int
+
+
+class HealthConfig(NamedTuple):
+    """What has to work before a trial is good."""
+
+    required_units: tuple[str, ...]
+    directory: str
+    timeout_s: int
+
+
+class MetricsConfig(NamedTuple):
+    """Where the metrics go."""
+
+    directory: str
+
+
+class Config(NamedTuple):
+    """All settings."""
+
+    profile: str
+    boot: BootConfig
+    roles: RolesConfig
+    slots: dict[Slot, SlotConfig]
+    state: StateConfig
+    install: InstallConfig
+    confirm: ConfirmConfig
+    health: HealthConfig
+    metrics: MetricsConfig
+
+
+def load(
+    path: str | None = None,
+    *,
+    profile: str | None = None,
+    grubenv: str | None = None,
+    lock_timeout_s: int | None = None,
+    foreign: bool = False,
+) -> Config:
+    """Read the configuration.
+
+    Args:
+        path: the configuration file; None: the first of CONFIG_PATHS that is there, or none at all.
+        profile: overrides the profile of the file.
+        grubenv: overrides the path of the environment block.
+        lock_timeout_s: overrides how long a run waits for another one, in seconds.
+        foreign: whether it is for the disk of another system; then only `path` counts, not what this one has, and
+            without a word about the profile it is guestos.
+
+    Raises:
+        ConfigError: a file is unreadable or no TOML, a key is unknown or missing, or a value makes no sense.
+        NotPermittedError, DeviceError: it can't be told whether there is a file, or it can't be read.
+    """
+    if path is None and not foreign:
+        path = _own_path()
+    own = tomlfile.read(path) if path is not None else {}
+    named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
+    name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
+    layers = [tomlfile.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
+    if name != "custom":
+        layers.append(tomlfile.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
+    layers.append({key: value for key, value in own.items() if key != "profile"})
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _overlay(merged, layer)
+    config = _build(name, merged, path or f"the profile {name}")
+    if grubenv is not None:
+        config = config._replace(boot=config.boot._replace(grubenv=grubenv))
+    if lock_timeout_s is not None:
+        config = config._replace(state=config.state._replace(lock_timeout_s=lock_timeout_s))
+    return config
+
+
+def exists(path: str | None, *, profile: str | None) -> bool:
+    """Return whether there is anything to go by: a file, a profile, or the type of the system.
+
+    Raises:
+        ConfigError, NotPermittedError, DeviceError: that can't be told.
+    """
+    return bool(path or profile or _os_type() or _own_path())
+
+
+def _own_path() -> str | None:
+    """Return the path of this system's own configuration file; None: it has none."""
+    return next((candidate for candidate in CONFIG_PATHS if _is_there(candidate)), None)
+
+
+def _is_there(path: str) -> bool:
+    """Say whether there is a file; passing over one that can't be looked at would be to work with other settings.
+
+    Raises:
+        ConfigError, NotPermittedError, DeviceError: it can't be looked at, or is a link that leads nowhere.
+    """
+    if files.is_there(path, errors.ConfigError):
+        return True
+    link = files.broken_link(path)
+    if link is not None:
+        raise errors.ConfigError(f"cannot read {path}: {link} is a link to {os.readlink(link)}, which is not there")
+    return False
+
+
+def _os_type() -> str | None:
+    if not _is_there(OS_TYPE_PATH):
+        return None
+    try:
+        with open(OS_TYPE_PATH, encoding="utf-8", errors="replace") as file:
+            name = file.read().strip()
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {OS_TYPE_PATH}", errors.ConfigError) from error
+    # Other systems of IC-OS, such as setupos, have no slots of their own.
+    return name if name in PROFILES else None
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        merged[key] = _overlay(lower, value) if isinstance(lower, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
+    top = Table(values, "", source)
+    boot = top.table("boot")
+    slots = top.table("slots")
+    state = top.table("state")
+    install = top.table("install")
+    confirm = top.table("confirm")
+    health = top.table("health")
+    metrics = top.table("metrics")
+    roles = _roles(slots)
+    by_slot = {slot: slots.table(slot.value) for slot in Slot}
+    config = Config(
+        profile=profile,
+        boot=BootConfig(
+            grubenv=boot.path("grubenv"),
+            cmdline=boot.path("cmdline"),
+            cmdline_key=boot.matching("cmdline_key", _WORD, "a word"),
+            reboot_command=boot.strings("reboot_command"),
+            tries=boot.number("tries", 1, MAX_TRIES),
+            reboot_again=boot.take("reboot_again", bool, "true or false"),
+            grub_partition=_spec(boot, "grub_partition") if boot.has("grub_partition") else None,
+        ),
+        roles=roles,
+        slots={slot: _slot(table, roles) for slot, table in by_slot.items()},
+        state=StateConfig(
+            directory=state.path("directory"),
+            lock=state.path("lock"),
+            history=state.path("history") if state.has("history") else None,
+            lock_timeout_s=state.duration("lock_timeout"),
+        ),
+        install=InstallConfig(
+            wipe_var_bytes=install.size("wipe_var"),
+            verify=install.take("verify", bool, "true or false"),
+            check_sample=install.switch("check_sample", roles.written),
+            check_content=install.take("check_content", bool, "true or false"),
+        ),
+        confirm=ConfirmConfig(
+            policy=confirm.choice("policy", ("external", "automatic"), str),
+            deadline_s=confirm.duration("deadline"),
+        ),
+        health=HealthConfig(
+            required_units=health.names("required_units"),
+            directory=health.path("directory"),
+            timeout_s=health.duration("timeout"),
+        ),
+        metrics=MetricsConfig(directory=metrics.path("directory")),
+    )
+    for table in (top, boot, slots, state, install, confirm, health, metrics, *by_slot.values()):
+        table.finish()
+    if not config.boot.reboot_command or not config.boot.reboot_command[0]:
+        raise errors.ConfigError(f"cannot use {source}: boot.reboot_command names no program")
+    specs = [spec for slot in config.slots.values() for spec in slot.values()]
+    for spec in specs:
+        if specs.count(spec) > 1:
+            raise errors.ConfigError(f"cannot use {source}: {spec} stands twice in slots")
+    return config
+
+
+_WORD = re.compile(r'[^\s"=]+')
+"""What the kernel takes for the name of a parameter."""
+
+_SPEC = re.compile(r"/.+|(?:PARTUUID|PARTLABEL)=.+|LV=[^/]+/[^/]+")
+
+
+# In the record a role stands beside these; a test compares them.
+TAKEN_NAMES = frozenset({
+    "state", "content", "images", "version", "transaction", "source", "source_sha256", "started", "installed",
+    "committed", "committed_in", "confirmed", "failure", "nonce",
+})  # fmt: skip
+
+
+def _roles(table: Table) -> RolesConfig:
+    roles = RolesConfig(table.names("written"), table.names("wiped"))
+    everything = roles.written + roles.wiped
+    for role in everything:
+        if not re.fullmatch("[a-z][a-z0-9_-]*", role) or role in TAKEN_NAMES:
+            raise errors.ConfigError(f"cannot use {table.source}: {role!r} is no name for a role of slots")
+        if everything.count(role) > 1:
+            raise errors.ConfigError(f"cannot use {table.source}: {role} stands twice in slots.written and slots.wiped")
+    if "root" not in roles.written:
+        raise errors.ConfigError(f"cannot use {table.source}: slots.written has to name root")
+    return roles
+
+
+def _slot(table: Table, roles: RolesConfig) -> SlotConfig:
+    there = [role for role in roles.written + roles.wiped if role in roles.written or table.has(role)]
+    return {role: _spec(table, role) for role in there}
+
+
+def _spec(table: Table, key: str) -> str:
+    return table.matching(key, _SPEC, "a device path, PARTUUID=..., PARTLABEL=... or LV=group/name")

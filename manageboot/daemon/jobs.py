@@ -1,0 +1,264 @@
+"""What the daemon does, each in a process of its own: a disk that hangs there does not hang the daemon.
+
+Each takes the lock as the verbs do, and returns an exit status. What it can't do is logged.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from manageboot import errors
+from manageboot.boot import envblock, fallback, trusted
+from manageboot.boot.envblock import Condition
+from manageboot.boot.markers import Trial
+from manageboot.boot.node import Node, observe, running_version
+from manageboot.boot.slots import booted_slot
+from manageboot.config import Config
+from manageboot.daemon import children, lastresort
+from manageboot.daemon.health import CheckResult
+from manageboot.events import events
+from manageboot.events.events import Event
+from manageboot.protocol import Phase, Slot, explain
+from manageboot.system import signals
+from manageboot.system.beside import beside
+from manageboot.upgrade import abort, arrival, inhibit, verbs
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 5.0
+_FLUSH_S = 10.0
+_STAYS = 1
+CONFIRMED = 3
+"""Exit statuses that no bug and no signal gives. CONFIRMED: there is no reboot, since the trial was confirmed before
+its block was lost."""
+
+Errand = Callable[[Config], int | None]
+"""What to do; its exit status, if that is to tell more than that it was done."""
+
+
+def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[[], int]:
+    """Give an errand the form that a child process needs: it logs its errors, and ends in good order at a signal.
+
+    Args:
+        errand: what to do.
+        config: the settings.
+        again: whether another run kept it from the lock before, so that this need not be said any more.
+    """
+
+    def run() -> int:
+        signals.listen()
+        try:
+            return errand(config) or 0
+        except errors.ManagebootError as error:
+            level = logging.DEBUG if again and isinstance(error, errors.LockedError) else logging.ERROR
+            logger.log(level, "%s [%s]%s", error, error.code, f"; {error.hint}" if error.hint else "")
+            return error.exit_code
+        except (signals.Terminated, KeyboardInterrupt):
+            return 143
+        except Exception as error:
+            known = errors.of_the_system(error)
+            if known is None:
+                logger.exception("a bug in manageboot; please report it")
+                return errors.ManagebootError.exit_code
+            logger.error("%s [%s]", known, known.code)
+            return known.exit_code
+
+    return run
+
+
+def arrive(config: Config) -> None:
+    """Force down what GRUB wrote, leave a trace in a trial, and tell of it. The records need not be there yet."""
+    before = observe(config)
+    logger.info("%s%s", arrival.arrived(config), _what_grub_said(before))
+    if before.environment.state is None:
+        return
+    state, trace = before.state, before.trace
+    if state.phase is Phase.TRIAL:
+        _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
+        other = trace is not None and trace.nonce != before.environment.traces.nonce
+        if state.grub_wrote_nothing or other:
+            _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
+
+
+def tell_boot(config: Config) -> None:
+    """Tell what this boot is, as far as the records tell it: of a fallback, the cause. Complete a confirm."""
+    node = observe(config)
+    if (fell_back := fallback.explain(node)) is not None:
+        events.announce_fallback(config, node, fell_back)
+    # An empty block says of a trial of slot A what it says of a slot that is trusted, so it counts for nothing here.
+    if node.environment.condition is Condition.OK and verbs.half_confirmed(node):
+        # Whoever began it thinks that it is done; until it is, the other slot is no way back.
+        # It may have to wait for another run, so all that is said once comes after it.
+        logger.info("a confirm was cut short, and is completed: %s", verbs.confirm(config))
+        node = observe(config)
+    entry = node.records.get(node.booted)
+    if node.record_problem is not None:
+        logger.warning("%s", node.record_problem)
+    logger.info("slot %s %s", node.booted, "has no record" if entry is None else f"is {entry.content} in its record")
+
+
+def tell_damaged(config: Config) -> None:
+    """Tell that the block says nothing."""
+    node = observe(config)
+    if node.environment.condition is Condition.DAMAGED:
+        _tell(config, node, Event.BLOCK_DAMAGED, str(node.environment.problem))
+
+
+def confirm(config: Config) -> None:
+    """Confirm the trial, unless it was given up in this boot.
+
+    Raises:
+        NotOnTrialError: it was.
+    """
+    node = observe(config)
+    traces = node.environment.traces
+    if traces.given_up and abort.in_this_boot(config, traces.trial):
+        raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was given up in this boot")
+    logger.info("the health checks passed: %s", verbs.confirm(config))
+
+
+def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
+    """Make the errand that gives a trial up and reboots.
+
+    Args:
+        because: what is left in the block.
+        cause: the same in words.
+        insisted_s: how long a reboot has been asked for before this, where it could not be written down.
+    """
+
+    def errand(config: Config) -> int | None:
+        event = Event.DEADLINE if because is Trial.DEADLINE else Event.HEALTH_FAILED
+        try:
+            verbs.rollback(config, reboot=False, because=because)
+        except errors.NotOnTrialError:
+            logger.info("the trial is over, it was confirmed in the last moment")
+            return None
+        except errors.LockedError:
+            raise
+        except Exception as error:
+            # Whatever keeps it from being written: a file system that is read-only since an error of its own, or a
+            # library that the system on trial lacks.
+            if not _goes_back(observe(config)):
+                raise
+            # What GRUB wrote suffices; only the cause is lost.
+            cause_of_loss = error if isinstance(error, errors.ManagebootError) else f"{type(error).__name__}: {error}"
+            logger.error("the cause of the fallback is not written down: %s", cause_of_loss)
+        with beside("it is not told that the trial is given up"):
+            node = observe(config)
+            _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
+        return reboot(flush=True, tried=True, insisted_s=insisted_s)(config)
+
+    return errand
+
+
+def tell_overdue(config: Config) -> None:
+    """Tell that a reboot did not come."""
+    node = observe(config)
+    _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {explain(node.state)}")
+
+
+def tell_health(results: list[CheckResult]) -> Errand:
+    """Make the errand that tells of checks which are only wanted, and failed."""
+
+    def errand(config: Config) -> None:
+        for result in results:
+            _tell(config, observe(config), Event.HEALTH_WARNING, f"{result.name} {result.result}: {result.text}")
+
+    return errand
+
+
+def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Errand:
+    """Make the errand that tells of devices which are gone or failed, and renews their metrics.
+
+    Args:
+        lost: what is wrong with which device.
+        news: those that were not told of yet.
+    """
+
+    def errand(config: Config) -> None:
+        events.show_devices(config, lost)
+        for key, cause in news.items():
+            events.announce(config, Event.DEVICE_LOST, f"{key}: {cause}", slot=_slot_of(key), cause=key)
+
+    return errand
+
+
+def reboot(*, flush: bool, tried: bool, trial: bool = True, insisted_s: float = 0.0) -> Errand:
+    """Make the errand that asks for a reboot and leaves the block as it is, unless the node is to stay after all.
+
+    Args:
+        flush: whether the disks are flushed before, in case the node is in no state to do so by itself.
+        tried: whether a trial was seen in this boot.
+        trial: whether it is a trial that has to end, and no commit that waits.
+        insisted_s: how long a reboot has been asked for before this.
+    """
+
+    def errand(config: Config) -> int | None:
+        # Each in a child: one that waits for a disk that hangs must not keep the node from going down.
+        answer = children.within(_LOOK_S, lambda: _stays(config, tried))
+        if answer in {_STAYS, CONFIRMED}:
+            return CONFIRMED if answer == CONFIRMED else None
+        if flush and children.within(_FLUSH_S, _flush) is None:
+            logger.warning("the disks are not flushed after %g s, the node reboots all the same", _FLUSH_S)
+        lastresort.go_down(config, trial=trial, insisted_s=insisted_s)
+        return None
+
+    return errand
+
+
+def _stays(config: Config, tried: bool) -> int:
+    """Say, as an exit status, whether the node has no reason to go down any more: somebody decided so meanwhile."""
+    if inhibit.held(config):
+        logger.info("no reboot: a person is at work")
+        return _STAYS
+    try:
+        node = observe(config)
+        envblock.check_present(node.environment)
+        is_lost = node.lost_its_block(tried=tried)
+        over = not is_lost and node.state.phase not in {Phase.TRIAL, Phase.PENDING}
+    except errors.ManagebootError:
+        is_lost, over = True, False
+    # Where the block says nothing, the others are asked whether the trial was confirmed before it was lost.
+    confirmed = is_lost and _was_confirmed(config)
+    if over or confirmed:
+        logger.info("no reboot: the trial is over")
+    if confirmed:
+        return CONFIRMED
+    return _STAYS if over else 0
+
+
+def _was_confirmed(config: Config) -> bool:
+    with suppress(errors.ManagebootError):
+        if trusted.read(config.boot.grubenv) is booted_slot(config.boot):
+            return True
+    return events.happened(config, Event.CONFIRMED)
+
+
+def _flush() -> int:
+    os.sync()
+    return 0
+
+
+def _goes_back(node: Node) -> bool:
+    """Say whether reboots lead to the other slot as the block is now."""
+    if node.environment.state is None:
+        return False
+    return node.state.phase is Phase.TRIAL and not node.state.grub_wrote_nothing
+
+
+def _slot_of(key: str) -> Slot:
+    """Return the slot in a key such as slots.A.root."""
+    return Slot(key.split(".")[1])
+
+
+def _tell(config: Config, node: Node, event: Event, message: str) -> None:
+    events.announce(config, event, message, slot=node.booted, version=running_version())
+
+
+def _what_grub_said(node: Node) -> str:
+    block, trace = node.environment.state, node.trace
+    words = [] if block is None else [f"boot_alternative={block.alternative} boot_cycle={block.cycle}"]
+    if trace is not None:
+        words.append(f"GRUB found {trace.cycle or 'nothing'}" + (f", try {trace.try_}" if trace.try_ else ""))
+    return f" ({', '.join(words)})"

@@ -1,0 +1,138 @@
+"""What the daemon tells other processes, and itself after a restart.
+
+It is a small file beside the lock, and good for one boot.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from manageboot.boot import cmdline
+from manageboot.daemon.memory import Memory
+from manageboot.system import files, lock
+
+_NAME = "daemon.json"
+_MAX_BYTES = 1 << 18
+_SHORTER_CHARACTERS = (500, 50)
+"""Where the file would be longer than that, no text in it is longer than this, or else than this."""
+
+
+class Shown(NamedTuple):
+    """What `status` shows of the daemon."""
+
+    status: str = ""
+    deadline_s: float | None = None
+    """When the trial is given up, in seconds since boot."""
+    health: dict[str, Any] | None = None
+    """The verdict, and the result of each check; None: there were none in this boot."""
+    devices: Mapping[str, str] = MappingProxyType({})
+    """What is wrong with which device."""
+    overdue: bool = False
+    """Whether a reboot did not come."""
+
+
+_Kept = TypeVar("_Kept", Memory, Shown)
+
+
+def lock_path(node_lock: str) -> str:
+    """Return the lock that a running daemon holds, from the path of the node's lock."""
+    return os.path.join(os.path.dirname(node_lock), "daemon.lock")
+
+
+def path(node_lock: str) -> str:
+    """Return where the file is, from the path of the node's lock."""
+    return os.path.join(os.path.dirname(node_lock), _NAME)
+
+
+def store(node_lock: str, memory: Memory, shown: Shown) -> bool:
+    """Replace the file as a whole; return whether that was done. Nothing of it has to survive a power cut."""
+    try:
+        files.replace(path(node_lock), _fitting(memory, shown).encode())
+    except OSError:
+        return False
+    return True
+
+
+def load(node_lock: str) -> tuple[Memory, Shown]:
+    """Read what the last daemon of this boot left. What can't be meant counts as nothing: then it is found out anew."""
+    try:
+        content = files.parse(files.read(path(node_lock), _MAX_BYTES, ours=True))
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict) or content.get("boot", "") != cmdline.boot_id():
+        return Memory(), Shown()
+    return _taken(Memory(), content.get("memory"), _is_memory), _taken(Shown(), content.get("shown"), _is_shown)
+
+
+def to_json(node_lock: str) -> dict[str, Any]:
+    """Gather what `status --json` prints of the daemon."""
+    holder = lock.holder(lock_path(node_lock))
+    _, shown = load(node_lock)
+    return {"running": holder is not None, **_plain(shown)}
+
+
+def _fitting(memory: Memory, shown: Shown) -> str:
+    """Write the file so that it can be read as a whole; what is shown gives way, what is remembered does not."""
+    plain = _plain(shown)
+    for showing in (plain, *(_cut(plain, characters) for characters in _SHORTER_CHARACTERS), _plain(Shown())):
+        content = json.dumps({"boot": cmdline.boot_id(), "memory": memory._asdict(), "shown": showing})
+        if len(content) <= _MAX_BYTES:
+            break
+    return content
+
+
+def _cut(value: Any, characters: int) -> Any:
+    """Cut every text in a value."""
+    match value:
+        case str() if len(value) > characters:
+            return value[:characters] + "..."
+        case dict():
+            return {key: _cut(one, characters) for key, one in value.items()}
+        case list():
+            return [_cut(one, characters) for one in value]
+    return value
+
+
+def _taken(nothing: _Kept, values: Any, can_be: Callable[[str, Any], bool]) -> _Kept:
+    """Take what was kept; what another version has added is left out, and with a value that can't be all of it."""
+    if not isinstance(values, dict):
+        return nothing
+    known = {key: value for key, value in values.items() if key in nothing._fields}
+    return nothing._replace(**known) if all(can_be(key, value) for key, value in known.items()) else nothing
+
+
+def _is_memory(key: str, value: Any) -> bool:
+    return files.is_number(value) if key.endswith("_s") else type(value) is bool
+
+
+def _is_shown(key: str, value: Any) -> bool:
+    match key:
+        case "deadline_s":
+            return files.is_number(value)
+        case "overdue":
+            return type(value) is bool
+        case "devices":
+            return isinstance(value, dict) and all(isinstance(cause, str) for cause in value.values())
+        case "health":
+            return value is None or (isinstance(value, dict) and _is_health(**value))
+        case _:
+            return isinstance(value, str)
+
+
+def _is_health(verdict: Any = None, doing: Any = None, checks: Any = None, **_newer: Any) -> bool:
+    """Say whether these may be the verdict and the checks, as `Examination.to_json` gives them."""
+    if not (isinstance(verdict, str) and isinstance(doing, str) and isinstance(checks, list)):
+        return False
+    texts = ("name", "result", "text")
+    return all(
+        isinstance(check, dict)
+        and type(check.get("required")) is bool
+        and all(isinstance(check.get(key), str) for key in texts)
+        for check in checks
+    )
+
+
+def _plain(shown: Shown) -> dict[str, Any]:
+    return {**shown._asdict(), "devices": dict(shown.devices)}

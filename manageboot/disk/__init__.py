@@ -1,0 +1,1 @@
+"""Block devices: found by name, opened for one writer, and told whether somebody else uses them."""

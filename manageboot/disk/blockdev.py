@@ -1,0 +1,187 @@
+"""A block device, opened for one writer: aligned direct writes, zero ranges, flush, reads past the cache."""
+
+import errno
+import fcntl
+import os
+import struct
+from types import TracebackType
+from typing import Self
+
+from manageboot import errors
+from manageboot.disk.buffer import aligned_buffer, all_zeros
+
+# Source: linux/fs.h.
+_BLKSSZGET = 0x1268
+_BLKROGET = 0x125E
+_BLKGETSIZE64 = 0x80081272
+_BLKZEROOUT = 0x127F
+
+# A request of the kernel's can't be interrupted; on a device that has to write the zeros this is below a second.
+_ZERO_STEP_BYTES = 64 << 20
+
+# Without the offload zeros are looked for, and written where they are not, in steps of this.
+_SEARCH_STEP_BYTES = 1 << 20
+_PROBE_BYTES = 4096
+
+
+class BlockDevice:
+    """One block device, as a context manager.
+
+    Offsets and lengths are in bytes and multiples of `block_size`; buffers start on a page. Reads and writes bypass
+    the page cache; where a device can't do that, writes are cached, and reads follow a flush and drop the cache first.
+    """
+
+    def __init__(self, path: str, *, shared: bool = False) -> None:
+        """Open a device for reading and writing, exclusively; with shared, for reading, whoever else uses it.
+
+        Raises:
+            DeviceBusyError: it is mounted, or in use by another program or device.
+            DeviceMissingError: it is not there.
+            DeviceError, NotPermittedError: it can't be opened.
+        """
+        self.path = path
+        self.direct = True
+        # For a block device O_EXCL means: nobody else has it exclusively, a mounted file system included.
+        self._mode = os.O_RDONLY if shared else os.O_RDWR | os.O_EXCL
+        try:
+            self._descriptor = self._open(os.O_DIRECT)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise self._open_error(error) from error
+            self.direct = False
+            try:
+                self._descriptor = self._open(0)
+            except OSError as again:
+                raise self._open_error(again) from again
+        try:
+            read_only = self._query(_BLKROGET, "i")
+            self.size: int = self._query(_BLKGETSIZE64, "Q")
+            self.block_size: int = self._query(_BLKSSZGET, "i")
+        except OSError as error:
+            os.close(self._descriptor)
+            raise errors.DeviceMissingError(f"cannot open {path}: it is no block device") from error
+        if read_only and not shared:
+            os.close(self._descriptor)
+            raise errors.NotPermittedError(f"cannot open {path}: it is read-only", hint="see blockdev --setrw")
+        self.zeroes_itself = _has_zeroes_offload(os.fstat(self._descriptor).st_rdev)
+        """Whether the device makes zeros without being sent them."""
+
+    def __enter__(self) -> Self:
+        """Return the open device."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the device. What was not flushed may be lost."""
+        os.close(self._descriptor)
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write data at offset.
+
+        Raises:
+            DeviceError: the device took less, or failed.
+
+        Durability: none before `flush`.
+        """
+        try:
+            written = os.pwrite(self._descriptor, data, offset)
+        except OSError as error:
+            raise errors.from_os_error(error, f"write {len(data)} bytes to {self.path} at {offset}") from error
+        if written != len(data):
+            raise errors.DeviceError(
+                f"cannot write {len(data)} bytes to {self.path} at {offset}: only {written} were taken"
+            )
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make a range read as zeros, by the device's own means where it has any.
+
+        Where it has none, zeros would be written like data. There it is read first: data shows in the first block of a
+        step, and a step that holds zeros already is left alone.
+
+        Raises:
+            DeviceError: the device failed.
+
+        Durability: none before `flush`.
+        """
+        step = _ZERO_STEP_BYTES if self.zeroes_itself else _SEARCH_STEP_BYTES
+        for start in range(offset, offset + length, step):
+            size = min(step, offset + length - start)
+            if self.zeroes_itself or not self._holds_zeros(start, size):
+                self._zero(start, size)
+
+    def _zero(self, offset: int, length: int) -> None:
+        try:
+            fcntl.ioctl(self._descriptor, _BLKZEROOUT, struct.pack("QQ", offset, length))
+        except OSError as error:
+            raise errors.from_os_error(error, f"zero {length} bytes of {self.path} at {offset}") from error
+
+    def _holds_zeros(self, offset: int, length: int) -> bool:
+        buffer = memoryview(aligned_buffer(length))
+        for part in (buffer[: self.round_up(_PROBE_BYTES)], buffer):
+            self.read_into(offset, part)
+            if not all_zeros(part):
+                return False
+        return True
+
+    def flush(self) -> None:
+        """Force down everything that was written.
+
+        Raises:
+            DeviceError: it failed. That is final: the kernel may have dropped the data, so it is not tried again.
+
+        Durability: all writes before the call survive a power cut.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise errors.from_os_error(error, f"flush {self.path}") from error
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer from the medium, not from the page cache.
+
+        Raises:
+            DeviceError: the device gave less, or failed.
+        """
+        try:
+            if not self.direct:
+                os.posix_fadvise(self._descriptor, offset, len(buffer), os.POSIX_FADV_DONTNEED)
+            count = os.preadv(self._descriptor, [buffer], offset)
+        except OSError as error:
+            raise errors.from_os_error(error, f"read {len(buffer)} bytes of {self.path} at {offset}") from error
+        if count != len(buffer):
+            raise errors.DeviceError(f"cannot read {len(buffer)} bytes of {self.path} at {offset}: got {count}")
+
+    def round_up(self, length: int) -> int:
+        """Round a length in bytes up to whole blocks of the device."""
+        return -(-length // self.block_size) * self.block_size
+
+    def _open(self, flags: int) -> int:
+        return os.open(self.path, self._mode | os.O_CLOEXEC | flags)
+
+    def _open_error(self, error: OSError) -> errors.ManagebootError:
+        doing = f"open {self.path}"
+        if error.errno == errno.EBUSY:
+            return errors.from_os_error(
+                error, doing, errors.DeviceBusyError, hint="it is mounted or otherwise in use; see findmnt and lsblk"
+            )
+        if error.errno in {errno.ENOENT, errno.ENXIO, errno.ENODEV}:
+            return errors.from_os_error(error, doing, errors.DeviceMissingError)
+        return errors.from_os_error(error, doing)
+
+    def _query(self, request: int, layout: str) -> int:
+        answer = fcntl.ioctl(self._descriptor, request, bytes(struct.calcsize(layout)))
+        return int(struct.unpack(layout, answer)[0])
+
+
+def _has_zeroes_offload(device: int) -> bool:
+    """Tell from a device number. Source: linux, Documentation/ABI/stable/sysfs-block, write_zeroes_max_bytes."""
+    directory = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    # A partition has no queue of its own.
+    for queue in (f"{directory}/queue", f"{directory}/../queue"):
+        try:
+            with open(f"{queue}/write_zeroes_max_bytes", encoding="ascii") as file:
+                return int(file.read()) > 0
+        except (OSError, ValueError):
+            continue
+    return False

@@ -1,0 +1,239 @@
+"""Write an update image into the passive slot.
+
+The order is what makes it safe; each step is on the disk before the next one begins:
+
+1. The old record is void.
+2. The head of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
+3. Boot (all but its head), root and what else the image brings are written and flushed; the input has been read to its
+   end and judged.
+4. They are read back, past the cache, and compared.
+5. The beginning of var is wiped.
+6. The head of boot is written, flushed and read back: now the slot could be booted.
+7. The record says installed: now it may be committed.
+
+Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+
+from manageboot import errors
+from manageboot.boot import envblock, fallback, record
+from manageboot.boot.head import HEAD_BYTES
+from manageboot.boot.node import observe
+from manageboot.boot.record import SlotRecord, now
+from manageboot.boot.slots import writable_devices
+from manageboot.config import Config
+from manageboot.disk import diskusers
+from manageboot.disk.blockdev import BlockDevice
+from manageboot.disk.wipe import wipe
+from manageboot.events import events
+from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
+from manageboot.image.acceptance import check_whole, checked
+from manageboot.install.imagewriter import ImageWriter, no_head
+from manageboot.install.progress import Style, phase
+from manageboot.install.progressfile import shown
+from manageboot.install.transfer import Transfer
+from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb, decide
+from manageboot.system import lock, signals
+from manageboot.upgrade.verbs import armed
+
+logger = logging.getLogger(__name__)
+
+
+def install(
+    config: Config, images: Sequence[str], *, sha256: str | None, progress: Style, skip_identical: bool = False
+) -> str:
+    """Write an update image into the passive slot, as the steps above say.
+
+    Args:
+        config: the settings.
+        images: the path of an archive, `-` for standard input, or the paths of a boot and a root image.
+        sha256: the digest that the input must have, in hexadecimal, or None.
+        progress: how to show it.
+        skip_identical: whether to read what the devices hold, and to write only what differs. An installation that
+            follows an interrupted one of the same source does so by itself.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        RefusedError: not in this state, or a device of the slot is in use.
+        InputError: the image, the block or a device is not there.
+        CreateError: the block has no room for a commit.
+        DataError: the image is bad, too large, or has another digest; or the block is damaged.
+        DeviceError: a device failed, or does not hold what was written.
+
+    Durability: once it returns, the slot is whole on the disk and may be committed; before, it can't be.
+    """
+    with (
+        lock.held(config.state.lock, Verb.INSTALL, wait_s=config.state.lock_timeout_s),
+        shown(config.state.lock) as file,
+        ExitStack() as stack,
+    ):
+        node = observe(config)
+        envblock.settle(node.environment)
+        if (fell_back := fallback.explain(node)) is not None:
+            # The record that tells of it is about to be void.
+            events.announce_fallback(config, node, fell_back)
+        decide(node.state, Verb.INSTALL, node.passive_content)
+        slot = node.booted.other
+        # A slot that could not be committed then would be void for nothing.
+        envblock.rehearse(config.boot.grubenv, BlockState(slot, Cycle.FIRST_BOOT), armed(config, node))
+        devices = writable_devices(config, slot)
+        diskusers.require_unused(list(devices.values()))
+        names = {role: member_name(role) for role in config.roles.written}
+        update = stack.enter_context(open_image(images, list(names.values())))
+        opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
+        withheld = config.roles.withheld
+        writers = {name: ImageWriter(opened[role], withhold_head=role == withheld) for role, name in names.items()}
+        members = _begun(update, writers, names[withheld], check_content=config.install.check_content)
+        if node.record_problem is not None:
+            logger.warning("%s; it is replaced", node.record_problem)
+
+        begin_s = time.monotonic()
+        entry = SlotRecord(
+            Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now(),
+            # What the block tells of the commit before is over with this.
+            nonce=node.environment.traces.nonce or None,
+        )  # fmt: skip
+        records = dict(node.records)
+        skips = skip_identical or _resumes(records.get(slot), entry)
+        # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
+        transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
+        record.store(config.state.directory, {**records, slot: entry})
+        with _failure_recorded(config, records, slot, entry, transfer):
+            wipe(opened[withheld], HEAD_BYTES)
+            with phase("write", update.bytes_total, progress, file) as meter:
+                told = _told(config, {names[role]: (role, devices[role]) for role in names}, members)
+                transfer.run(told, lambda: meter.update(transfer.counts))
+                meter.update(transfer.counts)
+            version = transfer.version.text
+            _check_digest(update, sha256)
+            writers[names[withheld]].check_head(names[withheld])
+            if config.install.check_content:
+                check_whole({name: writer.whole() for name, writer in writers.items()})
+            _warn(update, transfer)
+            with phase("publish", None, progress, file):
+                for role in config.roles.wiped:
+                    if role in opened:
+                        wipe(opened[role], config.install.wipe_var_bytes)
+                writers[names[withheld]].publish_head()
+            entry = entry._replace(
+                content=Content.INSTALLED,
+                version=version,
+                source_sha256=update.sha256,
+                images={role: writers[name].record() for role, name in names.items()},
+                installed=now(),
+            )
+            signals.hold()
+            record.store(config.state.directory, {**records, slot: entry})
+        kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""
+        named = f"version {version}" if version else "an image without a version"
+        events.announce(
+            config,
+            events.Event.INSTALLED,
+            f"Slot {slot} holds {named}",
+            slot=slot,
+            version=version,
+            transaction=entry.transaction,
+            seconds=round(time.monotonic() - begin_s, 3),
+            written_bytes=transfer.counts.written,
+        )
+        return f"slot {slot} holds {named}{kept}"
+
+
+def _begun(
+    update: UpdateImage, writers: dict[str, ImageWriter], withheld: str, *, check_content: bool
+) -> Iterator[Member]:
+    """Judge all that can be known of an update image before anything is destroyed, and give its members.
+
+    Its first image tells whether it is one at all. Of two image files, both are known.
+
+    Args:
+        update: the update image, of which nothing was read yet.
+        writers: where each image goes, by the name of its member.
+        withheld: the name of the image whose head is withheld.
+        check_content: whether images are refused that are known to be none that a slot can hold.
+    """
+    members = checked(update) if check_content else update.members()
+    begun = [next(members)]
+    while begun[-1].name == VERSION:
+        _ = begun[-1].head  # it is in memory now, and may be read later
+        begun.append(next(members))
+    for member in (*update.known, begun[-1]):
+        writers[member.name].check_size(member.name, member.size)
+        if member.name == withheld and not member.head[:HEAD_BYTES].strip(b"\0"):
+            raise no_head(member.name, member.size)
+    return chain(begun, members)
+
+
+def _told(config: Config, targets: dict[str, tuple[str, str]], members: Iterator[Member]) -> Iterator[Member]:
+    """Tell of each image once it was read to its end; a few windows of it are still on their way.
+
+    Args:
+        config: the settings.
+        targets: the role and the device of each image, by the name of its member.
+        members: those of the update image.
+    """
+    for member in members:
+        yield member
+        if member.name in targets:
+            events.image_written(config, *targets[member.name])
+
+
+def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:
+    """Tell whether an installation of the same source was begun and did not finish.
+
+    The name alone decides: if it is another image, the comparison finds that out, window by window.
+    """
+    if before is None or before.source != entry.source:
+        return False
+    return before.content is Content.INSTALLING or (before.content is Content.VOID and before.failure is not None)
+
+
+@contextmanager
+def _failure_recorded(
+    config: Config, records: dict[Slot, SlotRecord], slot: Slot, entry: SlotRecord, transfer: Transfer
+) -> Iterator[None]:
+    """Leave in the record why an installation failed. The slot is void already; this is for people."""
+    try:
+        yield
+    except BaseException as error:
+        # A signal that comes now changes nothing any more, and must not cost the cause.
+        signals.hold()
+        failure = str(error) or type(error).__name__
+        if not isinstance(error, Exception):  # a signal
+            failure = f"it was interrupted after {transfer.counts.written} bytes were written"
+        try:
+            failed = entry._replace(content=Content.VOID, failure=failure)
+            record.store(config.state.directory, {**records, slot: failed})
+        except errors.ManagebootError as second:
+            logger.warning("the failure is not in the record: %s", second)
+        events.announce(
+            config,
+            events.Event.INSTALL_FAILED,
+            f"Slot {slot} is void: {failure}",
+            slot=slot,
+            transaction=entry.transaction,
+        )
+        raise
+
+
+def _warn(update: UpdateImage, transfer: Transfer) -> None:
+    """Tell of what is odd and does no harm."""
+    for name in update.ignored:
+        logger.warning("member %s of the update image has no place in one and was skipped", name)
+    for remark in (*update.remarks, *filter(None, [transfer.version.problem])):
+        logger.warning("%s", remark)
+
+
+def _check_digest(update: UpdateImage, wanted: str | None) -> None:
+    if wanted is not None and wanted.lower() != update.sha256:
+        raise errors.ImageDigestError(
+            f"cannot install: expected sha256 {wanted.lower()}, the input has {update.sha256}"
+        )

@@ -1,0 +1,202 @@
+"""The disk of a system that is stopped, worked on from outside: a configuration that leads every verb there.
+
+The slots' partitions become loop devices, the environment block is changed where it lies inside its vfat partition, and
+records, history and lock are this system's, in a directory for each disk: the other system's own may be encrypted.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from grubenv import Inside
+from manageboot import errors
+from manageboot.boot.node import observe
+from manageboot.boot.record import ImageRecord
+from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
+from manageboot.disk import diskusers, loop
+from manageboot.disk.blockdev import BlockDevice
+from manageboot.disk.buffer import aligned_buffer
+from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
+from manageboot.offline import gpt
+from manageboot.offline.gpt import Partition, PartitionTable
+from manageboot.protocol import Content, Slot, Verb
+from manageboot.system import lock
+
+
+@contextmanager
+def opened(disk: str, config: Config, *, verb: str, write: bool, devices: bool) -> Iterator[Config]:
+    """Lead a configuration to a disk for the time of a with block.
+
+    Args:
+        disk: a block device or an image.
+        config: where the slots are on it, and where this system keeps its records and locks.
+        verb: what is to be done, for the message that others get.
+        write: whether it is to be changed; nobody else may use it then, nor begin to.
+        devices: whether the slots' devices are needed, which takes root.
+
+    Raises:
+        DeviceBusyError: somebody uses the disk, or one partition stands for two parts of the slots.
+        LockedError: another run works on it.
+        PartitionTableError, DeviceMissingError, DeviceAmbiguousError: it is not there, or lacks what the slots need.
+        ConfigError: the configuration does not say where on a disk something is.
+        DeviceError, NotPermittedError: it can't be opened.
+    """
+    disk = os.path.realpath(disk)
+    with ExitStack() as stack:
+        descriptor = _open(stack, config, disk, verb=verb, write=write)
+        table = gpt.read(disk, descriptor)
+        config = _lead(config, table)
+        if write:
+            _make_directory(config.state.directory)
+        if devices:
+            places = _places(config, table)
+            slots = {}
+            for slot, parts in places.items():
+                slots[slot] = SlotConfig()
+                for role, part in parts.items():
+                    device = loop.attached(
+                        descriptor,
+                        f"{slot}_{role} of {os.path.basename(disk)}",
+                        offset=part.offset,
+                        size=part.size,
+                        block_size=table.sector_size,
+                        read_only=not write,
+                    )
+                    slots[slot][role] = stack.enter_context(device)
+            config = config._replace(slots=slots)
+        yield config
+
+
+def _places(config: Config, table: PartitionTable) -> dict[Slot, dict[str, Partition]]:
+    """Find the partitions of both slots.
+
+    Raises:
+        DeviceBusyError: one stands for two parts, so that a write to one slot would land in the other.
+        DeviceMissingError, DeviceAmbiguousError, ConfigError: as for `opened`.
+    """
+    assert config.boot.grub_partition is not None, "it was found before"
+    taken = {table.find(config.boot.grub_partition): config.boot.grub_partition}
+    places: dict[Slot, dict[str, Partition]] = {}
+    for slot, roles in config.slots.items():
+        places[slot] = {}
+        for role, spec in roles.items():
+            part = places[slot][role] = table.find(spec)
+            if part in taken:
+                raise errors.DeviceBusyError(
+                    f"cannot use {spec} on {table.disk}: it is the same partition as {taken[part]}"
+                )
+            taken[part] = spec
+    return places
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
+
+
+def verify(config: Config) -> None:
+    """Make sure that a slot which is about to be committed still holds what was installed.
+
+    Between the two the other system may have run, and have installed something itself; this system would not know.
+
+    Raises:
+        NothingInstalledError: it holds something else.
+        DeviceError: it can't be read.
+    """
+    node = observe(config)
+    slot = node.booted.other
+    entry = node.records.get(slot)
+    if entry is None or entry.content is not Content.INSTALLED:
+        return  # no commit without a record; the verb says so
+    for role, image in (entry.images or {}).items():
+        path = config.slots[slot].get(role)
+        if path is None:
+            raise errors.NothingInstalledError(
+                f"cannot {Verb.COMMIT} slot {slot}: its {role} was installed, and is not in the configuration any more",
+                hint="put it back there, or run upgrade-install again",
+            )
+        with BlockDevice(path) as device:
+            if image.size > device.size or _digest(device, image) != image.digest:
+                raise errors.NothingInstalledError(
+                    f"cannot {Verb.COMMIT} slot {slot}: its {role} is not what was installed any more",
+                    hint="the system ran since, or somebody wrote to its disk: run upgrade-install again",
+                )
+
+
+def _digest(device: BlockDevice, image: ImageRecord) -> str:
+    digest = ImageDigest()
+    window = memoryview(aligned_buffer(WINDOW_BYTES))
+    for offset in range(0, image.size, WINDOW_BYTES):
+        length = min(WINDOW_BYTES, image.size - offset)
+        device.read_into(offset, window[: device.round_up(length)])
+        digest.add(offset, window[:length])
+    return digest.hexdigest(image.size)
+
+
+def _open(stack: ExitStack, config: Config, disk: str, *, verb: str, write: bool) -> int:
+    """Open a disk that nobody uses; another run of ours is waited for, and told from whoever else uses it."""
+    wait_s = config.state.lock_timeout_s
+    with diskusers.looked_at(disk) as descriptor:
+        path = _disk_lock(config.state, gpt.read(disk, descriptor))
+    if write:
+        stack.enter_context(lock.held(path, verb, wait_s=wait_s))
+        return stack.enter_context(diskusers.unused(disk, write=True))
+    while True:
+        lock.wait(path, verb, wait_s=wait_s)
+        try:
+            return stack.enter_context(diskusers.unused(disk, write=False))
+        except errors.DeviceBusyError:
+            if lock.holder(path) is None:
+                raise
+
+
+def _lead(config: Config, table: PartitionTable) -> Config:
+    if config.boot.grub_partition is None:
+        raise errors.ConfigError(
+            f"cannot find the environment block on {table.disk}: boot.grub_partition is not set",
+            hint="it is the partition that GRUB reads, as PARTUUID=... or PARTLABEL=...",
+        )
+    part = table.find(config.boot.grub_partition)
+    block = Inside(table.disk, part.offset, part.size, os.path.basename(str(config.boot.grubenv)))
+    state = _state(config.state, table)
+    return config._replace(
+        boot=config.boot._replace(grubenv=block, cmdline=None),
+        state=state,
+        # What is collected on this system is about this system: a directory that does not exist means no metrics.
+        metrics=MetricsConfig(os.path.join(state.directory, "no-metrics")),
+    )
+
+
+def _state(state: StateConfig, table: PartitionTable) -> StateConfig:
+    """Give each disk a directory of its own.
+
+    Disks that were made from one image have one GUID, and disks are made anew under one path; the record of another
+    disk must never pass for this one's.
+    """
+    key = f"{table.guid}-{hashlib.sha256(os.fsencode(_identity(table.disk))).hexdigest()[:8]}"
+    directory = os.path.join(state.directory, "disks", key)
+    return state._replace(
+        directory=directory,
+        lock=os.path.join(os.path.dirname(state.lock), "disks", key, "lock"),
+        history=os.path.join(directory, "manageboot.log"),
+    )
+
+
+def _disk_lock(state: StateConfig, table: PartitionTable) -> str:
+    """Return the lock of a whole run on a disk; a verb takes its own lock meanwhile, as inside."""
+    return os.path.join(os.path.dirname(_state(state, table).lock), "disk")
+
+
+def _identity(disk: str) -> str:
+    """Return what device-mapper calls the device for good, as LVM does; else its path."""
+    try:
+        number = os.stat(disk).st_rdev
+        with open(
+            f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid", encoding="utf-8", errors="surrogateescape"
+        ) as file:
+            return file.read().strip() or disk
+    except OSError:
+        return disk

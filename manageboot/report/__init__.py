@@ -1,0 +1,1 @@
+"""What is known of the node, of an update image, and of the boot chain. Writes nothing."""

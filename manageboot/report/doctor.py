@@ -1,0 +1,222 @@
+"""What is wrong with this node's boot chain, and what to do: every witness beside every other. Writes nothing."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import grubenv
+from manageboot import errors
+from manageboot.boot import envblock, fallback, markers, trusted, writable
+from manageboot.boot.envblock import Condition
+from manageboot.boot.node import Node, observe
+from manageboot.boot.slots import slot_devices
+from manageboot.bootloader import grubcfg, modules
+from manageboot.config import Config
+from manageboot.disk import devices
+from manageboot.protocol import Cycle, Phase, Slot, explain
+from manageboot.system.text import one_line
+
+SCHEMA = 1
+
+REMEDIES = {
+    "NO_BOOTED_SLOT": "boot through a GRUB that passes the slot, or set boot.cmdline_key",
+    "NO_BLOCK": "mount GRUB's partition where boot.grubenv points, or make a block with `grubenv FILE create`",
+    "BLOCK_DAMAGED": "run `grubenv FILE repair`; what it calls sound, set with `grubenv FILE set NAME=VALUE`",
+    "BLOCK_UNSOUND": "run `grubenv FILE check` to see what GRUB makes of it, and `grubenv FILE repair`",
+    "BLOCK_READ_ONLY": "see the cause: remount its file system for writing, or see lsattr and blockdev --getro",
+    "CONFLICT": "reboot, so that GRUB decides; if it stays, GRUB reads another block than boot.grubenv",
+    "GRUB_DID_NOT_WRITE": "confirm the trial or give it up; the block or its disk can't be written by GRUB",
+    "GRUB_CANNOT_WRITE": "run `grubenv FILE check`; take the commit back with upgrade-cancel until GRUB can write",
+    "GRUB_FOUND_DAMAGE": "the block was damaged when GRUB read it: run `grubenv FILE check`, then reboot",
+    "GRUB_READS_OTHER_BLOCK": "find the grubenv that GRUB reads (its prefix), and let boot.grubenv name that one",
+    "TRUSTED_SLOT_UNLOADABLE": "the trusted slot can't be loaded and this one stands in: install it anew",
+    "ROOT_OF_OTHER_SLOT": "boot_args of the booted slot name the root of the other one: install that slot anew",
+    "FELL_BACK": "see the cause; the next upgrade-install forgets it",
+    "RECORD_DAMAGED": "run upgrade-install; without a record nothing can be committed",
+    "NO_DEVICE": "name the slots' devices in the configuration as this node has them",
+    "DEVICES_SCATTERED": "detach the disk that bears some of this node's identifiers, or name the devices by path",
+    "TRIES_IGNORED": "run `manageboot bootloader install` and reboot, or set boot.tries to 1",
+    "GRUB_CFG_DIFFERS": "run `manageboot bootloader check`, then `manageboot bootloader install`",
+    "GRUB_MODULES": grubcfg.MODULES_HINT,
+    "SECOND_WITNESS_BEHIND": "run `manageboot confirm`",
+}
+"""What to do about each finding; the code word keeps its meaning."""
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong."""
+
+    code: str
+    text: str
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return REMEDIES[self.code]
+
+
+def examine(config: Config) -> dict[str, Any]:
+    """Look at everything, and return it as `doctor --json` prints it.
+
+    Raises:
+        DeviceError, NotPermittedError: the block can't be read.
+        DevicesUnknownError: the devices can't be looked for.
+    """
+    findings: list[Finding] = []
+    unknown: list[str] = []
+    try:
+        node = observe(config)
+    except errors.BootedSlotUnknownError as error:
+        findings.append(Finding("NO_BOOTED_SLOT", str(error)))
+    except (errors.BlockDamagedError, errors.BlockMissingError) as error:  # of a stopped system, the block alone tells
+        findings.append(Finding(error.code, str(error)))
+    else:
+        findings += [
+            *_block(node, unknown),
+            *_protocol(node),
+            *_grub(config, node, unknown),
+            *_devices(config, node, unknown),
+        ]
+    return {
+        "schema": SCHEMA,
+        "sound": not findings,
+        "findings": [{"code": one.code, "text": one.text, "remedy": one.remedy} for one in findings],
+        "unknown": unknown,
+    }
+
+
+def render(report: dict[str, Any]) -> str:
+    """Write a report for a person."""
+    lines = ["nothing is wrong with the boot chain of this node"] if report["sound"] else []
+    for finding in report["findings"]:
+        lines += [f"{finding['code']}: {finding['text']}", f"  remedy: {finding['remedy']}"]
+    return "\n".join(map(one_line, lines + [f"not looked at: {text}" for text in report["unknown"]]))
+
+
+def _block(node: Node, unknown: list[str]) -> Iterator[Finding]:
+    path = node.environment.path
+    if node.environment.problem is not None:
+        yield Finding(node.environment.problem.code, str(node.environment.problem))
+    elif node.environment.condition is Condition.ABSENT:
+        yield Finding("NO_BLOCK", f"{path} does not exist; GRUB boots slot {node.state.block.alternative}")
+    else:
+        yield from _writable(path, unknown)
+    if node.environment.condition is Condition.OK:
+        try:
+            report = grubenv.check(path, (envblock.ALTERNATIVE, envblock.CYCLE, *markers.BOOT_NAMES))
+        except grubenv.GrubEnvError as error:
+            unknown.append(str(error))
+            return
+        unknown += report.unknown
+        for damage in report.damages:
+            yield Finding("BLOCK_UNSOUND", f"{path}: {damage.word}: {damage}")
+
+
+def _writable(path: "str | grubenv.Inside", unknown: list[str]) -> Iterator[Finding]:
+    """Ask whether a verb could write the block: a commit, a confirm and a rollback do nothing else."""
+    found = writable.obstacle(path)
+    if found is None:
+        return
+    if found.denied:
+        unknown.append(f"whether {path} can be written: only root may, so run it as root")
+    else:
+        yield Finding("BLOCK_READ_ONLY", f"{path} can't be written: {found.cause}")
+
+
+def _protocol(node: Node) -> Iterator[Finding]:
+    """Compare block, kernel command line and record."""
+    if node.record_problem is not None:
+        yield Finding("RECORD_DAMAGED", str(node.record_problem))
+    if node.environment.state is None:
+        return
+    state = node.state
+    if state.phase is Phase.CONFLICT:
+        yield Finding("CONFLICT", explain(state))
+    if state.grub_wrote_nothing:
+        yield Finding("GRUB_DID_NOT_WRITE", f"GRUB started slot {state.booted} and could not record the try")
+    fell_back = fallback.explain(node)
+    if fell_back is not None:
+        yield Finding("FELL_BACK", f"slot {fell_back.slot} was committed: {fell_back.text} ({fell_back.cause})")
+    fault = "" if node.trace is None else node.trace.fault
+    never = fell_back is not None and fell_back.cause is fallback.Cause.NEVER_STARTED
+    if never and fault != "unwritable":
+        yield Finding("GRUB_READS_OTHER_BLOCK", f"{explain(state)}, and the node was rebooted since")
+    elif node.trace is not None and state.phase is Phase.TRIAL and node.trace.nonce != node.environment.traces.nonce:
+        found, wanted = node.trace.nonce or "none", node.environment.traces.nonce or "none"
+        yield Finding("GRUB_READS_OTHER_BLOCK", f"GRUB read the nonce {found}, the block has {wanted}")
+
+
+def _grub(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
+    """Judge what GRUB said on the kernel command line, and its script."""
+    trace = node.trace
+    if trace is None:
+        # A grub.cfg of IC-OS is no fault; it only can't do what was asked for here.
+        if config.boot.tries > 1:
+            yield Finding("TRIES_IGNORED", f"boot.tries is {config.boot.tries}, and GRUB's script knows one try")
+        return
+    if trace.fault == "unwritable":
+        yield Finding("GRUB_CANNOT_WRITE", f"GRUB could not write {node.environment.path}, so it started no trial")
+    if trace.fault == "damaged":
+        yield Finding("GRUB_FOUND_DAMAGE", f"GRUB could not use {node.environment.path} and took slot {node.booted}")
+    if trace.fault == "unloadable" and node.environment.state is not None and node.state.phase is Phase.CONFLICT:
+        yield Finding("TRUSTED_SLOT_UNLOADABLE", f"GRUB could not load slot {node.booted.other}, which is trusted")
+    yield from _script(config, unknown)
+    block = node.environment.state
+    settled = block is not None and block.cycle is Cycle.STABLE and block.alternative is node.booted
+    if settled and trusted.read(node.environment.path) is not node.booted:
+        yield Finding("SECOND_WITNESS_BEHIND", f"{trusted.path_of(node.environment.path)} does not name {node.booted}")
+
+
+def _script(config: Config, unknown: list[str]) -> Iterator[Finding]:
+    """Compare GRUB's script with the shipped one, and ask for the modules that it uses."""
+    try:
+        if grubcfg.compare(config).differences:
+            yield Finding("GRUB_CFG_DIFFERS", f"{grubcfg.path_of(config)} is an older or changed one")
+    except errors.ManagebootError as error:
+        yield Finding("GRUB_CFG_DIFFERS", str(error))
+    try:
+        lost = grubcfg.missing_modules(config, modules.NEEDED + modules.USED)
+    except errors.ManagebootError as error:
+        unknown.append(str(error))
+    else:
+        if lost:
+            yield Finding("GRUB_MODULES", f"GRUB's script uses {', '.join(lost)}, and there is none")
+
+
+def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
+    """Ask whether the slots' devices are there, and whether the mounted root is the booted slot's."""
+    roots: dict[Slot, int] = {}
+    for slot, specs in config.slots.items():
+        for part, spec in specs.items():
+            try:
+                path = devices.find(spec)
+                number = devices.device_number(path)
+                if number is None:
+                    raise errors.DeviceMissingError(f"cannot find {path}: it is no block device")
+            except errors.DevicesUnknownError:
+                raise
+            except errors.ManagebootError as error:
+                yield Finding("NO_DEVICE", f"slots.{slot}.{part}: {error}")
+                continue
+            if part == "root":
+                roots[slot] = number
+        try:
+            slot_devices(specs)
+        except errors.DevicesScatteredError as error:
+            yield Finding("DEVICES_SCATTERED", f"slot {slot}: {error}")
+        except errors.ManagebootError:
+            pass  # named above
+    if not node.stopped:
+        yield from _mounted_root(node, roots, unknown)
+
+
+def _mounted_root(node: Node, roots: dict[Slot, int], unknown: list[str]) -> Iterator[Finding]:
+    try:
+        below = devices.layers(os.stat("/").st_dev)
+    except errors.DevicesUnknownError as error:
+        unknown.append(f"whether / is the booted slot's root: {error}")
+        return
+    if roots.get(node.booted.other) in below:
+        yield Finding("ROOT_OF_OTHER_SLOT", f"slot {node.booted} is booted, and / is the root of {node.booted.other}")
+    elif roots.get(node.booted) not in below:
+        unknown.append("whether / is the booted slot's root: it lies on neither slot's")

@@ -1,0 +1,159 @@
+"""The state of the node, for people and for programs."""
+
+from typing import Any
+
+from grubenv import Inside
+from manageboot import errors
+from manageboot.boot import fallback, record
+from manageboot.boot.fallback import Fallback
+from manageboot.boot.node import Node, observe, running_version
+from manageboot.config import Config
+from manageboot.daemon import statefile
+from manageboot.install import progressfile
+from manageboot.protocol import BootState, Phase, Slot, explain
+from manageboot.system import lock
+from manageboot.system.text import one_line
+from manageboot.upgrade import inhibit
+
+SCHEMA = 1
+
+
+def collect(config: Config) -> dict[str, Any]:
+    """Gather all that is known, as `status --json` prints it. Writes nothing, takes no lock.
+
+    Raises:
+        BootedSlotUnknownError: the kernel command line does not name a slot.
+        InputError, DeviceError, NotPermittedError: the block can't be read.
+    """
+    node = observe(config)
+    block = node.environment.state
+    path = node.environment.path
+    running = lock.holder(config.state.lock)
+    state = None if block is None else node.state
+    fell_back = fallback.explain(node)
+    daemon = {**statefile.to_json(config.state.lock), "held": inhibit.held(config)}
+    return {
+        "schema": SCHEMA,
+        "profile": config.profile,
+        "disk": path.device if isinstance(path, Inside) else None,
+        "state": "unreadable" if state is None else state.phase.value,
+        "explanation": str(node.environment.problem) if state is None else _explain(node, state),
+        "booted": node.booted.value,
+        "passive": node.booted.other.value,
+        "next": None if block is None else block.next.value,
+        "version": None if node.stopped else running_version(),
+        "running": running,
+        "progress": progressfile.read(config.state.lock, running),
+        "block": {
+            "path": str(path),
+            "condition": node.environment.condition.value,
+            "boot_alternative": None if block is None else block.alternative.value,
+            "boot_cycle": None if block is None else block.cycle.value,
+            "traces": node.environment.traces._asdict(),
+        },
+        "grub": None if node.trace is None else {key.rstrip("_"): word for key, word in node.trace._asdict().items()},
+        "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
+        "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
+        "daemon": daemon,
+        "problems": _problems(node, state, fell_back) + _found_by(daemon),
+    }
+
+
+def _explain(node: Node, state: BootState) -> str:
+    if node.stopped and state.phase is Phase.IDLE:
+        return f"slot {state.booted} is trusted, and counts as booted"
+    return explain(state)
+
+
+def render(status: dict[str, Any]) -> str:
+    """Write what `collect` gathered for a person."""
+    lines = [f"disk    {status['disk']}, whose system is stopped"] if status["disk"] else []
+    lines += [
+        f"state   {status['state']}: {status['explanation']}",
+        f"booted  {status['booted']}  {status['version'] or 'version unknown'}",
+        f"next    {status['next'] or 'unknown'}",
+        f"block   {status['block']['path']}: {_what_it_says(status['block'])}",
+    ]
+    for slot, values in status["slots"].items():
+        entry = values["record"]
+        words = [f"slot {slot} "]
+        if entry is None:
+            words.append("no record")
+        else:
+            words += [entry["state"], entry.get("version", "")]
+            moment = next((key for key in ("confirmed", "committed", "installed", "started") if key in entry), None)
+            if moment is not None:
+                words.append(f"{moment} {entry[moment]}")
+            if "failure" in entry:
+                words.append(f"failed: {entry['failure']}")
+        lines.append("  ".join(word for word in words if word))
+    if status["running"]:
+        lines.append(f"running {status['running']}{_how_far(status['progress'])}")
+    lines += _daemon_lines(status["daemon"])
+    lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
+    # What records and the daemon tell may have any text in it.
+    return "\n".join(map(one_line, lines))
+
+
+def _what_it_says(block: dict[str, Any]) -> str:
+    condition = str(block["condition"])
+    if block["boot_alternative"] is None:
+        return f"unreadable ({condition})" if condition == "damaged" else condition
+    variables = f"boot_alternative={block['boot_alternative']} boot_cycle={block['boot_cycle']}"
+    return variables if condition == "ok" else f"{variables} ({condition})"
+
+
+def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
+    lines = [f"daemon  {daemon['status']}"] if daemon["running"] else []
+    if daemon["held"]:
+        lines.append("hold    the daemon decides nothing until `manageboot confirm --release`, or a reboot")
+    health = daemon["health"]
+    if health is not None:
+        lines.append(f"health  {health['verdict']}{': ' if health['doing'] else ''}{health['doing']}")
+        lines += [f"check   {check['name']}: {check['result']}" for check in health["checks"]]
+    return lines
+
+
+def _found_by(daemon: dict[str, Any]) -> list[dict[str, str]]:
+    """Turn what the daemon found into problems."""
+    problems = [{"code": "DEVICE_LOST", "text": f"{key}: {cause}"} for key, cause in daemon["devices"].items()]
+    if daemon["overdue"]:
+        problems.append({"code": "REBOOT_MISSING", "text": "a reboot was asked for, and did not come"})
+    checks = [] if daemon["health"] is None else daemon["health"]["checks"]
+    for check in checks:
+        if check["result"] != "passed":
+            last = check["text"].splitlines()[-1:] or ["it printed nothing"]
+            problems.append({"code": "CHECK_FAILED", "text": f"check {check['name']} {check['result']}: {last[0]}"})
+    return problems
+
+
+def _how_far(progress: dict[str, Any] | None) -> str:
+    if progress is None:
+        return ""
+    total = "" if progress["bytes_total"] is None else f" of {progress['bytes_total']}"
+    return f": {progress['phase']}, {progress['bytes_done']}{total} bytes of the image, {progress['seconds']:.0f} s"
+
+
+def _slot(config: Config, node: Node, slot: Slot) -> dict[str, Any]:
+    entry = node.records.get(slot)
+    return {
+        "devices": {role: config.slots[slot].get(role) for role in config.roles.written + config.roles.wiped},
+        "record": None if entry is None else record.to_json(entry),
+    }
+
+
+def _problems(node: Node, state: BootState | None, fell_back: Fallback | None) -> list[dict[str, str]]:
+    damaged = (node.environment.problem, node.record_problem)
+    problems = [{"code": error.code, "text": str(error)} for error in damaged if error is not None]
+    if state is None:
+        return problems
+    if state.phase is Phase.CONFLICT:
+        problems.append({"code": errors.ConflictError.code, "text": explain(state)})
+    if state.grub_wrote_nothing:
+        problems.append(
+            {"code": "GRUB_DID_NOT_WRITE", "text": f"GRUB started slot {state.booted} and could not record the try"}
+        )
+    if fell_back is not None:
+        text = f"slot {fell_back.slot} was committed, and slot {state.booted} runs: {fell_back.text}"
+        problems.append({"code": "FELL_BACK", "text": text})
+    return problems

@@ -1,0 +1,1 @@
+"""The verbs that change what boots next, and what may keep them from it."""

@@ -1,0 +1,72 @@
+"""That a trial was given up in this boot, where the block can't tell: a stock script clears nothing for the next trial.
+
+The mark lies in /run, beside the lock, and names the boot. It is made before the block is written, so it is there even
+if the run that gives the trial up is killed right after.
+"""
+
+import os
+from contextlib import suppress
+
+from manageboot.boot import cmdline
+from manageboot.boot.markers import Trial
+from manageboot.config import Config
+from manageboot.events import events
+from manageboot.events.events import Event
+from manageboot.system import files
+
+_NAME = "given-up"
+_LIMIT_BYTES = 200
+
+
+def path(config: Config) -> str:
+    """Return where the mark is."""
+    return os.path.join(os.path.dirname(config.state.lock), _NAME)
+
+
+def mark(config: Config, because: Trial) -> None:
+    """Leave the mark. Raises nothing: a full /run is no reason to keep a trial, and the history tells it as well.
+
+    Args:
+        config: the settings.
+        because: what is about to be written into the block.
+    """
+    boot = cmdline.boot_id()
+    if boot is None:
+        return
+    # Of two runs the second may be killed before the block, which then has the word of the first.
+    words = [word for word in _words(config, boot) if word != because] + [because.value]
+    with suppress(OSError):
+        files.replace(path(config), f"{' '.join([boot, *words])}\n".encode())
+
+
+def in_this_boot(config: Config, trial: str) -> bool:
+    """Say whether what the block tells of a trial that was given up was written in this boot.
+
+    Either witness suffices: the mark, or the history, which is there even where /run was full.
+
+    Args:
+        config: the settings.
+        trial: what stands in the block.
+    """
+    return marked(config, trial) or events.happened(config, Event.ROLLED_BACK)
+
+
+def marked(config: Config, trial: str) -> bool:
+    """Say the same by the mark alone, which is quick.
+
+    Args:
+        config: the settings.
+        trial: what stands in the block.
+    """
+    boot = cmdline.boot_id()
+    return boot is not None and trial in _words(config, boot)
+
+
+def _words(config: Config, boot: str) -> list[str]:
+    """Read for what a trial was given up in a boot."""
+    try:
+        content = files.read(path(config), _LIMIT_BYTES, ours=True).decode("ascii", "replace")
+    except (OSError, ValueError):
+        return []
+    of_boot, *words = content.split() or [""]
+    return words if of_boot == boot else []

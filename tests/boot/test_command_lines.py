@@ -1,0 +1,75 @@
+"""The kernel command line tells the booted slot: to the agent, to GRUB's traces, and to a repair of the block alike."""
+
+from pathlib import Path
+
+import pytest
+
+import grubenv
+from grubenv.__main__ import main as run_grubenv
+from manageboot import errors
+from manageboot.boot import cmdline, slots
+from manageboot.config import BootConfig
+
+LINES = [
+    ("root=/dev/vda5 dfinity.system=A ro", "A"),
+    ('dfinity.system="B"', "B"),
+    ('"dfinity.system=B" quiet', "B"),
+    ("dfinity.system=A dfinity.system=A", "A"),
+    ("dfinity.system=A dfinity.system=B", None),
+    ("dfinity.system=B dfinity.system=A", None),
+    ("xdfinity.system=A dfinity.systems=B dfinity.system=B dfinity.system", "B"),
+    ("dfinity.system=B init=/sbin/init -- dfinity.system=A", "B"),
+    ('foo="x dfinity.system=B" dfinity.system=A', "A"),
+    ('dfinity.system=B foo="cut off dfinity.system=A', "B"),
+    ('dfinity.system=B foo=cut"off dfinity.system=A', "B"),
+    ('foo="-- " dfinity.system=A', "A"),
+    ("foo=\u2003dfinity.system=B dfinity.system=A", "A"),
+]
+
+
+def boot_config(line_file: Path, key: str = "dfinity.system") -> BootConfig:
+    return BootConfig("/grubenv", str(line_file), key, ("true",), 1, reboot_again=False)
+
+
+@pytest.mark.parametrize(("line", "slot"), LINES)
+def test_agent_and_repair_read_it_alike(tmp_path: Path, line: str, slot: str | None):
+    line_file, block = tmp_path / "cmdline", tmp_path / "grubenv"
+    line_file.write_text(f"{line}\n")
+    words = [
+        "repair",
+        "boot_cycle=stable",
+        "--from-cmdline",
+        "boot_alternative=dfinity.system",
+        f"--cmdline={line_file}",
+    ]
+    status = run_grubenv([str(block), *words])
+    if slot is None:
+        with pytest.raises(errors.BootedSlotUnknownError, match=r"dfinity\.system=A and dfinity\.system=B"):
+            slots.booted_slot(boot_config(line_file))
+        assert (status, block.exists()) == (65, False)
+        return
+    assert slots.booted_slot(boot_config(line_file)) == slot
+    assert grubenv.query(block) == {"boot_alternative": slot, "boot_cycle": "stable"}
+
+
+def test_a_line_that_names_no_slot(tmp_path: Path):
+    line_file = tmp_path / "cmdline"
+    for line in ("", "dfinity.system", "dfinity.system=", "dfinity.system=C", "-- dfinity.system=A"):
+        line_file.write_text(line)
+        with pytest.raises(errors.BootedSlotUnknownError):
+            slots.booted_slot(boot_config(line_file))
+
+
+def test_another_key(tmp_path: Path):
+    line_file = tmp_path / "cmdline"
+    line_file.write_text("rauc.slot=B\n")
+    assert slots.booted_slot(boot_config(line_file, "rauc.slot")) == "B"
+
+
+def test_the_traces_of_grub_are_read_alike(tmp_path: Path):
+    line_file = tmp_path / "cmdline"
+    line_file.write_text('manageboot.slot=B manageboot.cycle=first_boot manageboot.try=1 x="y manageboot.nonce=1234\n')
+    trace = cmdline.read(boot_config(line_file))
+    assert trace == cmdline.BootTrace("B", "first_boot", "1", "", "")
+    line_file.write_text("manageboot.slot=B manageboot.try=1 manageboot.try=2\n")
+    assert cmdline.read(boot_config(line_file)) == cmdline.BootTrace("B")
