@@ -109,7 +109,7 @@ def test_a_child_ignores_and_blocks_nothing():
 EXHAUSTED = """
 import os, resource, sys
 from manageboot.daemon import children
-from manageboot.children import Child, Outcome
+from manageboot.daemon.children import Child, Outcome
 
 def is_over(started):
     while isinstance(started, Child):
