@@ -9,9 +9,10 @@ import re
 import stat
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from manageboot.config import HealthConfig
+from manageboot.daemon import systemctl
 from manageboot.daemon.children import Outcome
 from manageboot.daemon.policy import Verdict
 from manageboot.daemon.steps import Command, Pause, Steps
@@ -25,7 +26,6 @@ _SETTLE_S = 5.0
 """A unit that somebody restarts is down for a moment; so it has to be down twice."""
 _TAIL_CHARACTERS = 2000
 """How much of the end of an executable's output is shown."""
-_SYSTEMCTL_TIMEOUT_S = 30.0
 _UNIT_NAME_LIMIT = 256
 _BOOT_IS_OVER = frozenset({"running", "degraded", "maintenance"})
 _ON_ITS_WAY = frozenset({"activating", "reloading", "refreshing"})
@@ -83,7 +83,7 @@ class Examination:
         bad = (result for result in self.results if not result.good)
         return "; ".join(f"{result.name} {result.result}: {result.text}" for result in bad)
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Gather what `status --json` prints."""
         checks = [result._asdict() for result in self.results]
         return {"verdict": self.verdict, "doing": self.doing, "checks": checks}
@@ -105,7 +105,7 @@ class Examination:
     def _wait_for_boot(self) -> Steps:
         """Wait until systemd has worked through all that a boot starts; some units may have failed."""
         while True:
-            outcome = yield Command(("systemctl", "is-system-running"), _SYSTEMCTL_TIMEOUT_S)
+            outcome = yield systemctl.IS_SYSTEM_RUNNING
             if outcome is not None and outcome.output in _BOOT_IS_OVER:
                 return
             yield Pause(_POLL_S)
@@ -117,12 +117,11 @@ class Examination:
         if self.results:
             return
         units = (BOOT_COMPLETE, *self._config.required_units)
-        argv = ("systemctl", "show", "--property=LoadState,ActiveState,SubState", "--", *units)
         down_before: set[str] = set()
         self.doing = f"waiting for {', '.join(units)}"
         while True:
-            outcome = yield Command(argv, _SYSTEMCTL_TIMEOUT_S)
-            states = _parse_units(units, outcome)
+            outcome = yield systemctl.show(units, ("LoadState", "ActiveState", "SubState"))
+            states = _states(systemctl.shown(units, outcome))
             if states is None:
                 # A systemd that is busy says nothing of the units; the deadline, if there is one, ends this.
                 self.doing = f"asking systemctl again, which did not tell the state of {', '.join(units)}"
@@ -212,12 +211,13 @@ def _listed(directory: str, kind: str) -> list[tuple[str, str]]:
     return found
 
 
-def _parse_units(units: tuple[str, ...], outcome: Outcome | None) -> dict[str, _UnitState] | None:
-    """Take the answer of `systemctl show` apart: a block a unit, in the order of the question; None: it is none."""
-    output = "" if outcome is None else outcome.output
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
+def _states(units: dict[str, dict[str, str]] | None) -> dict[str, _UnitState] | None:
+    """Pick the states out of an answer of systemd's; None: it does not tell all of them."""
+    if units is None:
+        return None
     try:
-        states = [_UnitState(block["ActiveState"], block["SubState"], block["LoadState"]) for block in blocks]
-        return dict(zip(units, states, strict=True))
-    except (KeyError, ValueError):
+        return {
+            name: _UnitState(unit["ActiveState"], unit["SubState"], unit["LoadState"]) for name, unit in units.items()
+        }
+    except KeyError:
         return None

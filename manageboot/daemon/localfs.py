@@ -6,8 +6,9 @@ metrics is made after them.
 
 import itertools
 
+from manageboot.daemon import systemctl
 from manageboot.daemon.children import NOT_THERE, Outcome
-from manageboot.daemon.steps import Command, Pause, Steps
+from manageboot.daemon.steps import Pause, Steps
 
 UNITS = ("local-fs.target", "systemd-tmpfiles-setup.service")
 PATIENCE_S = 120.0
@@ -17,14 +18,12 @@ _POLL_S = 2.0
 _SLOW_POLL_S = 60.0
 _POLLS = int(PATIENCE_S / _POLL_S)
 """How often it is asked before it is asked slowly, as for a file system check that takes an hour."""
-_SYSTEMCTL_TIMEOUT_S = 30.0
 
 
 def steps() -> Steps:
     """Yield what to run until they are there, or systemd does not try any more."""
-    argv = ("systemctl", "show", "--property=ActiveState,Job", "--", *UNITS)
     for count in itertools.count(1):
-        outcome = yield Command(argv, _SYSTEMCTL_TIMEOUT_S)
+        outcome = yield systemctl.show(UNITS, ("ActiveState", "Job"))
         if outcome is not None and is_over(outcome):
             return
         yield Pause(_POLL_S if count <= _POLLS else _SLOW_POLL_S)
@@ -34,8 +33,8 @@ def is_over(outcome: Outcome) -> bool:
     """Say whether systemd is done with these units, as far as `systemctl show` tells; without it there is none."""
     if outcome.status == NOT_THERE:
         return True
-    blocks = [dict(line.split("=", 1) for line in b.splitlines() if "=" in line) for b in outcome.output.split("\n\n")]
-    return len(blocks) == len(UNITS) and all(_is_done(block) for block in blocks)
+    units = systemctl.shown(UNITS, outcome)
+    return units is not None and all(_is_done(unit) for unit in units.values())
 
 
 def _is_done(unit: dict[str, str]) -> bool:
