@@ -12,7 +12,7 @@ import time
 
 from manageboot.boot.markers import Trial
 from manageboot.config import Config
-from manageboot.daemon import jobs, localfs, log, memory, notify, observation, statefile
+from manageboot.daemon import jobs, localfs, memory, notify, observation, statefile
 from manageboot.daemon.devicewatch import DeviceWatch
 from manageboot.daemon.display import Display
 from manageboot.daemon.health import Examination, Result
@@ -42,7 +42,7 @@ def run(config: Config) -> None:
         LockedError: another daemon runs.
         NotPermittedError, CreateError: the lock can't be made.
     """
-    log.begin()
+    notify.begin_log()
     # Its own may be gone, or be kept from being unmounted.
     os.chdir("/")
     with lock.held(statefile.lock_path(config.state.lock), "daemon", wait_s=_LOCK_WAIT_S) as descriptor:

@@ -1,10 +1,12 @@
-"""What systemd is told of the daemon: that it is ready, what it does, that it lives."""
+"""What systemd is told of the daemon: that it is ready, what it does, that it lives; and its journal, line by line."""
 
+import logging
 import os
 import re
 from contextlib import suppress
 from functools import cache
 
+from manageboot.system import console
 from manageboot.system.beside import beside
 from manageboot.system.datagram import Receiver
 from manageboot.system.text import one_line
@@ -18,6 +20,34 @@ Source: NOTIFY_BUFFER_MAX in systemd's manager.
 _MICROSECONDS = re.compile("0*[1-9][0-9]{0,18}", re.ASCII)
 _SHORTEST_WATCHDOG_S = 0.1
 """Nobody can be told more often without doing nothing else."""
+
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+
+
+class _Formatter(logging.Formatter):
+    """Begins each line with its priority where the journal listens, and with our name elsewhere."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        for_journal = "JOURNAL_STREAM" in os.environ
+        prefix = f"<{_PRIORITIES.get(record.levelno, 2)}>" if for_journal else "manageboot: "
+        first, *more = super().format(record).splitlines() or [""]
+        # What a check printed must not look like a line of the daemon's own.
+        return "\n".join([prefix + first, *(f"{prefix}    {line}" for line in more)])
+
+
+class _Handler(logging.Handler):
+    """Writes lines to stderr as the command line does: in UTF-8, and nobody waits for a reader who hangs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in self.format(record).split("\n"):
+            console.tell(line)
+
+
+def begin_log() -> None:
+    """Log from now on, what is done as well as what goes wrong; the journal takes it from stderr."""
+    handler = _Handler()
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def ready() -> None:
