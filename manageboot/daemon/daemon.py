@@ -246,7 +246,7 @@ class Daemon:
         if self._local.over:
             return
         # Once its patience is at an end it goes by what is there, and once more when systemd is done.
-        if self._local.advance(now_s) or (now_s >= localfs.PATIENCE_S and not self._mounted):
+        if self._local.advance(now_s) or (now_s >= localfs.ASSUMED_AFTER_S and not self._mounted):
             self._mounted = True
             # The metrics of the last boot are gone, and nothing has happened yet that would write them anew.
             self._letters += [events.refresh, jobs.tell_devices(self._display.devices, {})]

@@ -16,7 +16,7 @@ from manageboot.system.beside import beside
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 10.0
+LOST_AFTER_S = 10.0
 """Partitions go and come back when a partition table is read again, and come late at boot."""
 
 
@@ -49,7 +49,8 @@ class DeviceWatch:
 
     def wake_s(self, now_s: float) -> float | None:
         """Say when to look again though udev says nothing: at what may still come back."""
-        return min((s + PATIENCE_S for s in self._since.values() if s + PATIENCE_S > now_s), default=None)
+        ends_s = (since_s + LOST_AFTER_S for since_s in self._since.values())
+        return min((end_s for end_s in ends_s if end_s > now_s), default=None)
 
     def look(self, now_s: float) -> dict[str, str]:
         """Return what is wrong, and was so for a while, by the key that the configuration has for the device."""
@@ -60,7 +61,7 @@ class DeviceWatch:
                 causes[key] = self._look_at(key, spec)
         wrong = {key: cause for key, cause in causes.items() if cause is not None}
         self._since = {key: self._since.get(key, now_s) for key in wrong}
-        return {key: cause for key, cause in wrong.items() if now_s >= self._since[key] + PATIENCE_S}
+        return {key: cause for key, cause in wrong.items() if now_s >= self._since[key] + LOST_AFTER_S}
 
     def _look_at(self, key: str, spec: str) -> str | None:
         try:

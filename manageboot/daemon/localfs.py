@@ -11,12 +11,12 @@ from manageboot.daemon.children import NOT_THERE, Outcome
 from manageboot.daemon.steps import Pause, Steps
 
 UNITS = ("local-fs.target", "systemd-tmpfiles-setup.service")
-PATIENCE_S = 120.0
+ASSUMED_AFTER_S = 120.0
 """How long after boot what does not need them all waits for them, at most: one may need a key that nobody types in."""
 
 _POLL_S = 2.0
 _SLOW_POLL_S = 60.0
-_POLLS = int(PATIENCE_S / _POLL_S)
+_POLLS = int(ASSUMED_AFTER_S / _POLL_S)
 """How often it is asked before it is asked slowly, as for a file system check that takes an hour."""
 
 

@@ -14,7 +14,7 @@ RETRY_S = 15.0
 """After a task that failed."""
 AGAIN_S = 60.0
 """A daemon that still runs so long after it asked for a reboot was not stopped by one."""
-PATIENCE_S = 300.0
+OVERDUE_AFTER_S = 300.0
 """How long somebody else's reboot may take."""
 BUSY_S = 240.0
 """How long somebody else may hold the lock of the node, before the one who holds it counts as hung."""
@@ -215,7 +215,7 @@ def _awaited(rules: Rules, known: Known, now_s: float) -> Decision:
         # What failed has waited already.
         due_s = now_s if known.failed_s is not None else known.asked_s + AGAIN_S
     else:
-        due_s = (now_s if known.waits_since_s is None else known.waits_since_s) + PATIENCE_S
+        due_s = (now_s if known.waits_since_s is None else known.waits_since_s) + OVERDUE_AFTER_S
     if now_s < due_s:
         return Decision(None, due_s)
     if not known.overdue_told:

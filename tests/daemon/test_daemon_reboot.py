@@ -10,7 +10,7 @@ from manageboot.boot import record
 from manageboot.boot.markers import Trial
 from manageboot.boot.record import SlotRecord
 from manageboot.daemon import jobs, localfs
-from manageboot.daemon.policy import AGAIN_S, BUSY_S, LONG_S, PATIENCE_S, RETRY_S
+from manageboot.daemon.policy import AGAIN_S, BUSY_S, LONG_S, OVERDUE_AFTER_S, RETRY_S
 from manageboot.protocol import Content, Slot
 from manageboot.system import lock
 from manageboot.upgrade import verbs
@@ -44,10 +44,10 @@ def test_it_is_told_and_left_alone(pending: DaemonNode):
     daemon = start(pending)
     turn(daemon, 10.0)
     commit(pending)
-    for now_s in (100.0, 100.0 + PATIENCE_S - 1):
+    for now_s in (100.0, 100.0 + OVERDUE_AFTER_S - 1):
         turn(daemon, now_s)
     assert (pending.events(), "REBOOT_MISSING" in pending.problems()) == ([], False)
-    for now_s in (100.0 + PATIENCE_S, 5000.0):
+    for now_s in (100.0 + OVERDUE_AFTER_S, 5000.0):
         turn(daemon, now_s)
     assert (pending.events(), "REBOOT_MISSING" in pending.problems()) == (["reboot_missing"], True)
     pending.manageboot("upgrade-cancel")
@@ -63,12 +63,12 @@ def test_it_is_asked_for_again(pending: DaemonNode):
     turn(daemon, 100.0)
     # One that is restarted goes on counting.
     daemon = start(pending)
-    turn(daemon, 100.0 + PATIENCE_S)
+    turn(daemon, 100.0 + OVERDUE_AFTER_S)
     assert pending.reboot_count() == 1
     daemon = start(pending)
-    turn(daemon, 100.0 + PATIENCE_S + AGAIN_S - 1)
+    turn(daemon, 100.0 + OVERDUE_AFTER_S + AGAIN_S - 1)
     assert pending.reboot_count() == 1
-    turn(daemon, 100.0 + PATIENCE_S + AGAIN_S)
+    turn(daemon, 100.0 + OVERDUE_AFTER_S + AGAIN_S)
     assert pending.reboot_count() == 2
 
 
@@ -149,7 +149,7 @@ def test_what_an_earlier_trial_left_is_not_of_this_one(pending: DaemonNode, cycl
     turn(daemon, 10.0)
     assert pending.block()["mb_trial"] == "userspace"
     assert "trial_started" in pending.events()
-    for now_s in (10.0 + AGAIN_S, 10.0 + PATIENCE_S, 899.0):
+    for now_s in (10.0 + AGAIN_S, 10.0 + OVERDUE_AFTER_S, 899.0):
         turn(daemon, now_s)
     assert ("reboot_missing" in pending.events(), pending.reboot_count()) == (False, 0)
     turn(daemon, 900.0)
@@ -164,7 +164,7 @@ def test_it_is_not_of_this_one_even_if_it_can_not_be_cleared(pending: DaemonNode
     start_another_trial(pending, "failsafe_check")
     monkeypatch.setattr("manageboot.boot.envblock.settle", refuse)
     daemon = start(pending)
-    for now_s in (10.0, 10.0 + PATIENCE_S, 899.0):
+    for now_s in (10.0, 10.0 + OVERDUE_AFTER_S, 899.0):
         turn(daemon, now_s)
     assert ("reboot_missing" in pending.events(), pending.reboot_count()) == (False, 0)
     turn(daemon, 900.0)
@@ -176,7 +176,7 @@ def test_a_trial_that_was_given_up_before_the_daemon_came_stays_so(pending: Daem
     start_another_trial(pending, "failsafe_check")
     pending.manageboot("rollback", "--no-reboot")
     daemon = start(pending)
-    for now_s in (10.0, 20.0, 10.0 + PATIENCE_S):
+    for now_s in (10.0, 20.0, 10.0 + OVERDUE_AFTER_S):
         turn(daemon, now_s)
     assert (pending.block()["mb_trial"], pending.block()["boot_cycle"]) == ("by_hand", "failsafe_check")
     assert pending.events()[-1] == "reboot_missing"
@@ -311,14 +311,14 @@ def test_what_the_records_tell_waits_for_the_file_systems(pending: DaemonNode, c
     pending.set_block(mb_fallback="unconfirmed", mb_trial="deadline")
     pending.boot("A", "failsafe_check")
     daemon = start(pending)
-    for now_s in (10.0, 20.0, localfs.PATIENCE_S - 4):
+    for now_s in (10.0, 20.0, localfs.ASSUMED_AFTER_S - 4):
         turn(daemon, now_s)
     assert (pending.events(), daemon._memory.arrived) == ([], True)
     if comes:
         pending.set_unit("local-fs.target", "active")
-        turn(daemon, localfs.PATIENCE_S - 1)
+        turn(daemon, localfs.ASSUMED_AFTER_S - 1)
     else:
-        turn(daemon, localfs.PATIENCE_S)
+        turn(daemon, localfs.ASSUMED_AFTER_S)
     assert pending.events() == ["fallback"]
 
 

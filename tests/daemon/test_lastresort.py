@@ -8,7 +8,7 @@ from manageboot import config, errors
 from manageboot.daemon import jobs, lastresort
 from manageboot.daemon.lastresort import FORCE_S, ways
 from manageboot.daemon.memory import Memory, after_asking
-from manageboot.daemon.policy import AGAIN_S, PATIENCE_S
+from manageboot.daemon.policy import AGAIN_S, OVERDUE_AFTER_S
 from support.daemonnode import DaemonNode, start, stepped, turn
 
 pytestmark = pytest.mark.grub
@@ -126,7 +126,7 @@ def test_a_commit_that_waits_respects_who_refuses(node: DaemonNode):
     daemon = start(node)
     turn(daemon, 10.0)
     node.set_block(boot_alternative="B", boot_cycle="first_boot", mb_nonce="n2")
-    for now_s in (100.0, 100.0 + PATIENCE_S, 100.0 + PATIENCE_S + 2 * FORCE_S):
+    for now_s in (100.0, 100.0 + OVERDUE_AFTER_S, 100.0 + OVERDUE_AFTER_S + 2 * FORCE_S):
         turn(daemon, now_s)
     assert set(asked(node)) == {"reboot"}
 

@@ -47,7 +47,7 @@ def test_it_asks_on_for_as_long_as_it_takes_but_slowly():
         assert isinstance(pause, Pause)
         pauses.append(pause.seconds)
         assert steps.send(None) == question
-    assert sum(pause for pause in pauses if pause < 10) == localfs.PATIENCE_S
+    assert sum(pause for pause in pauses if pause < 10) == localfs.ASSUMED_AFTER_S
     assert len(pauses) < 300
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from manageboot.boot.markers import Trial
 from manageboot.daemon import policy
-from manageboot.daemon.policy import AGAIN_S, LONG_S, PATIENCE_S, RETRY_S, Decision, Known, Rules, Task, Verdict
+from manageboot.daemon.policy import AGAIN_S, LONG_S, OVERDUE_AFTER_S, RETRY_S, Decision, Known, Rules, Task, Verdict
 from manageboot.protocol import Phase
 
 AUTOMATIC = Rules(automatic=True, deadline_s=900, reboot_again=False)
@@ -178,15 +178,15 @@ def test_giving_up_is_done_once_even_if_it_could_not_be_written_down(known: Know
 
 class TestARebootThatDoesNotCome:
     def test_a_commit_gets_its_time(self):
-        assert decide(AUTOMATIC, PENDING, 101.0) == Decision(None, 100.0 + PATIENCE_S)
+        assert decide(AUTOMATIC, PENDING, 101.0) == Decision(None, 100.0 + OVERDUE_AFTER_S)
 
     def test_then_it_is_told_once(self):
-        late = 100.0 + PATIENCE_S
+        late = 100.0 + OVERDUE_AFTER_S
         assert decide(AUTOMATIC, PENDING, late) == Decision(Task.TELL_OVERDUE)
         assert decide(AUTOMATIC, PENDING._replace(overdue_told=True), late + 1e6) == NOTHING
 
     def test_and_asked_for_again_if_so_configured(self):
-        late, insist = 100.0 + PATIENCE_S, AUTOMATIC._replace(reboot_again=True)
+        late, insist = 100.0 + OVERDUE_AFTER_S, AUTOMATIC._replace(reboot_again=True)
         assert decide(insist, PENDING, late) == Decision(Task.TELL_OVERDUE)
         told = PENDING._replace(overdue_told=True)
         assert decide(insist, told, late) == Decision(Task.REBOOT)
@@ -219,7 +219,7 @@ class TestARebootThatDoesNotCome:
     @pytest.mark.parametrize("cause", [Trial.BY_HAND, Trial.DEADLINE, Trial.UNHEALTHY])
     def test_what_somebody_else_gave_up_is_left_to_them(self, cause: Trial):
         given_up = GOOD._replace(trial=cause, waits_since_s=100.0)
-        assert decide(AUTOMATIC, given_up, 101.0) == Decision(None, 100.0 + PATIENCE_S)
+        assert decide(AUTOMATIC, given_up, 101.0) == Decision(None, 100.0 + OVERDUE_AFTER_S)
         assert decide(AUTOMATIC, given_up._replace(overdue_told=True), 1e6) == NOTHING
 
 
