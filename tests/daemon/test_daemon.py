@@ -230,7 +230,7 @@ def test_a_fallback_is_told_once(trial: DaemonNode):
 
 
 def test_a_damaged_block_is_told_and_survived(quiet: DaemonNode):
-    quiet.grubenv.write_bytes(b"\0" * 1024)
+    quiet.lose_block("zeros")
     for _ in range(2):
         with running(quiet) as daemon:
             daemon.wait_for(lambda: "block_damaged" in quiet.events(), "the event")
@@ -246,12 +246,11 @@ def test_a_trial_that_finds_no_block_ends_at_the_deadline(trial: DaemonNode):
 
 
 def test_a_reboot_command_that_fails_is_no_way_to_stay(trial: DaemonNode):
-    trial.configure(deadline=PAST)
-    trial.config.write_text(trial.config.read_text().replace("/bin/sh", "/bin/false"))
+    trial.configure(deadline=PAST, reboot=["/bin/false"])
     with running(trial) as daemon:
         wait_for_block(daemon, trial, mb_trial="deadline")
         daemon.wait_for(lambda: trial.reboot_count() == 1, "the reboot")
-        daemon.wait_for(lambda: children(daemon.process.pid) == [], "the errand to end")
+        daemon.wait_for(lambda: children(daemon.process.pid) == [], "the job to end")
         daemon.stop()
         assert "cannot reboot" in daemon.log()
     assert trial.reboots.read_text() == "last resort\n"
@@ -315,24 +314,23 @@ def test_a_block_that_is_lost_in_an_unhealthy_trial(trial: DaemonNode):
         daemon.stop()
 
 
-def test_an_errand_that_hangs_does_not_keep_the_next_daemon_out(trial: DaemonNode):
-    trial.configure(policy="external", deadline=PAST)
+def test_a_job_that_hangs_does_not_keep_the_next_daemon_out(trial: DaemonNode):
     pid = trial.directory / "pid"
-    # An errand that waits, here for a program that does not end.
-    text = trial.config.read_text()
-    trial.config.write_text(text.replace("echo reboot >>", f"echo $$ > {pid}; sleep 1000; echo reboot >>"))
-    errand: list[str] = []
+    # A job that waits, here for a program that does not end.
+    hangs = ["/bin/sh", "-c", f"echo $$ > {pid}; sleep 1000"]
+    trial.configure(policy="external", deadline=PAST, reboot=hangs)
+    job: list[str] = []
     try:
         with running(trial) as daemon:
-            daemon.wait_for(lambda: pid.exists() and pid.read_text().strip(), "the errand to hang")
-            errand = children(daemon.process.pid)
+            daemon.wait_for(lambda: pid.exists() and pid.read_text().strip(), "the job to hang")
+            job = children(daemon.process.pid)
             daemon.kill()
-        assert errand
-        trial.config.write_text(text)
+        assert job
+        trial.configure(policy="external", deadline=PAST)
         assert trial.status()["daemon"]["running"] is False
         with running(trial) as daemon:
             daemon.stop()
     finally:
-        for left in (pid.read_text().strip(), *errand):
+        for left in (pid.read_text().strip(), *job):
             with suppress(ProcessLookupError):
                 os.killpg(int(left), signal.SIGKILL)

@@ -18,6 +18,9 @@ from support.daemonnode import DaemonNode, start, stepped, turn
 
 pytestmark = pytest.mark.grub
 
+LEFT = {"mb_nonce": "n0", "mb_ack": "n0", "mb_trial": "deadline"}
+"""What an earlier trial left in the block, which was given up."""
+
 
 def fail_to_write(*_arguments: object) -> None:
     raise errors.DeviceError("cannot write the block: Input/output error")
@@ -36,14 +39,10 @@ def pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DaemonNode:
     return stepped(DaemonNode(tmp_path), monkeypatch)
 
 
-def commit(node: DaemonNode) -> None:
-    node.set_block(boot_alternative="B", boot_cycle="first_boot", mb_nonce="n2")
-
-
 def test_it_is_told_and_left_alone(pending: DaemonNode):
     daemon = start(pending)
     turn(daemon, 10.0)
-    commit(pending)
+    pending.commit()
     for now_s in (100.0, 100.0 + OVERDUE_AFTER_S - 1):
         turn(daemon, now_s)
     assert (pending.events(), "REBOOT_MISSING" in pending.problems()) == ([], False)
@@ -59,7 +58,7 @@ def test_it_is_asked_for_again(pending: DaemonNode):
     pending.configure(boot="reboot_again = true")
     daemon = start(pending)
     turn(daemon, 10.0)
-    commit(pending)
+    pending.commit()
     turn(daemon, 100.0)
     # One that is restarted goes on counting.
     daemon = start(pending)
@@ -74,7 +73,7 @@ def test_it_is_asked_for_again(pending: DaemonNode):
 
 def test_a_commit_that_grub_did_not_try_is_no_reason_to_reboot(pending: DaemonNode):
     pending.configure(boot="reboot_again = true")
-    commit(pending)
+    pending.commit()
     pending.boot("A", "first_boot")
     daemon = start(pending)
     for now_s in (10.0, 1000.0, 1e6):
@@ -135,16 +134,10 @@ def test_one_that_grub_could_not_write_either_is_no_loop(pending: DaemonNode, mo
     assert pending.reboot_count() == 1
 
 
-def start_another_trial(node: DaemonNode, cycle: str) -> None:
-    """Boot slot B on trial with a script that is not the shipped one, which leaves what an earlier trial left."""
-    node.set_block(boot_alternative="B", boot_cycle=cycle, mb_nonce="n0", mb_ack="n0", mb_trial="deadline")
-    (node.directory / "cmdline").write_text("dfinity.system=B\n")
-
-
 @pytest.mark.parametrize("cycle", ["failsafe_check", "first_boot"])
 def test_what_an_earlier_trial_left_is_not_of_this_one(pending: DaemonNode, cycle: str):
     pending.configure(policy="external", deadline="900")
-    start_another_trial(pending, cycle)
+    pending.start_trial_by_another_script(boot_cycle=cycle, **LEFT)
     daemon = start(pending)
     turn(daemon, 10.0)
     assert pending.block()["mb_trial"] == "userspace"
@@ -161,7 +154,7 @@ def test_what_an_earlier_trial_left_is_not_of_this_one(pending: DaemonNode, cycl
 
 def test_it_is_not_of_this_one_even_if_it_can_not_be_cleared(pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
     pending.configure(policy="external", deadline="900")
-    start_another_trial(pending, "failsafe_check")
+    pending.start_trial_by_another_script(**LEFT)
     monkeypatch.setattr("manageboot.boot.envblock.settle", refuse)
     daemon = start(pending)
     for now_s in (10.0, 10.0 + OVERDUE_AFTER_S, 899.0):
@@ -173,7 +166,7 @@ def test_it_is_not_of_this_one_even_if_it_can_not_be_cleared(pending: DaemonNode
 
 def test_a_trial_that_was_given_up_before_the_daemon_came_stays_so(pending: DaemonNode):
     pending.configure(policy="automatic", deadline="900")
-    start_another_trial(pending, "failsafe_check")
+    pending.start_trial_by_another_script(**LEFT)
     pending.manageboot("rollback", "--no-reboot")
     daemon = start(pending)
     for now_s in (10.0, 20.0, 10.0 + OVERDUE_AFTER_S):
@@ -201,18 +194,10 @@ def test_a_lock_that_was_held_for_long_is_no_reason_to_reboot(pending: DaemonNod
     with lock.held(str(pending.run_directory / "lock"), "upgrade-install"):
         for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
             turn(daemon, float(now_s))
-        assert not daemon._memory.arrived
+        assert not pending.remembered()["arrived"]
     turn(daemon, 5000.0)
-    assert daemon._memory.arrived
+    assert pending.remembered()["arrived"]
     assert (pending.reboot_count(), pending.events()) == (0, [])
-
-
-@staticmethod
-def lose_block(node: DaemonNode, how: str) -> None:
-    """Leave zeros, as a power cut may; or nothing, as a tool that truncates; or no file beside GRUB's script."""
-    node.grubenv.write_bytes({"zeros": b"\0" * 1024}.get(how, b""))
-    if how == "gone":
-        node.grubenv.unlink()
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -222,7 +207,7 @@ def test_a_block_that_is_lost_in_the_trial(pending: DaemonNode, restarted: bool,
     pending.start_trial()
     daemon = start(pending)
     turn(daemon, 10.0)
-    lose_block(pending, how)
+    pending.lose_block(how)
     daemon = start(pending) if restarted else daemon
     turn(daemon, 899.0)
     assert pending.reboot_count() == 0
@@ -237,7 +222,7 @@ def test_a_block_that_was_lost_before_the_daemon_came(pending: DaemonNode, how: 
     pending.configure(policy="external", deadline="900")
     pending.start_trial()
     pending.boot(slot, "first_boot", try_="1")
-    lose_block(pending, how)
+    pending.lose_block(how)
     daemon = start(pending)
     turn(daemon, 10.0)
     assert "GRUB started a trial by it" in pending.status()["daemon"]["status"]
@@ -251,7 +236,7 @@ def test_a_block_that_was_lost_before_the_daemon_came(pending: DaemonNode, how: 
 @pytest.mark.parametrize("how", ["empty", "gone"])
 def test_a_block_that_is_lost_where_there_is_no_trial(pending: DaemonNode, how: str):
     pending.configure(policy="external", deadline="900")
-    lose_block(pending, how)
+    pending.lose_block(how)
     daemon = start(pending)
     for now_s in (10.0, 900.0, 1e6):
         turn(daemon, now_s)
@@ -268,7 +253,7 @@ def test_a_block_that_is_lost_after_the_confirm_is_no_reason_to_reboot(pending: 
     pending.manageboot("confirm")
     if seen:
         turn(daemon, 20.0)
-    lose_block(pending, how)
+    pending.lose_block(how)
     for now_s in (900.0, 1000.0, 1e6):
         turn(daemon, now_s)
     assert pending.reboot_count() == 0
@@ -313,7 +298,7 @@ def test_what_the_records_tell_waits_for_the_file_systems(pending: DaemonNode, c
     daemon = start(pending)
     for now_s in (10.0, 20.0, localfs.ASSUMED_AFTER_S - 4):
         turn(daemon, now_s)
-    assert (pending.events(), daemon._memory.arrived) == ([], True)
+    assert (pending.events(), pending.remembered()["arrived"]) == ([], True)
     if comes:
         pending.set_unit("local-fs.target", "active")
         turn(daemon, localfs.ASSUMED_AFTER_S - 1)

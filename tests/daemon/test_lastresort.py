@@ -14,81 +14,55 @@ from support.daemonnode import DaemonNode, start, stepped, turn
 pytestmark = pytest.mark.grub
 
 COMMAND = ("systemd-run", "systemctl", "reboot")
-REFUSING = """\
-reboot|--no-block)
-    echo "$*" >> {directory}/reboots
-    case "$*" in {obeyed}) exit 0 ;; esac
-    echo "Operation denied due to active block inhibitor" >&2
-    exit 1 ;;
-"""
 
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DaemonNode:
     """A node whose trial ends 900 s after its boot."""
     node = stepped(DaemonNode(tmp_path), monkeypatch)
-    node.configure(policy="external", deadline="900")
+    configure(node)
     node.start_trial()
     return node
 
 
-def refuse(node: DaemonNode, obeyed: str) -> None:
-    """Let systemctl obey some ways to reboot only, as a pattern of the shell, and write down all."""
-    systemctl = node.directory / "bin" / "systemctl"
-    lines = systemctl.read_text().splitlines(keepends=True)
-    place = next(number for number, line in enumerate(lines) if line.startswith("reboot)"))
-    lines[place] = REFUSING.format(directory=node.directory, obeyed=obeyed)
-    systemctl.write_text("".join(lines))
-
-
-def command(node: DaemonNode, line: str) -> None:
-    """Configure what reboots the node."""
-    words = ", ".join(f'"{word}"' for word in line.split())
-    lines = [
-        f"reboot_command = [{words}]" if x.startswith("reboot_command") else x
-        for x in node.config.read_text().split("\n")
-    ]
-    node.config.write_text("\n".join(lines))
-
-
-def asked(node: DaemonNode) -> list[str]:
-    return node.reboots.read_text().splitlines() if node.reboots.exists() else []
+def configure(node: DaemonNode, *reboot: str) -> None:
+    node.configure(policy="external", deadline="900", reboot=reboot or None)
 
 
 def test_an_inhibitor_keeps_no_trial_alive(node: DaemonNode):
-    command(node, "systemctl reboot")
-    refuse(node, "'reboot -i'")
+    configure(node, "systemctl", "reboot")
+    node.refuse_reboots("'reboot -i'")
     turn(start(node), 900.0)
-    assert (asked(node), node.block()["mb_trial"]) == (["reboot", "reboot -i"], "deadline")
+    assert (node.asked(), node.block()["mb_trial"]) == (["reboot", "reboot -i"], "deadline")
 
 
 def test_logind_that_refuses_that_too_is_passed_by(node: DaemonNode):
-    command(node, "systemctl reboot")
-    refuse(node, "*reboot.target")
+    configure(node, "systemctl", "reboot")
+    node.refuse_reboots("*reboot.target")
     turn(start(node), 900.0)
-    assert asked(node) == ["reboot", "reboot -i", "--no-block --job-mode=replace-irreversibly start reboot.target"]
+    assert node.asked() == ["reboot", "reboot -i", "--no-block --job-mode=replace-irreversibly start reboot.target"]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_command_that_succeeds_and_does_nothing_is_not_all(node: DaemonNode, restarted: bool):
     """As one that leaves the reboot to a timer, which is refused it."""
-    command(node, "true")
-    refuse(node, "*")
+    configure(node, "true")
+    node.refuse_reboots("*")
     daemon = start(node)
     turn(daemon, 900.0)
-    assert asked(node) == []
+    assert node.asked() == []
     daemon = start(node) if restarted else daemon
     turn(daemon, 900.0 + AGAIN_S)
-    assert asked(node) == ["reboot -i"]
+    assert node.asked() == ["reboot -i"]
 
 
 def test_what_does_not_come_in_good_order_is_forced(node: DaemonNode):
-    refuse(node, "*")
+    node.refuse_reboots("*")
     daemon = start(node)
     moments_s = [900.0 + AGAIN_S * number for number in range(12)]
     for now_s in moments_s:
         turn(daemon, now_s)
-    found = asked(node)
+    found = node.asked()
     assert found[0] == "reboot"
     assert found.count("reboot -i") == FORCE_S / AGAIN_S - 1
     assert found[-2:] == ["reboot --force", "reboot --force"]
@@ -99,36 +73,35 @@ def test_a_block_that_can_not_be_written_forces_it_too(node: DaemonNode, monkeyp
         raise errors.DeviceError("cannot write the block: Input/output error")
 
     monkeypatch.setattr("manageboot.boot.envblock.write", fail)
-    refuse(node, "*")
+    node.refuse_reboots("*")
     daemon = start(node)
     for number in range(12):
         turn(daemon, 900.0 + AGAIN_S * number)
-    assert asked(node)[-1] == "reboot --force"
+    assert node.asked()[-1] == "reboot --force"
 
 
 def test_a_person_at_work_begins_it_anew(node: DaemonNode):
-    refuse(node, "*")
+    node.refuse_reboots("*")
     daemon = start(node)
     turn(daemon, 900.0)
     node.manageboot("confirm", "--hold")
     turn(daemon, 2000.0)
     node.manageboot("confirm", "--release")
     turn(daemon, 3000.0)
-    assert asked(node) == ["reboot", "reboot"]
+    assert node.asked() == ["reboot", "reboot"]
 
 
 def test_a_commit_that_waits_respects_who_refuses(node: DaemonNode):
-    node.configure(boot="reboot_again = true")
-    command(node, "systemctl reboot")
-    refuse(node, "none")
+    node.configure(boot="reboot_again = true", reboot=["systemctl", "reboot"])
+    node.refuse_reboots("none")
     node.boot("A", "stable")
     node.set_block(boot_alternative="A", boot_cycle="stable", mb_trial="", mb_nonce="")
     daemon = start(node)
     turn(daemon, 10.0)
-    node.set_block(boot_alternative="B", boot_cycle="first_boot", mb_nonce="n2")
+    node.commit()
     for now_s in (100.0, 100.0 + OVERDUE_AFTER_S, 100.0 + OVERDUE_AFTER_S + 2 * FORCE_S):
         turn(daemon, now_s)
-    assert set(asked(node)) == {"reboot"}
+    assert set(node.asked()) == {"reboot"}
 
 
 def test_the_ways():
@@ -140,7 +113,7 @@ def test_the_ways():
     assert set(first) == set(again)
     assert "--force" not in {word for way in first for word in way}
     assert forced[0][-1] == "--force"
-    # With the look, and a flush, all of them fit in the time that an errand has.
+    # With the look, and a flush, all of them fit in the time that a job has.
     assert 60 + 2 * lastresort._TIMEOUT_S + 5 + 10 < 150
 
 
@@ -156,7 +129,7 @@ def test_output_that_is_no_text_is_neither_a_bug_nor_the_end(node: DaemonNode, s
     script = node.directory / "reboot"
     script.write_text(f"#!/bin/sh\nprintf 'going down \\377'\nprintf '\\377' >&2\nexit {status}\n")
     script.chmod(0o755)
-    command(node, str(script))
-    refuse(node, "*")
-    errand = jobs.guarded(jobs.reboot(flush=False, tried=True), config.load(str(node.config)))
-    assert (errand(), asked(node)) == (0, expected)
+    configure(node, str(script))
+    node.refuse_reboots("*")
+    reboot = jobs.guarded(jobs.reboot(flush=False, tried=True), config.load(str(node.config)))
+    assert (reboot(), node.asked()) == (0, expected)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,13 @@ show)
 reboot) echo last resort >> {directory}/reboots ;;
 esac
 """
+REFUSING = """\
+reboot|--no-block)
+    echo "$*" >> {directory}/reboots
+    case "$*" in {obeyed}) exit 0 ;; esac
+    echo "Operation denied due to active block inhibitor" >&2
+    exit 1 ;;
+"""
 
 
 class DaemonNode:
@@ -68,15 +75,27 @@ class DaemonNode:
         self.configure()
 
     def configure(
-        self, *, policy: str = "automatic", deadline: str = NEVER, boot: str = "", health: str = "", grubenv: str = ""
+        self,
+        *,
+        policy: str = "automatic",
+        deadline: str = NEVER,
+        reboot: Sequence[str] | None = None,
+        boot: str = "",
+        state: str = "",
+        health: str = "",
+        grubenv: str = "",
     ) -> None:
-        """Write the configuration; `boot` and `health` are more lines for these sections."""
+        """Write the configuration; `boot`, `state` and `health` are more lines for these sections.
+
+        A reboot leaves a line in `reboots`, unless `reboot` is another command for it.
+        """
+        command = ["/bin/sh", "-c", f"echo reboot >> {self.reboots}"] if reboot is None else list(reboot)
         slots = "".join(f'[slots.{slot}]\nboot = "/dev/null/{slot}1"\nroot = "/dev/null/{slot}2"\n' for slot in "AB")
         self.config.write_text(
             f'profile = "custom"\n'
             f'[boot]\ngrubenv = "{grubenv or self.grubenv}"\ncmdline = "{self.directory}/cmdline"\n{boot}\n'
-            f'reboot_command = ["/bin/sh", "-c", "echo reboot >> {self.reboots}"]\n'
-            f'[state]\ndirectory = "{self.directory}/state"\nlock = "{self.run_directory}/lock"\n'
+            f"reboot_command = {json.dumps(command)}\n"
+            f'[state]\ndirectory = "{self.directory}/state"\nlock = "{self.run_directory}/lock"\n{state}\n'
             f'[confirm]\npolicy = "{policy}"\ndeadline = "{deadline}"\n'
             f'[health]\ndirectory = "{self.health}"\n{health}\n'
             f'[metrics]\ndirectory = "{self.directory}/metrics"\n{slots}'
@@ -92,6 +111,23 @@ class DaemonNode:
         """Boot slot B on trial, as the shipped script does."""
         self.set_block(boot_alternative="B", boot_cycle="failsafe_check", mb_nonce="n1", mb_ack="n1", mb_tried="1")
         self.boot("B", "first_boot", try_="1")
+
+    def start_trial_by_another_script(self, slot: str = "B", **block: str) -> None:
+        """Boot a slot on trial by a script that clears nothing for a trial, and says nothing of it."""
+        self.set_block(**{"boot_alternative": slot, "boot_cycle": "failsafe_check", **block})
+        (self.directory / "cmdline").write_text(f"dfinity.system={slot}\n")
+
+    def commit(self) -> None:
+        """Tell GRUB to try slot B, as `upgrade-commit` does."""
+        self.set_block(boot_alternative="B", boot_cycle="first_boot", mb_nonce="n2")
+
+    def lose_block(self, how: str) -> None:
+        """Leave zeros, as a power cut may; what is no block; nothing, as a tool that truncates; or no file at all."""
+        contents = {"zeros": b"\0" * 1024, "damaged": b"x" * 1024, "empty": b""}
+        if how == "gone":
+            self.grubenv.unlink()
+        else:
+            self.grubenv.write_bytes(contents[how])
 
     def set_block(self, **values: str) -> None:
         """Change the block with GRUB's own tool."""
@@ -112,6 +148,14 @@ class DaemonNode:
         """Say what systemctl answers for a unit, with a second word where it has a job; others are active."""
         (self.directory / "units" / unit).write_text(state)
 
+    def refuse_reboots(self, obeyed: str) -> None:
+        """Let systemctl obey some ways to reboot only, as a pattern of the shell; all leave a line in `reboots`."""
+        systemctl = self.directory / "bin" / "systemctl"
+        lines = systemctl.read_text().splitlines(keepends=True)
+        place = next(number for number, line in enumerate(lines) if line.startswith("reboot)"))
+        lines[place] = REFUSING.format(directory=self.directory, obeyed=obeyed)
+        systemctl.write_text("".join(lines))
+
     def manageboot(self, *arguments: str) -> str:
         """Run a verb, which has to succeed."""
         return run(sys.executable, "-m", "manageboot", "-c", self.config, *arguments)
@@ -128,9 +172,17 @@ class DaemonNode:
         """The code words of the problems in the status."""
         return [problem["code"] for problem in self.status()["problems"]]
 
+    def remembered(self) -> dict[str, Any]:
+        """What the daemon has left for the next one."""
+        return json.loads((self.run_directory / "daemon.json").read_text())["memory"]
+
+    def asked(self) -> list[str]:
+        """How the node was asked to reboot, each time."""
+        return self.reboots.read_text().splitlines() if self.reboots.exists() else []
+
     def reboot_count(self) -> int:
         """How often a reboot was asked for."""
-        return len(self.reboots.read_text().splitlines()) if self.reboots.exists() else 0
+        return len(self.asked())
 
 
 class RunningDaemon:
