@@ -1,7 +1,7 @@
 """The service: watches over a trial, over the devices of the slots, and over reboots that do not come.
 
-One thread and one loop, which sleeps until something happens. What is to be done is decided by `supervision`, and done
-by `errands`, in a process of its own each. The verbs need no daemon; what they write, the daemon sees at its next look.
+One thread and one loop, which sleeps until something happens. `policy` decides what to do, and `jobs` do it, in a
+process of its own each. The verbs need no daemon; what they write, the daemon sees at its next look.
 """
 
 import logging
@@ -9,17 +9,22 @@ import os
 import select
 import signal
 import time
+from typing import NamedTuple
 
 from manageboot.boot.markers import Trial
 from manageboot.config import Config
-from manageboot.daemon import jobs, localfs, memory, notify, observation, statefile
+from manageboot.daemon import jobs, notify, statefile
 from manageboot.daemon.devicewatch import DeviceWatch
-from manageboot.daemon.display import Display
 from manageboot.daemon.health import Examination, Result
-from manageboot.daemon.jobrunner import ErrandRun
-from manageboot.daemon.jobs import Errand
-from manageboot.daemon.policy import REBOOTING, Known, Rules, Task, decide
+from manageboot.daemon.jobrunner import JobRunner
+from manageboot.daemon.jobs import Job
+from manageboot.daemon.localfs import LocalFileSystems
+from manageboot.daemon.look import look_at
+from manageboot.daemon.observation import FileSystems, Observation
+from manageboot.daemon.policy import Rules, decide
+from manageboot.daemon.statefile import StateFile
 from manageboot.daemon.steps import StepsRun
+from manageboot.daemon.tasks import REBOOTING, Task
 from manageboot.events import events
 from manageboot.protocol import Phase
 from manageboot.system import lock, process
@@ -28,11 +33,11 @@ from manageboot.system.beside import beside
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 30.0
-"""How often to look at the block, the devices and the hold when nothing happens."""
+"""How often to look at the block, the devices and the inhibit file when nothing happens."""
 _LOOK_IN_TRIAL_S = 3.0
 _STOP_S = 10.0
 _LOCK_WAIT_S = 20.0
-"""A daemon that was killed may have left an errand, which ends soon."""
+"""A daemon that was killed may have left a job, which ends soon."""
 
 
 def run(config: Config) -> None:
@@ -54,33 +59,36 @@ def since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+class _Checks(NamedTuple):
+    """The health checks of a trial: which there are, and how far they came."""
+
+    examination: Examination
+    run: StepsRun
+
+
 class Daemon:
-    """The loop, and what it remembers."""
+    """The loop, and its state: what it sees, what it remembers, and what is on its way."""
 
     def __init__(self, config: Config, *, lock_descriptor: int | None = None) -> None:
         """Go on where the last daemon of this boot stopped.
 
         Args:
             config: the settings.
-            lock_descriptor: the daemon's lock, which an errand that hangs must not keep from the next daemon.
+            lock_descriptor: the daemon's lock, which a job that hangs must not keep from the next daemon.
         """
         self._config = config
         self._rules = Rules(config.confirm.policy == "automatic", config.confirm.deadline_s, config.boot.reboot_again)
+        self._observation = Observation(None)
         self._memory, shown = statefile.load(config.state.lock)
-        self._display = Display(config, shown)
+        # systemd has heard nothing of this daemon yet.
+        self._statefile = StateFile(config.state.lock, shown._replace(status=""))
+        self._runner = JobRunner(config, () if lock_descriptor is None else (lock_descriptor,))
+        self._queue: list[Job] = []
+        """Jobs that only tell of something, and wait until there is nothing else to do."""
+        self._file_systems = LocalFileSystems()
+        self._checks: _Checks | None = None
         self._watch = DeviceWatch(config.slots, shown.devices)
-        self._local = StepsRun(localfs.steps())
-        self._examination: Examination | None = None
-        self._health: StepsRun | None = None
-        self._errands = ErrandRun(config, () if lock_descriptor is None else (lock_descriptor,))
-        self._letters: list[Errand] = []
-        self._phase: Phase | None = None
-        self._repeats = False
-        self._mounted = False
-        self._early = False
-        self._problem = ""
         self._stopping = False
-        self._look_s = min(_LOOK_S, (notify.watchdog_s() or _LOOK_S * 3) / 3)
 
     def run(self) -> None:
         """Run the loop."""
@@ -99,40 +107,45 @@ class Daemon:
         self._stopping = True
 
     def _turn(self, now_s: float) -> float:
-        """Do all that can be done without waiting, and return when to look again."""
-        self._advance_errand(now_s)
-        self._wait_for_file_systems(now_s)
-        if self._mounted:
-            self._look_at_devices(now_s)
-        wakes = [now_s + self._look_s, self._watch.wake_s(now_s), self._local.wake_s]
-        if not self._errands.running:
-            known = self._look(now_s)
-            decision = decide(self._rules, known, now_s)
-            if decision.task is not None:
-                self._begin(decision.task, now_s)
-            elif self._letters:
-                self._send(None, self._letters.pop(0), now_s)
-            in_trial = known.phase is Phase.TRIAL
-            wakes += [decision.wake_s, now_s + _LOOK_IN_TRIAL_S if in_trial else None]
-        wakes.append(self._errands.wake_s)
-        if self._health is not None and self._examination is not None and not self._health.over:
-            if self._health.advance(now_s):
-                self._tell_results(self._examination)
-                wakes.append(now_s)
-            else:
-                wakes.append(self._health.wake_s)
-        self._display.store(self._memory)
-        return min(wake for wake in wakes if wake is not None)
+        """Do all that can be done without waiting, and return when to do so again."""
+        self._end_job(now_s)
+        self._ask_for_file_systems(now_s)
+        self._look_at_devices(now_s)
+        wakes = [now_s + _look_s(), self._watch.wake_s(now_s)]
+        if not self._runner.running:
+            before, self._observation = self._observation, self._observe()
+            self._log(before)
+            self._memory = self._memory.after_observation(self._observation, now_s)
+            self._stop_checks()
+            self._load_what_ends_a_trial()
+            self._show()
+            decision = decide(self._rules, self._observation, self._memory, self._runner.jobs, now_s)
+            self._begin(decision.task, now_s)
+            wakes.append(decision.wake_s)
+            if self._observation.phase is Phase.TRIAL:
+                wakes.append(now_s + _LOOK_IN_TRIAL_S)
+        if self._go_on_with_checks(now_s):
+            wakes.append(now_s)
+        self._statefile.store(self._memory)
+        wakes += [self._runner.wake_s, *(run.wake_s for run in self._running_steps)]
+        return min(wake_s for wake_s in wakes if wake_s is not None)
+
+    @property
+    def _running_steps(self) -> list[StepsRun]:
+        """The commands on their way."""
+        return [self._file_systems.run] if self._checks is None else [self._file_systems.run, self._checks.run]
+
+    @property
+    def _descriptors(self) -> list[int]:
+        """What shows that a process on its way has something to tell."""
+        return [*self._runner.descriptors, *(number for run in self._running_steps for number in run.descriptors)]
 
     def _wait(self, until_s: float) -> None:
         poll = select.poll()
-        descriptors = [self._wakeup, *self._errands.descriptors, *self._local.descriptors]
-        if self._watch.descriptor is not None:
-            descriptors.append(self._watch.descriptor)
-        if self._health is not None and not self._health.over:
-            descriptors += self._health.descriptors
-        for descriptor in descriptors:
+        for descriptor in (self._wakeup, *self._descriptors):
             poll.register(descriptor, select.POLLIN)
+        if self._watch.descriptor is not None:
+            poll.register(self._watch.descriptor, select.POLLIN)
         # A poll counts in whole milliseconds: rounded down, it would spin for the last one.
         ready = {descriptor for descriptor, _ in poll.poll(max(0.0, until_s - since_boot()) * 1000 + 1)}
         if self._wakeup in ready:
@@ -140,65 +153,89 @@ class Daemon:
         if self._watch.descriptor in ready:
             self._watch.drain()
 
-    def _look(self, now_s: float) -> Known:
-        self._memory = memory.until(self._memory, now_s)
-        seen = observation.look(self._config, tried=self._memory.tried, over=self._memory.readable)
-        if seen.problem and seen.problem != self._problem:
-            logger.error("%s", seen.problem)
-        self._problem = seen.problem
-        phase = None if seen.state is None else seen.state.phase
-        self._phase = phase
-        self._memory = memory.after_look(self._memory, phase, may_be_stale=seen.may_be_stale)
-        if phase not in {Phase.TRIAL, None} and self._health is not None and not self._health.over:
-            logger.info("the trial is over, the health checks are stopped")
-            self._health.stop()
-            # Should the trial go on after all, they begin anew.
-            self._examination = self._health = None
-        if seen.state is not None:
-            self._repeats = seen.state.grub_wrote_nothing
-        known = Known(
-            phase=phase,
-            damaged=seen.damaged,
-            trial="" if self._memory.stale_trial else seen.trial,
-            blind=(seen.grub_tries or self._memory.tried) and not self._memory.readable,
-            held=seen.held,
-            verdict=None if self._examination is None else self._examination.verdict,
-            arrived=self._memory.arrived,
-            mounted=self._mounted,
-            boot_told=self._memory.boot_told or (self._memory.boot_told_early and not self._local.over),
-            damage_told=self._memory.damage_told,
-            overdue_told=self._memory.overdue_told,
-            stale=self._memory.stale,
-            hung=self._errands.hung,
-            busy=self._errands.busy,
-            repeats=self._repeats,
-            failed_s=self._errands.failed_s,
-            put_off_s=self._errands.put_off_s,
+    def _end_job(self, now_s: float) -> None:
+        ended = self._runner.advance(now_s, in_trial=self._observation.phase is Phase.TRIAL)
+        if ended is not None:
+            self._memory = self._memory.after_task(*ended)
+
+    def _ask_for_file_systems(self, now_s: float) -> None:
+        if self._file_systems.advance(now_s):
+            # The metrics of the last boot are gone, and nothing has happened yet that would write them anew.
+            self._queue += [events.refresh, jobs.tell_devices(self._statefile.shown.devices, {})]
+
+    def _look_at_devices(self, now_s: float) -> None:
+        if self._file_systems.state is FileSystems.AWAITED:
+            return
+        lost, before = self._watch.look(now_s), self._statefile.shown.devices
+        if lost.keys() != before.keys():
+            news = {key: cause for key, cause in lost.items() if key not in before}
+            self._queue.append(jobs.tell_devices(lost, news))
+        for key in before.keys() - lost.keys():
+            logger.info("%s is there again", key)
+        self._statefile.shown = self._statefile.shown._replace(devices=lost)
+
+    def _observe(self) -> Observation:
+        seen = look_at(
+            self._config,
+            tried=self._memory.tried,
+            over=self._memory.readable,
+            repeated=self._observation.repeats,
         )
-        self._memory = memory.after_wait(self._memory, known, now_s)
-        if phase is Phase.TRIAL or known.blind:
+        verdict = None if self._checks is None else self._checks.examination.verdict
+        return seen._replace(file_systems=self._file_systems.state, verdict=verdict)
+
+    def _log(self, before: Observation) -> None:
+        problem = self._observation.problem
+        if problem and problem != before.problem:
+            logger.error("%s", problem)
+
+    def _stop_checks(self) -> None:
+        """Stop the health checks when the trial is over. Should it go on after all, they begin anew."""
+        if self._checks is None or self._checks.run.over or self._observation.phase in {Phase.TRIAL, None}:
+            return
+        logger.info("the trial is over, the health checks are stopped")
+        self._checks.run.stop()
+        self._checks = None
+
+    def _load_what_ends_a_trial(self) -> None:
+        if self._observation.phase is Phase.TRIAL or self._memory.is_blind(self._observation):
             # Without it there are other ways to go down.
             with beside("the library that runs commands can't be loaded"):
                 process.prepare()
-        self._display.say(seen.state, seen.problem, known, self._examination)
-        return known._replace(waits_since_s=self._memory.waits_since_s, asked_s=self._memory.asked_s)
 
-    def _begin(self, task: Task, now_s: float) -> None:
+    def _show(self) -> None:
+        examination = None if self._checks is None else self._checks.examination
+        before = self._statefile.shown
+        shown = statefile.describe(
+            before,
+            self._observation,
+            self._memory,
+            deadline_s=self._rules.deadline_s,
+            doing="" if examination is None else examination.doing,
+            health=None if examination is None else examination.to_json(),
+        )
+        if shown.status != before.status:
+            notify.status(shown.status)
+        self._statefile.shown = shown
+
+    def _begin(self, task: Task | None, now_s: float) -> None:
         if task is Task.CHECK:
-            self._examination = Examination(self._config.health)
-            self._health = StepsRun(self._examination.steps())
-            return
-        if task in REBOOTING:
-            self._memory = memory.after_asking(self._memory, now_s)
-            logger.warning("%s", task.value)
-        self._send(task, self._errand_of(task, now_s), now_s)
+            examination = Examination(self._config.health)
+            self._checks = _Checks(examination, StepsRun(examination.steps()))
+        elif task is not None:
+            if task in REBOOTING:
+                self._memory = self._memory.after_asking(now_s)
+                logger.warning("%s", task.value)
+            self._send(task, self._job_of(task, now_s), now_s)
+        elif self._queue:
+            self._send(None, self._queue.pop(0), now_s)
 
-    def _errand_of(self, task: Task, now_s: float) -> Errand:
+    def _job_of(self, task: Task, now_s: float) -> Job:
         insisted_s = now_s - (self._memory.insists_since_s or now_s)
         match task:
             case Task.ARRIVE:
                 return jobs.arrive
-            case Task.TELL_BOOT:
+            case Task.TELL_BOOT_EARLY | Task.TELL_BOOT:
                 return jobs.tell_boot
             case Task.TELL_DAMAGED:
                 return jobs.tell_damaged
@@ -210,63 +247,46 @@ class Daemon:
                 cause = f"not confirmed {self._rules.deadline_s} s after the boot"
                 return jobs.give_up(Trial.DEADLINE, cause, insisted_s=insisted_s)
             case Task.GIVE_UP_UNHEALTHY:
-                cause = "" if self._examination is None else self._examination.cause
+                cause = "" if self._checks is None else self._checks.examination.cause
                 return jobs.give_up(Trial.UNHEALTHY, cause, insisted_s=insisted_s)
-            case Task.REBOOT | Task.CHECK:
+            case Task.REBOOT:
                 return jobs.reboot(
-                    flush=not self._errands.hung,
+                    flush=not self._runner.jobs.hung,
                     tried=self._memory.tried,
-                    trial=self._phase is not Phase.PENDING,
+                    ends_trial=self._observation.phase is not Phase.PENDING,
                     insisted_s=insisted_s,
                 )
+        raise AssertionError(f"there is no job for {task}")
 
-    def _send(self, task: Task | None, errand: Errand, now_s: float) -> None:
+    def _send(self, task: Task | None, job: Job, now_s: float) -> None:
         # What a daemon that is restarted has to know is written down before.
-        self._display.store(self._memory)
-        self._early = not self._local.over
-        self._errands.send(task, errand, now_s)
+        self._statefile.store(self._memory)
+        self._runner.send(task, job, now_s)
 
-    def _advance_errand(self, now_s: float) -> None:
-        task = self._errands.advance(now_s, in_trial=self._phase is Phase.TRIAL)
-        if task is not None:
-            succeeded = self._errands.succeeded
-            self._memory = memory.after_task(self._memory, task, succeeded=succeeded, early=self._early)
-        if self._errands.was_confirmed:
-            self._memory = memory.after_refusal(self._memory)
-
-    def _tell_results(self, examination: Examination) -> None:
-        for result in examination.results:
+    def _go_on_with_checks(self, now_s: float) -> bool:
+        """Go on as far as is possible without waiting; return whether they have ended just now."""
+        if self._checks is None or self._checks.run.over or not self._checks.run.advance(now_s):
+            return False
+        results = self._checks.examination.results
+        for result in results:
             level = logging.INFO if result.result is Result.PASSED else logging.WARNING
             logger.log(level, "check %s: %s%s", result.name, result.result, f": {result.text}" if result.text else "")
-        unwell = [result for result in examination.results if result.good and result.result is not Result.PASSED]
+        unwell = [result for result in results if result.good and result.result is not Result.PASSED]
         if unwell:
-            self._letters.append(jobs.tell_health(unwell))
-
-    def _wait_for_file_systems(self, now_s: float) -> None:
-        if self._local.over:
-            return
-        # Once its patience is at an end it goes by what is there, and once more when systemd is done.
-        if self._local.advance(now_s) or (now_s >= localfs.ASSUMED_AFTER_S and not self._mounted):
-            self._mounted = True
-            # The metrics of the last boot are gone, and nothing has happened yet that would write them anew.
-            self._letters += [events.refresh, jobs.tell_devices(self._display.devices, {})]
-
-    def _look_at_devices(self, now_s: float) -> None:
-        lost, before = self._watch.look(now_s), self._display.devices
-        news = {key: cause for key, cause in lost.items() if key not in before}
-        if lost.keys() != before.keys():
-            self._letters.append(jobs.tell_devices(lost, news))
-        for key in before.keys() - lost.keys():
-            logger.info("%s is there again", key)
-        self._display.show_devices(lost)
+            self._queue.append(jobs.tell_health(unwell))
+        return True
 
     def _end(self) -> None:
-        for steps in (self._local, self._health):
-            if steps is not None:
-                steps.stop()
+        for run in self._running_steps:
+            run.stop()
         ends_s = since_boot() + _STOP_S
-        while self._errands.running and since_boot() < ends_s:
-            self._advance_errand(since_boot())
-            if self._errands.running:
+        while self._runner.running and since_boot() < ends_s:
+            self._end_job(since_boot())
+            if self._runner.running:
                 self._wait(ends_s)
-        self._errands.kill()
+        self._runner.kill()
+
+
+def _look_s() -> float:
+    """Return how often to look when nothing happens; systemd may want to hear of the daemon more often."""
+    return min(_LOOK_S, (notify.watchdog_s() or _LOOK_S * 3) / 3)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from manageboot.config import HealthConfig
 from manageboot.daemon import systemctl
 from manageboot.daemon.children import Outcome
-from manageboot.daemon.policy import Verdict
+from manageboot.daemon.observation import Verdict
 from manageboot.daemon.steps import Command, Pause, Steps
 from manageboot.system.text import one_line
 

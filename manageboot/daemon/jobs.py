@@ -1,12 +1,13 @@
-"""What the daemon does, each in a process of its own: a disk that hangs there does not hang the daemon.
+"""The jobs of the daemon, each in a process of its own: a disk that hangs there does not hang the daemon.
 
-Each takes the lock as the verbs do, and returns an exit status. What it can't do is logged.
+Each takes the lock as the verbs do. What it can't do is logged.
 """
 
 import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from enum import IntEnum
 
 from manageboot import errors
 from manageboot.boot import envblock, fallback, trusted
@@ -17,6 +18,7 @@ from manageboot.boot.slots import booted_slot
 from manageboot.config import Config
 from manageboot.daemon import children, lastresort
 from manageboot.daemon.health import CheckResult
+from manageboot.daemon.tasks import JobResult
 from manageboot.events import events
 from manageboot.events.events import Event
 from manageboot.protocol import Phase, Slot, explain
@@ -28,20 +30,28 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
 _FLUSH_S = 10.0
-_STAYS = 1
-CONFIRMED = 3
-"""Exit statuses that no bug and no signal gives. CONFIRMED: there is no reboot, since the trial was confirmed before
-its block was lost."""
 
-Errand = Callable[[Config], int | None]
-"""What to do; its exit status, if that is to tell more than that it was done."""
+_CONFIRMED_STATUS = 3
+"""The exit status for `JobResult.CONFIRMED`; no bug and no signal gives it."""
+
+Job = Callable[[Config], JobResult | None]
+"""What to do; None: it was done. Where it can't be done, an error is raised."""
 
 
-def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[[], int]:
-    """Give an errand the form that a child process needs: it logs its errors, and ends in good order at a signal.
+class _LastLook(IntEnum):
+    """Whether the node still has a reason to go down, as an exit status that no bug and no signal gives."""
+
+    GOES_DOWN = 0
+    STAYS = 1
+    CONFIRMED = 3
+    """It stays, because the trial was confirmed before its block was lost."""
+
+
+def guarded(job: Job, config: Config, *, again: bool = False) -> Callable[[], int]:
+    """Give a job the form that a child process needs: it logs its errors, and ends in good order at a signal.
 
     Args:
-        errand: what to do.
+        job: what to do.
         config: the settings.
         again: whether another run kept it from the lock before, so that this need not be said any more.
     """
@@ -49,7 +59,7 @@ def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[
     def run() -> int:
         signals.listen()
         try:
-            return errand(config) or 0
+            return _CONFIRMED_STATUS if job(config) is JobResult.CONFIRMED else 0
         except errors.ManagebootError as error:
             level = logging.DEBUG if again and isinstance(error, errors.LockedError) else logging.ERROR
             logger.log(level, "%s [%s]%s", error, error.code, f"; {error.hint}" if error.hint else "")
@@ -65,6 +75,17 @@ def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[
             return known.exit_code
 
     return run
+
+
+def result_of(status: int | None) -> JobResult:
+    """Say how a guarded job ended, by its exit status, which is None where it was killed because its time was up."""
+    known = {
+        0: JobResult.DONE,
+        _CONFIRMED_STATUS: JobResult.CONFIRMED,
+        errors.LockedError.exit_code: JobResult.LOCKED,
+        None: JobResult.HUNG,
+    }
+    return known.get(status, JobResult.FAILED)
 
 
 def arrive(config: Config) -> None:
@@ -118,8 +139,8 @@ def confirm(config: Config) -> None:
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
 
-def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
-    """Make the errand that gives a trial up and reboots.
+def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
+    """Make the job that gives a trial up and reboots.
 
     Args:
         because: what is left in the block.
@@ -127,7 +148,7 @@ def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
         insisted_s: how long a reboot has been asked for before this, where it could not be written down.
     """
 
-    def errand(config: Config) -> int | None:
+    def job(config: Config) -> JobResult | None:
         event = Event.DEADLINE if because is Trial.DEADLINE else Event.HEALTH_FAILED
         try:
             verbs.rollback(config, reboot=False, because=because)
@@ -149,7 +170,7 @@ def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
             _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
         return reboot(flush=True, tried=True, insisted_s=insisted_s)(config)
 
-    return errand
+    return job
 
 
 def tell_overdue(config: Config) -> None:
@@ -158,60 +179,60 @@ def tell_overdue(config: Config) -> None:
     _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {explain(node.state)}")
 
 
-def tell_health(results: list[CheckResult]) -> Errand:
-    """Make the errand that tells of checks which are only wanted, and failed."""
+def tell_health(results: list[CheckResult]) -> Job:
+    """Make the job that tells of checks which are only wanted, and failed."""
 
-    def errand(config: Config) -> None:
+    def job(config: Config) -> None:
         for result in results:
             _tell(config, observe(config), Event.HEALTH_WARNING, f"{result.name} {result.result}: {result.text}")
 
-    return errand
+    return job
 
 
-def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Errand:
-    """Make the errand that tells of devices which are gone or failed, and renews their metrics.
+def tell_devices(lost: Mapping[str, str], news: Mapping[str, str]) -> Job:
+    """Make the job that tells of devices which are gone or failed, and renews their metrics.
 
     Args:
         lost: what is wrong with which device.
         news: those that were not told of yet.
     """
 
-    def errand(config: Config) -> None:
+    def job(config: Config) -> None:
         events.show_devices(config, lost)
         for key, cause in news.items():
             events.announce(config, Event.DEVICE_LOST, f"{key}: {cause}", slot=_slot_of(key), cause=key)
 
-    return errand
+    return job
 
 
-def reboot(*, flush: bool, tried: bool, trial: bool = True, insisted_s: float = 0.0) -> Errand:
-    """Make the errand that asks for a reboot and leaves the block as it is, unless the node is to stay after all.
+def reboot(*, flush: bool, tried: bool, ends_trial: bool = True, insisted_s: float = 0.0) -> Job:
+    """Make the job that asks for a reboot and leaves the block as it is, unless the node is to stay after all.
 
     Args:
         flush: whether the disks are flushed before, in case the node is in no state to do so by itself.
         tried: whether a trial was seen in this boot.
-        trial: whether it is a trial that has to end, and no commit that waits.
+        ends_trial: whether it is a trial that has to end, and no commit that waits.
         insisted_s: how long a reboot has been asked for before this.
     """
 
-    def errand(config: Config) -> int | None:
+    def job(config: Config) -> JobResult | None:
         # Each in a child: one that waits for a disk that hangs must not keep the node from going down.
-        answer = children.within(_LOOK_S, lambda: _stays(config, tried))
-        if answer in {_STAYS, CONFIRMED}:
-            return CONFIRMED if answer == CONFIRMED else None
+        answer = children.within(_LOOK_S, lambda: _look_again(config, tried))
+        if answer in {_LastLook.STAYS, _LastLook.CONFIRMED}:
+            return JobResult.CONFIRMED if answer == _LastLook.CONFIRMED else None
         if flush and children.within(_FLUSH_S, _flush) is None:
             logger.warning("the disks are not flushed after %g s, the node reboots all the same", _FLUSH_S)
-        lastresort.go_down(config, trial=trial, insisted_s=insisted_s)
+        lastresort.go_down(config, ends_trial=ends_trial, insisted_s=insisted_s)
         return None
 
-    return errand
+    return job
 
 
-def _stays(config: Config, tried: bool) -> int:
-    """Say, as an exit status, whether the node has no reason to go down any more: somebody decided so meanwhile."""
+def _look_again(config: Config, tried: bool) -> _LastLook:
+    """Say whether the node still has a reason to go down: somebody may have decided otherwise meanwhile."""
     if inhibit.held(config):
         logger.info("no reboot: a person is at work")
-        return _STAYS
+        return _LastLook.STAYS
     try:
         node = observe(config)
         envblock.check_present(node.environment)
@@ -224,8 +245,8 @@ def _stays(config: Config, tried: bool) -> int:
     if over or confirmed:
         logger.info("no reboot: the trial is over")
     if confirmed:
-        return CONFIRMED
-    return _STAYS if over else 0
+        return _LastLook.CONFIRMED
+    return _LastLook.STAYS if over else _LastLook.GOES_DOWN
 
 
 def _was_confirmed(config: Config) -> bool:

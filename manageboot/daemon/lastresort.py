@@ -30,29 +30,29 @@ _FORCED = ("systemctl", "reboot", "--force")
 _TIMEOUT_S = 30
 
 
-def ways(command: Sequence[str], *, trial: bool, insisted_s: float) -> list[Sequence[str]]:
+def ways(command: Sequence[str], *, ends_trial: bool, insisted_s: float) -> list[Sequence[str]]:
     """Say what to run to make the node go down, until one of them succeeds. Pure.
 
     Args:
         command: what the configuration has for it.
-        trial: whether the trial has to end, whoever wants the node to stay.
+        ends_trial: whether a trial has to end, whoever wants the node to stay.
         insisted_s: how long that has been asked for; 0: this is the first time. A command may succeed and do nothing,
             as one that leaves it to a timer whose reboot is refused then.
     """
-    if not trial:
+    if not ends_trial:
         return [command, _PLAIN]
     if insisted_s >= FORCE_S:
         return [_FORCED, _PAST_LOGIND, command]
     return [_IGNORING, _PAST_LOGIND, command] if insisted_s > 0 else [command, _IGNORING, _PAST_LOGIND]
 
 
-def go_down(config: Config, *, trial: bool, insisted_s: float) -> None:
+def go_down(config: Config, *, ends_trial: bool, insisted_s: float) -> None:
     """Ask for a reboot, in one way after the other until one succeeds. The arguments are those of `ways`.
 
     Raises:
         RebootError: none did; the cause is that of the last.
     """
-    *others, last = ways(config.boot.reboot_command, trial=trial, insisted_s=insisted_s)
+    *others, last = ways(config.boot.reboot_command, ends_trial=ends_trial, insisted_s=insisted_s)
     for way, following in zip(others, [*others[1:], last], strict=True):
         try:
             _run(way, config)

@@ -8,7 +8,8 @@ import itertools
 
 from manageboot.daemon import systemctl
 from manageboot.daemon.children import NOT_THERE, Outcome
-from manageboot.daemon.steps import Pause, Steps
+from manageboot.daemon.observation import FileSystems
+from manageboot.daemon.steps import Pause, Steps, StepsRun
 
 UNITS = ("local-fs.target", "systemd-tmpfiles-setup.service")
 ASSUMED_AFTER_S = 120.0
@@ -20,16 +21,39 @@ _POLLS = int(ASSUMED_AFTER_S / _POLL_S)
 """How often it is asked before it is asked slowly, as for a file system check that takes an hour."""
 
 
+class LocalFileSystems:
+    """What systemd has said of them so far."""
+
+    def __init__(self) -> None:
+        """Begin; the first call of `advance` asks for the first time."""
+        self.state = FileSystems.AWAITED
+        self.run = StepsRun(steps())
+        """Asks until they are settled."""
+
+    def advance(self, now_s: float) -> bool:
+        """Go on asking as far as is possible without waiting; return whether there is news.
+
+        Args:
+            now_s: seconds since boot.
+        """
+        before = self.state
+        if self.run.advance(now_s):
+            self.state = FileSystems.SETTLED
+        elif now_s >= ASSUMED_AFTER_S:
+            self.state = FileSystems.ASSUMED
+        return self.state is not before
+
+
 def steps() -> Steps:
     """Yield what to run until they are there, or systemd does not try any more."""
     for count in itertools.count(1):
         outcome = yield systemctl.show(UNITS, ("ActiveState", "Job"))
-        if outcome is not None and is_over(outcome):
+        if outcome is not None and are_settled(outcome):
             return
         yield Pause(_POLL_S if count <= _POLLS else _SLOW_POLL_S)
 
 
-def is_over(outcome: Outcome) -> bool:
+def are_settled(outcome: Outcome) -> bool:
     """Say whether systemd is done with these units, as far as `systemctl show` tells; without it there is none."""
     if outcome.status == NOT_THERE:
         return True

@@ -1,16 +1,22 @@
-"""What the daemon remembers of this boot, and how that changes. Pure; `daemonfile` keeps it for the next daemon."""
+"""What the daemon remembers of this boot, how that changes, and what it means. Pure; `statefile` keeps it.
+
+All times are in seconds since boot.
+"""
 
 from typing import NamedTuple
 
-from manageboot.daemon.policy import AGAIN_S, Known, Task, awaits_reboot
+from manageboot.daemon.observation import FileSystems, Observation
+from manageboot.daemon.tasks import JobResult, Task
 from manageboot.protocol import Phase
 
+AGAIN_S = 60.0
+"""A daemon that still runs so long after it asked for a reboot was not stopped by one."""
 _STILL_S = 5 * AGAIN_S
 """Who has not asked for so long, as while a person is at work, begins anew."""
 
 
 class Memory(NamedTuple):
-    """What a daemon that was killed would have known. Times are in seconds since boot."""
+    """What a daemon that was killed would have known."""
 
     arrived: bool = False
     boot_told: bool = False
@@ -23,86 +29,93 @@ class Memory(NamedTuple):
     tried: bool = False
     """Whether a trial was seen."""
     stale: bool = False
-    """Whether the commit that waits for a reboot is of an earlier boot."""
+    """Whether the commit that is pending is of an earlier boot: GRUB did not try it, and one more would not help."""
     stale_trial: bool = False
     """Whether the trial that the block calls given up was an earlier one."""
     waits_since_s: float | None = None
+    """Since when a reboot is awaited."""
     asked_s: float | None = None
+    """When the daemon last asked for one."""
     insists_since_s: float | None = None
-    """Since when a reboot is asked for again and again."""
+    """Since when it has asked again and again."""
 
+    def awaits_reboot(self, seen: Observation) -> bool:
+        """Say whether the block is ready for a reboot that has not come."""
+        if seen.phase is Phase.PENDING:
+            return not self.stale
+        return seen.phase is Phase.TRIAL and seen.given_up and not self.stale_trial
 
-def until(memory: Memory, now_s: float) -> Memory:
-    """Return what can be remembered at a time: what was not yet, somebody else wrote, and waiting might not end."""
-    asked_s, waits_since_s, insists_since_s = (
-        None if time_s is None or time_s > now_s else time_s
-        for time_s in (memory.asked_s, memory.waits_since_s, memory.insists_since_s)
-    )
-    return memory._replace(asked_s=asked_s, waits_since_s=waits_since_s, insists_since_s=insists_since_s)
+    def is_blind(self, seen: Observation) -> bool:
+        """Say whether this boot is a trial as far as is known, where the block does not say it now."""
+        return (seen.grub_tries or self.tried) and not self.readable
 
+    def has_told_boot(self, seen: Observation) -> bool:
+        """Say whether all was told of this boot that the file systems tell as they are now."""
+        return self.boot_told or (self.boot_told_early and seen.file_systems is not FileSystems.SETTLED)
 
-def after_asking(memory: Memory, now_s: float) -> Memory:
-    """Return what is remembered when a reboot is asked for, once more or, after a while without, for the first time."""
-    goes_on = memory.asked_s is not None and now_s <= memory.asked_s + _STILL_S
-    since_s = memory.insists_since_s if goes_on else None
-    return memory._replace(asked_s=now_s, insists_since_s=now_s if since_s is None else since_s)
+    def until(self, now_s: float) -> "Memory":
+        """Return what can be remembered: what has not happened yet, somebody else wrote, and waiting might not end."""
+        asked_s, waits_since_s, insists_since_s = (
+            None if time_s is None or time_s > now_s else time_s
+            for time_s in (self.asked_s, self.waits_since_s, self.insists_since_s)
+        )
+        return self._replace(asked_s=asked_s, waits_since_s=waits_since_s, insists_since_s=insists_since_s)
 
+    def after_observation(self, seen: Observation, now_s: float) -> "Memory":
+        """Return what is remembered once this was seen."""
+        return self.until(now_s)._after_phase(seen)._after_wait(seen, now_s)
 
-def after_look(memory: Memory, phase: Phase | None, *, may_be_stale: bool) -> Memory:
-    """Return what is remembered after a look at the block.
+    def after_asking(self, now_s: float) -> "Memory":
+        """Return what is remembered once a reboot is asked for: again or, after a while without, for the first time."""
+        goes_on = self.asked_s is not None and now_s <= self.asked_s + _STILL_S
+        since_s = self.insists_since_s if goes_on else None
+        return self._replace(asked_s=now_s, insists_since_s=now_s if since_s is None else since_s)
 
-    Args:
-        memory: what was remembered.
-        phase: what was seen; None: the block could not be read.
-        may_be_stale: whether the trial that the block calls given up may be an earlier one.
-    """
-    if phase is None:
-        return memory
-    # The arrival clears it, where it is one. So what is found later is of this boot, unless it could not be cleared.
-    memory = memory._replace(stale_trial=may_be_stale and (memory.stale_trial or not memory.arrived))
-    # Until the block says something else, one that can't be read any more is that of a trial.
-    if phase is Phase.TRIAL:
-        memory = memory._replace(tried=True, readable=False)
-    elif not memory.readable:
-        # What is pending at the first look is of an earlier boot, and this boot did not try it.
-        stale = phase is Phase.PENDING and not memory.arrived
-        memory = memory._replace(readable=True, stale=stale)
-    return memory if phase is Phase.PENDING else memory._replace(stale=False)
+    def after_task(self, task: Task, result: JobResult) -> "Memory":
+        """Return what is remembered once a task has ended. A flush that failed is final, and what is told is told once.
 
+        Args:
+            task: what was to be done.
+            result: how that ended.
+        """
+        if result is JobResult.LOCKED:
+            return self
+        if result is JobResult.CONFIRMED:
+            # The reboot proved needless.
+            return self._replace(readable=True, asked_s=None)
+        match task:
+            case Task.ARRIVE:
+                return self._replace(arrived=True, stale_trial=self.stale_trial and not result.is_success)
+            case Task.TELL_BOOT_EARLY:
+                return self._replace(boot_told_early=True)
+            case Task.TELL_BOOT:
+                return self._replace(boot_told=True, boot_told_early=True)
+            case Task.TELL_DAMAGED:
+                return self._replace(damage_told=True)
+            case Task.TELL_OVERDUE:
+                return self._replace(overdue_told=True)
+            case _:
+                return self
 
-def after_refusal(memory: Memory) -> Memory:
-    """Return what is remembered when a reboot proved needless: the trial was confirmed before its block was lost."""
-    return memory._replace(readable=True, asked_s=None)
+    def _after_phase(self, seen: Observation) -> "Memory":
+        if seen.phase is None:
+            return self
+        # The arrival clears it, where it is one. What is found later is of this boot, unless it could not be cleared.
+        memory = self._replace(stale_trial=seen.may_be_stale and (self.stale_trial or not self.arrived))
+        # Until the block says something else, one that can't be read any more is that of a trial.
+        if seen.phase is Phase.TRIAL:
+            memory = memory._replace(tried=True, readable=False)
+        elif not memory.readable:
+            # What is pending at the first look is of an earlier boot, and this boot did not try it.
+            stale = seen.phase is Phase.PENDING and not memory.arrived
+            memory = memory._replace(readable=True, stale=stale)
+        return memory if seen.phase is Phase.PENDING else memory._replace(stale=False)
 
-
-def after_wait(memory: Memory, known: Known, now_s: float) -> Memory:
-    """Return what is remembered of a reboot that is awaited, or not any more."""
-    if awaits_reboot(known):
-        return memory._replace(waits_since_s=memory.waits_since_s or now_s)
-    if known.phase is None:
-        return memory
-    # A trial that was given up may not show it, where that could not be written.
-    asked_s = memory.asked_s if known.phase is Phase.TRIAL else None
-    return memory._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)
-
-
-def after_task(memory: Memory, task: Task, *, succeeded: bool, early: bool) -> Memory:
-    """Return what is remembered after a task. A flush that failed is final, and what is to be told is told once.
-
-    Args:
-        memory: what was remembered.
-        task: what is over.
-        succeeded: whether it did what it was sent for.
-        early: whether it was sent before systemd was done with the file systems.
-    """
-    match task:
-        case Task.ARRIVE:
-            return memory._replace(arrived=True, stale_trial=memory.stale_trial and not succeeded)
-        case Task.TELL_BOOT:
-            return memory._replace(boot_told=not early, boot_told_early=True)
-        case Task.TELL_DAMAGED:
-            return memory._replace(damage_told=True)
-        case Task.TELL_OVERDUE:
-            return memory._replace(overdue_told=True)
-        case _:
-            return memory
+    def _after_wait(self, seen: Observation, now_s: float) -> "Memory":
+        if self.awaits_reboot(seen):
+            return self._replace(waits_since_s=self.waits_since_s or now_s)
+        if seen.phase is None:
+            return self
+        # A trial that was given up may not show it, where that could not be written.
+        asked_s = self.asked_s if seen.phase is Phase.TRIAL else None
+        return self._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)

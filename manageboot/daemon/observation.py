@@ -1,58 +1,53 @@
-"""What the daemon sees of the node at one moment; it cannot fail, for that something can't be seen is seen as well."""
+"""What the daemon sees at one moment: of the node, of the local file systems, of its health checks. Pure."""
 
+from enum import Enum, StrEnum, auto
 from typing import NamedTuple
 
-from manageboot import errors
-from manageboot.boot import cmdline, envblock
-from manageboot.boot.node import observe
-from manageboot.config import Config
-from manageboot.protocol import BootState
-from manageboot.upgrade import abort, inhibit
+from manageboot.protocol import BootState, Phase
 
 
-class Sight(NamedTuple):
-    """The node at one moment."""
+class Verdict(StrEnum):
+    """What the health checks say of a trial."""
+
+    RUNNING = "running"
+    GOOD = "good"
+    BAD = "bad"
+
+
+class FileSystems(Enum):
+    """How far the local file systems are; the records lie on one of them."""
+
+    AWAITED = auto()
+    ASSUMED = auto()
+    """Waited for no longer, though systemd still tries."""
+    SETTLED = auto()
+    """There, or given up by systemd."""
+
+
+class Observation(NamedTuple):
+    """The node at one moment. What follows from that over time, `Memory` says."""
 
     state: BootState | None
-    """None: the block can't be read, or says nothing."""
-    problem: str
+    """What both witnesses say; None: the block can't be read, or says nothing."""
+    problem: str = ""
     """Why."""
-    damaged: bool
-    """Whether the block is there, and says nothing."""
-    trial: str
-    """What stands in the block of how far the trial came."""
-    may_be_stale: bool
-    """Whether that may be of an earlier trial."""
-    grub_tries: bool
+    damaged: bool = False
+    """Whether the block can be read, and says nothing."""
+    given_up: bool = False
+    """Whether the block says that a trial was given up."""
+    may_be_stale: bool = False
+    """Whether that may be an earlier trial."""
+    grub_tries: bool = False
     """Whether GRUB said at boot that it starts a trial."""
-    held: bool
+    repeats: bool = False
+    """Whether GRUB, as the block last said, could not write, and so would start the same trial again and again."""
+    inhibited: bool = False
     """Whether a person is at work."""
+    file_systems: FileSystems = FileSystems.AWAITED
+    verdict: Verdict | None = None
+    """None: the checks were not started."""
 
-
-def look(config: Config, *, tried: bool, over: bool) -> Sight:
-    """Look at the node. Writes nothing and takes no lock.
-
-    Args:
-        config: the settings.
-        tried: whether a trial was seen in this boot.
-        over: whether the trial of this boot, if there was one, is known to be over.
-    """
-    state, trial, may_be_stale, problem, damaged = None, "", False, "", False
-    try:
-        node = observe(config)
-        # Where GRUB's file system is not mounted, there is no block that would say anything.
-        envblock.check_present(node.environment)
-        if node.lost_its_block(tried=tried) and not over:
-            path, condition = node.environment.path, node.environment.condition
-            raise errors.BlockMissingError(f"cannot read {path}: it is {condition}, and GRUB started a trial by it")
-        state, trial = node.state, node.environment.traces.trial
-        may_be_stale = node.may_be_stale and not abort.marked(config, trial)
-    except errors.BlockDamagedError as error:
-        problem, damaged = str(error), True
-    except errors.ManagebootError as error:
-        problem = str(error)
-    except Exception as error:  # noqa: BLE001  a trial has to end, whatever is wrong with the look at it
-        problem = f"cannot look at this node: {type(error).__name__}: {error}"
-    trace = cmdline.read(config.boot)
-    grub_tries = trace is not None and trace.try_ != ""
-    return Sight(state, problem, damaged, trial, may_be_stale, grub_tries, inhibit.held(config))
+    @property
+    def phase(self) -> Phase | None:
+        """Where the node is between two upgrades; None: the block does not tell."""
+        return None if self.state is None else self.state.phase

@@ -1,4 +1,4 @@
-"""What the daemon tells other processes, and itself after a restart.
+"""The daemon's state file: what it shows in `status`, and what the next daemon has to know of this boot.
 
 It is a small file beside the lock, and good for one boot.
 """
@@ -11,7 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from manageboot.boot import cmdline
 from manageboot.daemon.memory import Memory
+from manageboot.daemon.observation import Observation
+from manageboot.protocol import Phase, explain
 from manageboot.system import files, lock
+from manageboot.system.beside import beside
 
 _NAME = "daemon.json"
 _MAX_BYTES = 1 << 18
@@ -34,6 +37,73 @@ class Shown(NamedTuple):
 
 
 _Kept = TypeVar("_Kept", Memory, Shown)
+
+
+class StateFile:
+    """The file as the running daemon keeps it."""
+
+    def __init__(self, node_lock: str, shown: Shown) -> None:
+        """Go on with what the last daemon of this boot showed.
+
+        Args:
+            node_lock: the path of the node's lock.
+            shown: what to show, until it is changed.
+        """
+        self.shown = shown
+        self._lock = node_lock
+        self._stored: tuple[Memory, Shown] | None = None
+        self._failed = False
+
+    def store(self, memory: Memory) -> None:
+        """Write the file, if it has changed; with what is remembered in it, for the next daemon.
+
+        Where that fails, as in a full /run, it is tried again at the next call.
+        """
+        if self._stored == (memory, self.shown):
+            return
+        stored = False
+        with beside("the daemon can't be shown"):
+            stored = store(self._lock, memory, self.shown)
+        if stored:
+            self._stored = (memory, self.shown)
+            self._failed = False
+        elif not self._failed:
+            self._failed = True
+            # Imported here: `status` reads the file as well, and does without.
+            import logging
+
+            logging.getLogger(__name__).error(
+                "cannot write %s: `status` and the next daemon are behind", path(self._lock)
+            )
+
+
+def describe(
+    before: Shown, seen: Observation, memory: Memory, *, deadline_s: int, doing: str, health: dict[str, Any] | None
+) -> Shown:
+    """Put what is known into words.
+
+    Args:
+        before: what was shown until now; the devices stay.
+        seen: what the daemon sees.
+        memory: what it remembers.
+        deadline_s: when a trial is given up, in seconds since boot; 0: never.
+        doing: what the health checks do now.
+        health: what they found; None: what was shown before.
+    """
+    in_trial = seen.phase is Phase.TRIAL
+    words = [seen.problem or ("" if seen.state is None else explain(seen.state))]
+    if seen.inhibited:
+        words.append("on hold")
+    if doing and in_trial:
+        words.append(doing)
+    ends = deadline_s > 0 and (in_trial or memory.is_blind(seen))
+    return Shown(
+        "; ".join(words),
+        float(deadline_s) if ends else None,
+        before.health if health is None else health,
+        before.devices,
+        memory.awaits_reboot(seen) and memory.overdue_told,
+    )
 
 
 def lock_path(node_lock: str) -> str:

@@ -22,6 +22,9 @@ PAGE = (ROOT.parent / "docs" / "architecture.md").read_text()
 ROOMS = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)[::-1]
 """The rooms of the map, from the foundation to the roof: a room imports from those before it and from itself."""
 
+DAEMON_PURE = ("observation", "memory", "tasks", "policy")
+"""What the daemon decides by: a value, or a function of values."""
+
 ENTRANCES = {"manageboot.__main__"}
 
 SOLE_IMPORTERS = {
@@ -112,6 +115,12 @@ def test_every_room_says_what_it_is_for():
 
 def test_the_protocol_is_pure():
     assert imports(ROOT / "protocol.py", late=True) == {"enum", "typing", "manageboot.errors"}
+
+
+@pytest.mark.parametrize("name", DAEMON_PURE)
+def test_what_the_daemon_decides_and_remembers_is_pure(name: str):
+    pure = {"enum", "typing", "manageboot.protocol"} | {f"manageboot.daemon.{one}" for one in DAEMON_PURE}
+    assert imports(ROOT / "daemon" / f"{name}.py", late=True) <= pure
 
 
 def test_grubenv_knows_nothing_of_manageboot():

@@ -190,11 +190,11 @@ def test_no_descriptor_stays_open():
 def test_a_function_runs_in_a_process_of_its_own(status: int):
     mark: list[int] = []
 
-    def errand() -> int:
+    def function() -> int:
         mark.append(1)
         return status
 
-    assert wait_for(fork(errand, 100.0)) == Outcome(status, "")
+    assert wait_for(fork(function, 100.0)) == Outcome(status, "")
     assert mark == []
 
 

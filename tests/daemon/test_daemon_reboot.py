@@ -10,7 +10,9 @@ from manageboot.boot import record
 from manageboot.boot.markers import Trial
 from manageboot.boot.record import SlotRecord
 from manageboot.daemon import jobs, localfs
-from manageboot.daemon.policy import AGAIN_S, BUSY_S, LONG_S, OVERDUE_AFTER_S, RETRY_S
+from manageboot.daemon.memory import AGAIN_S
+from manageboot.daemon.policy import LONG_S, OVERDUE_AFTER_S, RETRY_S
+from manageboot.daemon.tasks import BUSY_S
 from manageboot.protocol import Content, Slot
 from manageboot.system import lock
 from manageboot.upgrade import verbs

@@ -14,8 +14,10 @@ from manageboot.boot import record
 from manageboot.boot.markers import Trial
 from manageboot.boot.record import SlotRecord
 from manageboot.daemon import jobs
-from manageboot.daemon.jobrunner import ErrandRun
-from manageboot.daemon.policy import BUSY_S, Task
+from manageboot.daemon.jobrunner import JobRunner
+from manageboot.daemon.observation import FileSystems
+from manageboot.daemon.policy import Decision
+from manageboot.daemon.tasks import BUSY_S, REBOOTING, JobResult, Task
 from manageboot.protocol import Content, Slot
 from manageboot.system import lock
 from manageboot.upgrade import abort, arrival, verbs
@@ -50,12 +52,6 @@ def test_a_block_that_is_empty_trusts_no_slot(node: DaemonNode, shipped: bool):
     assert "confirmed" not in node.events()
 
 
-def boot_with_another_script(node: DaemonNode, **block: str) -> None:
-    """Boot slot B on trial with a script that clears nothing for a trial, and says nothing of it."""
-    node.set_block(**{"boot_alternative": "B", "boot_cycle": "failsafe_check", **block})
-    (node.directory / "cmdline").write_text("dfinity.system=B\n")
-
-
 @pytest.mark.parametrize("library", ["sh", "construct", "pyudev"])
 def test_a_trial_ends_though_its_system_lacks_a_library(tmp_path: Path, library: str):
     node = DaemonNode(tmp_path)
@@ -69,21 +65,23 @@ def test_a_trial_ends_though_its_system_lacks_a_library(tmp_path: Path, library:
     assert node.reboots.read_text() == "reboot\n"
 
 
-def test_an_errand_waits_no_longer_for_the_lock_than_it_has_time(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+def test_a_job_waits_no_longer_for_the_lock_than_it_has_time(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
     """However long a verb would: it would be killed, and count as hung, and what it was sent for as done."""
     monkeypatch.setattr(arrival, "_WAIT_S", 0.1)
-    node.config.write_text(node.config.read_text().replace("[state]\n", '[state]\nlock_timeout = "1h"\n'))
+    node.configure(state='lock_timeout = "1h"')
     settings = config.load(str(node.config))
-    errand = ErrandRun(settings, ())
+    runner = JobRunner(settings, ())
     with lock.held(settings.state.lock, "upgrade-install"):
-        errand.send(Task.ARRIVE, jobs.arrive, 0.0)
-        ready = select.select(errand.descriptors, [], [], 30)[0]
-        errand.kill()
+        runner.send(Task.ARRIVE, jobs.arrive, 0.0)
+        ready = select.select(runner.descriptors, [], [], 30)[0]
+        runner.kill()
         assert ready
-        assert (errand.advance(1.0, in_trial=False), errand.running, errand.failed_s) == (None, False, 1.0)
-    errand.send(Task.ARRIVE, jobs.arrive, 2.0)
-    assert select.select(errand.descriptors, [], [], 30)[0]
-    assert (errand.advance(3.0, in_trial=False), errand.succeeded, errand.hung) == (Task.ARRIVE, True, False)
+        assert runner.advance(1.0, in_trial=False) == (Task.ARRIVE, JobResult.LOCKED)
+        assert (runner.running, runner.jobs.failed_s) == (False, 1.0)
+    runner.send(Task.ARRIVE, jobs.arrive, 2.0)
+    assert select.select(runner.descriptors, [], [], 30)[0]
+    assert runner.advance(3.0, in_trial=False) == (Task.ARRIVE, JobResult.DONE)
+    assert not runner.jobs.hung
 
 
 def kill(*_arguments: object, **_more: object) -> None:
@@ -99,7 +97,7 @@ def stays_given_up(node: DaemonNode) -> bool:
 
 
 def test_what_somebody_gave_up_stays_so_though_the_arrival_failed(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
-    boot_with_another_script(node, mb_trial="deadline")
+    node.start_trial_by_another_script(mb_trial="deadline")
     node.set_unit("boot-complete.target", "activating 3")
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "arrive", kill)
@@ -112,7 +110,7 @@ def test_what_somebody_gave_up_stays_so_though_the_arrival_failed(node: DaemonNo
 
 
 def test_it_stays_so_without_the_history(node: DaemonNode):
-    boot_with_another_script(node)
+    node.start_trial_by_another_script()
     # Nobody can write it.
     (node.grubenv.parent / "manageboot.log").mkdir()
     node.manageboot("rollback", "--no-reboot")
@@ -121,7 +119,7 @@ def test_it_stays_so_without_the_history(node: DaemonNode):
 
 
 def test_it_stays_so_if_the_rollback_was_killed_after_its_write(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
-    boot_with_another_script(node)
+    node.start_trial_by_another_script()
     node.configure(policy="external")
     turn(start(node), 10.0)
     assert node.block()["mb_trial"] == "userspace"
@@ -139,7 +137,7 @@ def test_it_stays_so_if_the_rollback_was_killed_after_its_write(node: DaemonNode
 
 @pytest.mark.parametrize("lost", ["history", "mark"])
 def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
-    boot_with_another_script(node)
+    node.start_trial_by_another_script()
     node.manageboot("rollback", "--no-reboot")
     (node.run_directory / "given-up" if lost == "mark" else node.grubenv.parent / "manageboot.log").unlink()
     settings = config.load(str(node.config))
@@ -151,7 +149,7 @@ def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
 
 
 def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
-    boot_with_another_script(node, mb_trial=Trial.DEADLINE)
+    node.start_trial_by_another_script(mb_trial=Trial.DEADLINE)
     for text in ("b3f6 deadline\n", f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} by_hand\n", ""):
         (node.run_directory / "given-up").write_text(text)
         assert arrival.arrived(config.load(str(node.config))) == "slot B is up, on trial"
@@ -161,7 +159,7 @@ def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
 
 def test_a_mark_keeps_every_word_of_its_boot(node: DaemonNode):
     """Of two runs that gave it up the second one was killed before the block, which has the word of the first."""
-    boot_with_another_script(node, mb_trial=Trial.DEADLINE)
+    node.start_trial_by_another_script(mb_trial=Trial.DEADLINE)
     settings = config.load(str(node.config))
     abort.mark(settings, Trial.DEADLINE)
     abort.mark(settings, Trial.BY_HAND)
@@ -179,23 +177,15 @@ def test_a_slot_that_was_given_up_and_is_chosen_from_the_menu_is_confirmed_by_ha
     assert node.block()["boot_cycle"] == "stable"
 
 
-def lose(node: DaemonNode, how: str) -> None:
-    """Leave what is no block, nothing, or no file."""
-    node.grubenv.write_bytes({"damaged": b"x" * 1024}.get(how, b""))
-    if how == "gone":
-        node.grubenv.unlink()
-
-
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("slot", ["A", "B"])
 @pytest.mark.parametrize("how", ["damaged", "empty", "gone"])
 def test_a_lost_block_ends_no_deadline_whoever_booted_the_node(node: DaemonNode, how: str, slot: str, restarted: bool):
     node.configure(policy="external", deadline="900")
-    boot_with_another_script(node, boot_alternative=slot)
-    (node.directory / "cmdline").write_text(f"dfinity.system={slot}\n")
+    node.start_trial_by_another_script(slot)
     daemon = start(node)
     turn(daemon, 10.0)
-    lose(node, how)
+    node.lose_block(how)
     daemon = start(node) if restarted else daemon
     turn(daemon, 20.0, 899.0)
     assert node.reboot_count() == 0
@@ -207,8 +197,7 @@ def test_a_lost_block_ends_no_deadline_whoever_booted_the_node(node: DaemonNode,
 @pytest.mark.parametrize("slot", ["A", "B"])
 def test_a_block_that_is_empty_for_a_moment_ends_no_health_checks(node: DaemonNode, slot: str):
     """GRUB's own tool truncates the block before it writes it anew."""
-    boot_with_another_script(node, boot_alternative=slot)
-    (node.directory / "cmdline").write_text(f"dfinity.system={slot}\n")
+    node.start_trial_by_another_script(slot)
     node.set_unit("boot-complete.target", "activating 3")
     daemon = start(node)
     turn(daemon, 10.0)
@@ -222,7 +211,7 @@ def test_a_block_that_is_empty_for_a_moment_ends_no_health_checks(node: DaemonNo
 
 
 def test_checks_that_were_stopped_begin_anew_with_the_trial(node: DaemonNode):
-    boot_with_another_script(node)
+    node.start_trial_by_another_script()
     node.set_unit("boot-complete.target", "activating 3")
     daemon = start(node)
     turn(daemon, 10.0)
@@ -240,13 +229,13 @@ def test_a_block_that_is_lost_right_after_the_confirm_is_asked_about_once(
     node: DaemonNode, caplog: pytest.LogCaptureFixture, how: str, shipped: bool
 ):
     node.configure(policy="external", deadline="900")
-    boot_with_another_script(node)
+    node.start_trial_by_another_script()
     if shipped:
         node.start_trial()
     daemon = start(node)
     turn(daemon, 10.0)
     node.manageboot("confirm")
-    lose(node, how)
+    node.lose_block(how)
     turn(daemon, 20.0, 901.0, 962.0, 1023.0)
     turn(start(node), 1084.0, 1e6)
     asked = [line for line in caplog.messages if line == Task.REBOOT.value]
@@ -260,9 +249,13 @@ def test_a_lock_that_is_let_go_costs_neither_arrival_nor_cause(node: DaemonNode,
     with lock.held(str(node.run_directory / "lock"), "confirm"):
         daemon = start(node)
         turn(daemon, *(float(now_s) for now_s in range(10, 30 + int(BUSY_S) + 30, 15)))
-        assert daemon._errands.busy
+        assert daemon._runner.jobs.lock_hangs
     turn(daemon, 350.0)
-    assert (node.block()["mb_trial"], node.events(), daemon._errands.busy) == ("userspace", ["trial_started"], False)
+    assert (node.block()["mb_trial"], node.events(), daemon._runner.jobs.lock_hangs) == (
+        "userspace",
+        ["trial_started"],
+        False,
+    )
     turn(daemon, 899.0, 900.0)
     assert (node.block()["mb_trial"], node.reboot_count()) == ("deadline", 1)
 
@@ -282,9 +275,9 @@ def test_a_confirm_that_waits_for_an_installation_keeps_nothing_else_waiting(
         with lock.held(str(node.run_directory / "lock"), "upgrade-install"):
             node.set_unit("local-fs.target", "active")
             turn(daemon, *(float(now_s) for now_s in range(10, 100, 3)))
-            assert (daemon._memory.boot_told, daemon._letters) == (False, [])
+            assert (node.remembered()["boot_told"], daemon._queue) == (False, [])
         turn(daemon, 120.0)
-        assert daemon._memory.boot_told
+        assert node.remembered()["boot_told"]
     finally:
         logging.getLogger("manageboot").removeHandler(handler)
     assert node.events() == ["confirmed"]
@@ -299,7 +292,7 @@ def test_what_the_records_tell_is_told_however_late_they_come(node: DaemonNode, 
     node.set_unit("local-fs.target", "activating 3")
     daemon = start(node)
     turn(daemon, 10.0, 119.0, 121.0, 200.0)
-    assert (node.events(), daemon._memory.boot_told, daemon._memory.boot_told_early) == ([], False, True)
+    assert (node.events(), node.remembered()["boot_told"], node.remembered()["boot_told_early"]) == ([], False, True)
     daemon = start(node) if restarted else daemon
     turn(daemon, 210.0)
     records = {
@@ -309,7 +302,7 @@ def test_what_the_records_tell_is_told_however_late_they_come(node: DaemonNode, 
     record.store(str(node.directory / "state"), records)
     node.set_unit("local-fs.target", "active")
     turn(daemon, 300.0, 3000.0)
-    assert (node.events(), daemon._memory.boot_told) == (["fallback"], True)
+    assert (node.events(), node.remembered()["boot_told"]) == (["fallback"], True)
     turn(start(node), 4000.0)
     assert node.events() == ["fallback"]
 
@@ -325,7 +318,7 @@ def test_what_a_library_prints_on_stderr_changes_no_verdict(node: DaemonNode):
     turn(daemon, 10.0, 20.0, 30.0)
     assert (node.block()["boot_cycle"], node.events()[-1]) == ("stable", "confirmed")
     # What systemd is done with is asked in the same way.
-    assert daemon._local.over
+    assert daemon._file_systems.state is FileSystems.SETTLED
 
 
 def test_a_look_that_fails_as_nobody_expected_ends_no_deadline(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
@@ -335,9 +328,30 @@ def test_a_look_that_fails_as_nobody_expected_ends_no_deadline(node: DaemonNode,
     def fail(*_arguments: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("manageboot.daemon.observation.observe", fail)
+    monkeypatch.setattr("manageboot.daemon.look.observe", fail)
     daemon = start(node)
     turn(daemon, 10.0, 899.0)
     assert ("cannot look at this node" in node.status()["daemon"]["status"], node.reboot_count()) == (True, 0)
     turn(daemon, 900.0)
     assert node.reboot_count() == 1
+
+
+@pytest.mark.parametrize("task", sorted(set(Task) - REBOOTING - {Task.CHECK}, key=lambda task: task.name))
+def test_only_what_is_to_reboot_the_node_does(node: DaemonNode, task: Task):
+    node.configure(policy="external", deadline="900")
+    node.start_trial()
+    job = start(node)._job_of(task, 1000.0)
+    jobs.guarded(job, config.load(str(node.config)))()
+    assert (node.reboot_count(), node.manageboot("next")) == (0, "B" if task is Task.CONFIRM else "A")
+
+
+def test_a_task_that_no_job_does_ends_the_daemon_and_reboots_nothing(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
+    """The checks run beside the loop. Should they ever be sent as a job, that is a bug, and no reason to reboot."""
+    node.start_trial()
+    daemon = start(node)
+    with pytest.raises(AssertionError, match="no job"):
+        daemon._job_of(Task.CHECK, 10.0)
+    monkeypatch.setattr("manageboot.daemon.daemon.decide", lambda *_arguments: Decision("a task of tomorrow"))
+    with pytest.raises(AssertionError, match="no job"):
+        turn(daemon, 10.0)
+    assert node.reboot_count() == 0

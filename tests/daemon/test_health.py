@@ -11,7 +11,7 @@ import pytest
 from manageboot.config import HealthConfig
 from manageboot.daemon.children import Outcome
 from manageboot.daemon.health import Examination, Result
-from manageboot.daemon.policy import Verdict
+from manageboot.daemon.observation import Verdict
 from manageboot.daemon.steps import Command, Pause
 
 ACTIVE = "LoadState=loaded\nActiveState=active\nSubState=active"

@@ -7,8 +7,8 @@ import pytest
 from manageboot import config, errors
 from manageboot.daemon import jobs, lastresort
 from manageboot.daemon.lastresort import FORCE_S, ways
-from manageboot.daemon.memory import Memory, after_asking
-from manageboot.daemon.policy import AGAIN_S, OVERDUE_AFTER_S
+from manageboot.daemon.memory import AGAIN_S
+from manageboot.daemon.policy import OVERDUE_AFTER_S
 from support.daemonnode import DaemonNode, start, stepped, turn
 
 pytestmark = pytest.mark.grub
@@ -105,23 +105,16 @@ def test_a_commit_that_waits_respects_who_refuses(node: DaemonNode):
 
 
 def test_the_ways():
-    assert ways(COMMAND, trial=False, insisted_s=1e6) == [COMMAND, ("systemctl", "reboot")]
-    first = ways(COMMAND, trial=True, insisted_s=0.0)
-    again = ways(COMMAND, trial=True, insisted_s=AGAIN_S)
-    forced = ways(COMMAND, trial=True, insisted_s=FORCE_S)
+    assert ways(COMMAND, ends_trial=False, insisted_s=1e6) == [COMMAND, ("systemctl", "reboot")]
+    first = ways(COMMAND, ends_trial=True, insisted_s=0.0)
+    again = ways(COMMAND, ends_trial=True, insisted_s=AGAIN_S)
+    forced = ways(COMMAND, ends_trial=True, insisted_s=FORCE_S)
     assert (first[0], again[-1], forced[-1]) == (COMMAND, COMMAND, COMMAND)
     assert set(first) == set(again)
     assert "--force" not in {word for way in first for word in way}
     assert forced[0][-1] == "--force"
     # With the look, and a flush, all of them fit in the time that a job has.
     assert 60 + 2 * lastresort._TIMEOUT_S + 5 + 10 < 150
-
-
-def test_how_long_it_is_insisted_on_is_remembered():
-    memory = after_asking(Memory(), 900.0)
-    assert memory == Memory(asked_s=900.0, insists_since_s=900.0)
-    assert after_asking(memory, 960.0) == Memory(asked_s=960.0, insists_since_s=900.0)
-    assert after_asking(memory, 2000.0) == Memory(asked_s=2000.0, insists_since_s=2000.0)
 
 
 @pytest.mark.parametrize(("status", "expected"), [(0, []), (1, ["reboot -i"])])

@@ -13,7 +13,7 @@ FAILED = "ActiveState=failed\nJob="
 
 
 @pytest.mark.parametrize(
-    ("units", "over"),
+    ("units", "settled"),
     [
         ((THERE, THERE), True),
         ((THERE, FAILED), True),
@@ -29,14 +29,14 @@ FAILED = "ActiveState=failed\nJob="
         (("", ""), False),
     ],
 )
-def test_what_systemd_says(units: tuple[str, ...], over: bool):
-    assert localfs.is_over(Outcome(0, "\n\n".join(units))) is over
+def test_what_systemd_says(units: tuple[str, ...], settled: bool):
+    assert localfs.are_settled(Outcome(0, "\n\n".join(units))) is settled
 
 
 def test_without_systemd_nobody_is_waited_for():
-    assert localfs.is_over(Outcome(127, said="cannot start systemctl: it is not there"))
+    assert localfs.are_settled(Outcome(127, said="cannot start systemctl: it is not there"))
     # Here it is there, and could not be asked.
-    assert not localfs.is_over(Outcome(126, said="cannot start systemctl: Too many open files"))
+    assert not localfs.are_settled(Outcome(126, said="cannot start systemctl: Too many open files"))
 
 
 def test_it_asks_on_for_as_long_as_it_takes_but_slowly():

@@ -1,5 +1,6 @@
 """What the daemon leaves for others and for the next daemon: it has to be read back, whatever the checks printed."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from manageboot.daemon import statefile
 from manageboot.daemon.memory import Memory
-from manageboot.daemon.statefile import Shown
+from manageboot.daemon.statefile import Shown, StateFile
 
 MEMORY = Memory(arrived=True, damage_told=True, waits_since_s=12.5)
 WIDE = "\N{GRINNING FACE}"
@@ -49,3 +50,21 @@ def test_what_is_remembered_outlives_what_is_shown(lock: str):
 
 def test_it_says_where_it_could_not_be_written(tmp_path: Path):
     assert not statefile.store(str(tmp_path / "there-is-none" / "lock"), MEMORY, Shown())
+
+
+def test_what_could_not_be_written_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    run_directory = tmp_path / "run"
+    file, lock = StateFile(f"{run_directory}/lock", Shown()), f"{run_directory}/lock"
+    # The directory is missing.
+    for memory in (Memory(), Memory(), Memory(arrived=True)):
+        file.store(memory)
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == [f"cannot write {run_directory}/daemon.json: `status` and the next daemon are behind"]
+    run_directory.mkdir()
+    # Nothing has changed since.
+    file.store(Memory(arrived=True))
+    assert statefile.load(lock)[0] == Memory(arrived=True)
+    (run_directory / "daemon.json").unlink()
+    # What is there already is not written again and again.
+    file.store(Memory(arrived=True))
+    assert not (run_directory / "daemon.json").exists()

@@ -286,8 +286,7 @@ def turn(daemon: Daemon, *moments_s: float) -> None:
     for now_s in moments_s:
         for _ in range(50):
             later = daemon._turn(now_s) > now_s
-            steps = [daemon._local, *([] if daemon._health is None else [daemon._health])]
-            descriptors = daemon._errands.descriptors + [number for one in steps for number in one.descriptors]
+            descriptors = daemon._descriptors
             if later and not descriptors:
                 break
             select.select(descriptors, [], [], 30 if descriptors else 0)

@@ -18,7 +18,7 @@ from manageboot.boot.cmdline import boot_id
 from manageboot.boot.markers import Trial
 from manageboot.boot.record import ImageRecord, SlotRecord
 from manageboot.daemon import statefile
-from manageboot.daemon.memory import Memory, until
+from manageboot.daemon.memory import Memory
 from manageboot.daemon.statefile import Shown
 from manageboot.events import history
 from manageboot.install import progressfile
@@ -244,10 +244,6 @@ def test_a_trial_ends_whatever_the_last_daemon_left(node: DaemonNode, memory: ob
     assert (node.block()["mb_trial"], node.reboot_count()) == ("deadline", 1)
     turn(start(node), 960.0)
     assert node.reboot_count() == 2
-
-
-def test_what_was_not_yet_is_not_remembered():
-    assert until(Memory(asked_s=5.0, waits_since_s=7.0), 6.0) == Memory(asked_s=5.0)
 
 
 def test_the_newer_daemon_s_file_is_read_as_far_as_it_is_known(tmp_path: Path):
