@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import time
-from typing import NamedTuple
 
 from manageboot.boot.markers import Trial
 from manageboot.config import Config
@@ -59,13 +58,6 @@ def since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class _Checks(NamedTuple):
-    """The health checks of a trial: which there are, and how far they came."""
-
-    examination: Examination
-    run: StepsRun
-
-
 class Daemon:
     """The loop, and its state: what it sees, what it remembers, and what is on its way."""
 
@@ -86,7 +78,7 @@ class Daemon:
         self._queue: list[Job] = []
         """Jobs that only tell of something, and wait until there is nothing else to do."""
         self._file_systems = LocalFileSystems()
-        self._checks: _Checks | None = None
+        self._checks: Examination | None = None
         self._watch = DeviceWatch(config.slots, shown.devices)
         self._stopping = False
 
@@ -181,7 +173,7 @@ class Daemon:
             over=self._memory.readable,
             repeated=self._observation.repeats,
         )
-        verdict = None if self._checks is None else self._checks.examination.verdict
+        verdict = None if self._checks is None else self._checks.verdict
         return seen._replace(file_systems=self._file_systems.state, verdict=verdict)
 
     def _log(self, before: Observation) -> None:
@@ -204,15 +196,14 @@ class Daemon:
                 process.prepare()
 
     def _show(self) -> None:
-        examination = None if self._checks is None else self._checks.examination
         before = self._statefile.shown
         shown = statefile.describe(
             before,
             self._observation,
             self._memory,
             deadline_s=self._rules.deadline_s,
-            doing="" if examination is None else examination.doing,
-            health=None if examination is None else examination.to_json(),
+            doing="" if self._checks is None else self._checks.doing,
+            health=None if self._checks is None else self._checks.to_json(),
         )
         if shown.status != before.status:
             notify.status(shown.status)
@@ -220,8 +211,7 @@ class Daemon:
 
     def _begin(self, task: Task | None, now_s: float) -> None:
         if task is Task.CHECK:
-            examination = Examination(self._config.health)
-            self._checks = _Checks(examination, StepsRun(examination.steps()))
+            self._checks = Examination(self._config.health)
         elif task is not None:
             if task in REBOOTING:
                 self._memory = self._memory.after_asking(now_s)
@@ -247,7 +237,7 @@ class Daemon:
                 cause = f"not confirmed {self._rules.deadline_s} s after the boot"
                 return jobs.give_up(Trial.DEADLINE, cause, insisted_s=insisted_s)
             case Task.GIVE_UP_UNHEALTHY:
-                cause = "" if self._checks is None else self._checks.examination.cause
+                cause = "" if self._checks is None else self._checks.cause
                 return jobs.give_up(Trial.UNHEALTHY, cause, insisted_s=insisted_s)
             case Task.REBOOT:
                 return jobs.reboot(
@@ -267,7 +257,7 @@ class Daemon:
         """Go on as far as is possible without waiting; return whether they have ended just now."""
         if self._checks is None or self._checks.run.over or not self._checks.run.advance(now_s):
             return False
-        results = self._checks.examination.results
+        results = self._checks.results
         for result in results:
             level = logging.INFO if result.result is Result.PASSED else logging.WARNING
             logger.log(level, "check %s: %s%s", result.name, result.result, f": {result.text}" if result.text else "")

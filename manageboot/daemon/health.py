@@ -1,7 +1,7 @@
 """Is this boot good? Which checks there are, in which order, and what their results mean.
 
-Nothing is run here: `Examination.steps` says what to run, and is told how that ended, so that an event loop can do
-other things meanwhile, and a test needs neither systemd nor time.
+`Examination.steps` says what to run, and is told how that ended, so that an event loop can do other things meanwhile,
+and a test needs neither systemd nor time.
 """
 
 import os
@@ -15,7 +15,7 @@ from manageboot.config import HealthConfig
 from manageboot.daemon import systemctl
 from manageboot.daemon.children import Outcome
 from manageboot.daemon.observation import Verdict
-from manageboot.daemon.steps import Command, Pause, Steps
+from manageboot.daemon.steps import Command, Pause, Steps, StepsRun
 from manageboot.system.text import one_line
 
 BOOT_COMPLETE = "boot-complete.target"
@@ -76,6 +76,8 @@ class Examination:
         self.results: list[CheckResult] = []
         self.verdict = Verdict.RUNNING
         self.doing = "waiting for the boot to end"
+        self.run = StepsRun(self.steps())
+        """Does what they ask for, and lets time pass."""
 
     @property
     def cause(self) -> str:

@@ -15,7 +15,7 @@ _TIMEOUT_S = 150.0
 
 
 class JobRunner:
-    """The job on its way, if there is one, and what became of those before. Times are in seconds since boot."""
+    """The job on its way, if there is one. Times are in seconds since boot."""
 
     def __init__(self, config: Config, without: Sequence[int]) -> None:
         """Prepare for jobs.
@@ -30,6 +30,7 @@ class JobRunner:
         self._child: Child | Outcome | None = None
         self._task: Task | None = None
         self.jobs = Jobs()
+        """What became of those before."""
 
     @property
     def running(self) -> bool:

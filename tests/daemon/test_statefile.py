@@ -8,7 +8,9 @@ import pytest
 
 from manageboot.daemon import statefile
 from manageboot.daemon.memory import Memory
-from manageboot.daemon.statefile import Shown, StateFile
+from manageboot.daemon.observation import Observation
+from manageboot.daemon.statefile import Shown, StateFile, describe
+from manageboot.protocol import BlockState, BootState, Cycle, Slot
 
 MEMORY = Memory(arrived=True, damage_told=True, waits_since_s=12.5)
 WIDE = "\N{GRINNING FACE}"
@@ -68,3 +70,43 @@ def test_what_could_not_be_written_is_tried_again(tmp_path: Path, caplog: pytest
     # What is there already is not written again and again.
     file.store(Memory(arrived=True))
     assert not (run_directory / "daemon.json").exists()
+
+
+IDLE = Observation(BootState(Slot.A, BlockState(Slot.A, Cycle.STABLE)))
+TRIAL = Observation(BootState(Slot.B, BlockState(Slot.B, Cycle.FAILSAFE_CHECK)))
+PENDING = Observation(BootState(Slot.A, BlockState(Slot.B, Cycle.FIRST_BOOT)))
+UNREADABLE = Observation(None, "cannot read /boot/grub/grubenv: it is damaged", damaged=True)
+NOTHING = Shown()
+HEALTH = {"verdict": "good", "doing": "", "checks": []}
+
+
+def described(seen: Observation, memory: Memory = MEMORY, *, before: Shown = NOTHING, **others: Any) -> Shown:
+    return describe(before, seen, memory, **{"deadline_s": 900, "doing": "", "health": None, **others})
+
+
+def test_a_trial_is_described_with_what_it_waits_for():
+    assert described(IDLE).status == "slot A is booted and trusted"
+    assert described(IDLE, doing="running required/dns").status == "slot A is booted and trusted"
+    assert described(TRIAL, doing="running required/dns").status.endswith("; running required/dns")
+    assert described(TRIAL._replace(inhibited=True)).status.endswith("; on hold")
+    assert described(UNREADABLE).status == UNREADABLE.problem
+
+
+def test_a_deadline_is_shown_where_there_is_one():
+    assert [described(seen).deadline_s for seen in (IDLE, PENDING, UNREADABLE, TRIAL)] == [None, None, None, 900.0]
+    assert described(UNREADABLE, MEMORY._replace(tried=True)).deadline_s == 900.0
+    assert described(TRIAL, deadline_s=0).deadline_s is None
+
+
+def test_a_reboot_that_did_not_come_is_shown_once_that_was_told():
+    assert not described(PENDING).overdue
+    told = MEMORY._replace(overdue_told=True)
+    assert described(PENDING, told).overdue
+    assert not described(IDLE, told).overdue
+
+
+def test_results_and_devices_stay_until_there_are_others():
+    before = Shown(health=HEALTH, devices={"slots.A.root": "gone"})
+    assert described(TRIAL, before=before)[2:4] == (HEALTH, {"slots.A.root": "gone"})
+    other = {**HEALTH, "verdict": "running"}
+    assert described(TRIAL, before=before, health=other)[2:4] == (other, {"slots.A.root": "gone"})
