@@ -233,12 +233,12 @@ class Daemon:
                 return jobs.tell_overdue
             case Task.CONFIRM:
                 return jobs.confirm
-            case Task.GIVE_UP_DEADLINE:
+            case Task.ABORT_DEADLINE:
                 cause = f"not confirmed {self._rules.deadline_s} s after the boot"
-                return jobs.give_up(Trial.DEADLINE, cause, insisted_s=insisted_s)
-            case Task.GIVE_UP_UNHEALTHY:
+                return jobs.abort_trial(Trial.DEADLINE, cause, insisted_s=insisted_s)
+            case Task.ABORT_UNHEALTHY:
                 cause = "" if self._checks is None else self._checks.cause
-                return jobs.give_up(Trial.UNHEALTHY, cause, insisted_s=insisted_s)
+                return jobs.abort_trial(Trial.UNHEALTHY, cause, insisted_s=insisted_s)
             case Task.REBOOT:
                 return jobs.reboot(
                     flush=not self._runner.jobs.hung,

@@ -127,7 +127,7 @@ def tell_damaged(config: Config) -> None:
 
 
 def confirm(config: Config) -> None:
-    """Confirm the trial, unless it was given up in this boot.
+    """Confirm the trial, unless it was aborted in this boot.
 
     Raises:
         NotOnTrialError: it was.
@@ -135,12 +135,12 @@ def confirm(config: Config) -> None:
     node = observe(config)
     traces = node.environment.traces
     if traces.given_up and abort.in_this_boot(config, traces.trial):
-        raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was given up in this boot")
+        raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was aborted in this boot")
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
 
-def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
-    """Make the job that gives a trial up and reboots.
+def abort_trial(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
+    """Make the job that aborts a trial and reboots.
 
     Args:
         because: what is left in the block.
@@ -165,7 +165,7 @@ def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
             # What GRUB wrote suffices; only the cause is lost.
             cause_of_loss = error if isinstance(error, errors.ManagebootError) else f"{type(error).__name__}: {error}"
             logger.error("the cause of the fallback is not written down: %s", cause_of_loss)
-        with beside("it is not told that the trial is given up"):
+        with beside("it is not told that the trial is aborted"):
             node = observe(config)
             _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
         return reboot(flush=True, tried=True, insisted_s=insisted_s)(config)

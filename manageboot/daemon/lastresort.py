@@ -1,7 +1,7 @@
 """How a node is made to go down when the command for it fails, or is obeyed by nobody.
 
 A program that holds a block inhibitor keeps the node up: since version 257 systemd-logind refuses a reboot for it even
-to root. A commit that waits for its reboot respects that, since somebody may have a reason. A trial that was given up
+to root. A commit that waits for its reboot respects that, since somebody may have a reason. A trial that was aborted
 does not: the system in which the inhibitor was taken is the one that has to end, and nobody may ever get there to
 release it.
 

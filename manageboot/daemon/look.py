@@ -28,7 +28,7 @@ def look_at(config: Config, *, tried: bool, over: bool, repeated: bool) -> Obser
         markers = node.environment.traces
         return seen._replace(
             state=node.state,
-            given_up=markers.given_up,
+            aborted=markers.given_up,
             may_be_stale=node.may_be_stale and not abort.marked(config, markers.trial),
             repeats=node.state.grub_wrote_nothing,
         )

@@ -31,7 +31,7 @@ class Memory(NamedTuple):
     stale: bool = False
     """Whether the commit that is pending is of an earlier boot: GRUB did not try it, and one more would not help."""
     stale_trial: bool = False
-    """Whether the trial that the block calls given up was an earlier one."""
+    """Whether the trial that the block calls aborted was an earlier one."""
     waits_since_s: float | None = None
     """Since when a reboot is awaited."""
     asked_s: float | None = None
@@ -43,7 +43,7 @@ class Memory(NamedTuple):
         """Say whether the block is ready for a reboot that has not come."""
         if seen.phase is Phase.PENDING:
             return not self.stale
-        return seen.phase is Phase.TRIAL and seen.given_up and not self.stale_trial
+        return seen.phase is Phase.TRIAL and seen.aborted and not self.stale_trial
 
     def is_blind(self, seen: Observation) -> bool:
         """Say whether this boot is a trial as far as is known, where the block does not say it now."""
@@ -116,6 +116,6 @@ class Memory(NamedTuple):
             return self._replace(waits_since_s=self.waits_since_s or now_s)
         if seen.phase is None:
             return self
-        # A trial that was given up may not show it, where that could not be written.
+        # A trial that was aborted may not show it, where that could not be written.
         asked_s = self.asked_s if seen.phase is Phase.TRIAL else None
         return self._replace(waits_since_s=None, asked_s=asked_s, overdue_told=False)

@@ -33,8 +33,8 @@ class Observation(NamedTuple):
     """Why."""
     damaged: bool = False
     """Whether the block can be read, and says nothing."""
-    given_up: bool = False
-    """Whether the block says that a trial was given up."""
+    aborted: bool = False
+    """Whether the block says that a trial was aborted."""
     may_be_stale: bool = False
     """Whether that may be an earlier trial."""
     grub_tries: bool = False

@@ -25,7 +25,7 @@ class Rules(NamedTuple):
     automatic: bool
     """Whether a healthy trial is confirmed."""
     deadline_s: int
-    """When a trial is given up, since boot; 0: never."""
+    """When a trial is aborted, since boot; 0: never."""
     reboot_again: bool
     """Whether to insist on a reboot that somebody else asked for."""
 
@@ -109,12 +109,12 @@ def _trial(known: _Situation) -> Decision:
         return Decision(None)
     asked_s = known.memory.asked_s
     if asked_s is not None and known.jobs.failed_s is None and known.now_s < asked_s + AGAIN_S:
-        # It was given up, and that could not be written down; GRUB goes back all the same.
+        # It was aborted, and that could not be written down; GRUB goes back all the same.
         return Decision(None, asked_s + AGAIN_S)
     if known.seen.verdict is Verdict.BAD:
-        return _give_up(Task.GIVE_UP_UNHEALTHY, known)
+        return _abort(Task.ABORT_UNHEALTHY, known)
     if known.is_late:
-        return _give_up(Task.GIVE_UP_DEADLINE, known)
+        return _abort(Task.ABORT_DEADLINE, known)
     if known.seen.verdict is Verdict.GOOD and known.rules.automatic:
         return Decision(Task.CONFIRM)
     if known.seen.verdict is None:
@@ -122,7 +122,7 @@ def _trial(known: _Situation) -> Decision:
     return Decision(None, float(known.rules.deadline_s) if known.rules.deadline_s else None)
 
 
-def _give_up(task: Task, known: _Situation) -> Decision:
+def _abort(task: Task, known: _Situation) -> Decision:
     # Without the trace of the cause GRUB goes back as well. And a block that neither it nor the daemon could write may
     # be writable after a reboot, where its file system is read-only since an error.
     stuck = known.seen.repeats and known.jobs.failed_s is not None and known.now_s >= LONG_S

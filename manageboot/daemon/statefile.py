@@ -27,7 +27,7 @@ class Shown(NamedTuple):
 
     status: str = ""
     deadline_s: float | None = None
-    """When the trial is given up, in seconds since boot."""
+    """When the trial is aborted, in seconds since boot."""
     health: dict[str, Any] | None = None
     """The verdict, and the result of each check; None: there were none in this boot."""
     devices: Mapping[str, str] = MappingProxyType({})
@@ -86,7 +86,7 @@ def describe(
         before: what was shown until now; the devices stay.
         seen: what the daemon sees.
         memory: what it remembers.
-        deadline_s: when a trial is given up, in seconds since boot; 0: never.
+        deadline_s: when a trial is aborted, in seconds since boot; 0: never.
         doing: what the health checks do now.
         health: what they found; None: what was shown before.
     """

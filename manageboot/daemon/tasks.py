@@ -20,19 +20,19 @@ class Task(Enum):
     TELL_DAMAGED = "tell that the block says nothing"
     CHECK = "run the health checks"
     CONFIRM = "confirm the trial"
-    GIVE_UP_UNHEALTHY = "give the trial up, because a required check failed"
-    GIVE_UP_DEADLINE = "give the trial up, because nobody confirmed it in time"
+    ABORT_UNHEALTHY = "abort the trial, because a required check failed"
+    ABORT_DEADLINE = "abort the trial, because nobody confirmed it in time"
     TELL_OVERDUE = "tell that a reboot did not come"
     REBOOT = "reboot, and leave the block as it is"
 
 
-REBOOTING = frozenset({Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE, Task.REBOOT})
+REBOOTING = frozenset({Task.ABORT_UNHEALTHY, Task.ABORT_DEADLINE, Task.REBOOT})
 """The tasks after which the node has to go down."""
 
 TELLING = frozenset({Task.TELL_BOOT_EARLY, Task.TELL_BOOT, Task.TELL_DAMAGED, Task.TELL_OVERDUE})
 """Those that only tell of something; whether they fail says nothing of the others."""
 
-LOCKING = frozenset({Task.ARRIVE, Task.CONFIRM, Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE})
+LOCKING = frozenset({Task.ARRIVE, Task.CONFIRM, Task.ABORT_UNHEALTHY, Task.ABORT_DEADLINE})
 """Those that need the lock of the node."""
 
 

@@ -140,7 +140,7 @@ def test_no_deadline_no_reboot(trial: DaemonNode):
     assert (trial.reboot_count(), trial.block()["mb_trial"]) == (0, "userspace")
 
 
-def test_more_tries_are_not_used_for_a_trial_that_was_given_up(trial: DaemonNode):
+def test_more_tries_are_not_used_for_a_trial_that_was_aborted(trial: DaemonNode):
     trial.set_block(mb_tries="3")
     trial.configure(deadline=PAST, health='required_units = ["late.service"]')
     trial.set_unit("late.service", "activating")

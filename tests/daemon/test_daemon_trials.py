@@ -92,7 +92,7 @@ def stop(*_arguments: object, **_more: object) -> None:
     raise KeyboardInterrupt
 
 
-def stays_given_up(node: DaemonNode) -> bool:
+def stays_aborted(node: DaemonNode) -> bool:
     return (node.block()["mb_trial"], node.block()["boot_cycle"]) == ("by_hand", "failsafe_check")
 
 
@@ -106,7 +106,7 @@ def test_what_somebody_gave_up_stays_so_though_the_arrival_failed(node: DaemonNo
     node.manageboot("rollback", "--no-reboot")
     node.set_unit("boot-complete.target", "active")
     turn(daemon, 20.0, 30.0, 40.0, 50.0)
-    assert stays_given_up(node)
+    assert stays_aborted(node)
 
 
 def test_it_stays_so_without_the_history(node: DaemonNode):
@@ -115,7 +115,7 @@ def test_it_stays_so_without_the_history(node: DaemonNode):
     (node.grubenv.parent / "manageboot.log").mkdir()
     node.manageboot("rollback", "--no-reboot")
     turn(start(node), 10.0, 20.0, 30.0)
-    assert stays_given_up(node)
+    assert stays_aborted(node)
 
 
 def test_it_stays_so_if_the_rollback_was_killed_after_its_write(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
@@ -132,7 +132,7 @@ def test_it_stays_so_if_the_rollback_was_killed_after_its_write(node: DaemonNode
     (node.run_directory / "daemon.json").unlink()
     node.configure(policy="automatic")
     turn(start(node), 20.0, 30.0, 40.0)
-    assert stays_given_up(node)
+    assert stays_aborted(node)
 
 
 @pytest.mark.parametrize("lost", ["history", "mark"])
@@ -142,10 +142,10 @@ def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
     (node.run_directory / "given-up" if lost == "mark" else node.grubenv.parent / "manageboot.log").unlink()
     settings = config.load(str(node.config))
     assert jobs.guarded(jobs.confirm, settings)() == 69
-    assert stays_given_up(node)
+    assert stays_aborted(node)
     # By hand it comes too late as well.
     assert "was given up, slot A boots next" in verbs.confirm(settings)
-    assert stays_given_up(node)
+    assert stays_aborted(node)
 
 
 def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
@@ -167,7 +167,7 @@ def test_a_mark_keeps_every_word_of_its_boot(node: DaemonNode):
     assert node.block()["mb_trial"] == "deadline"
 
 
-def test_a_slot_that_was_given_up_and_is_chosen_from_the_menu_is_confirmed_by_hand(node: DaemonNode):
+def test_a_slot_that_was_aborted_and_is_chosen_from_the_menu_is_confirmed_by_hand(node: DaemonNode):
     node.set_block(boot_alternative="B", boot_cycle="failsafe_check", mb_nonce="n1", mb_ack="n1", mb_trial="unhealthy")
     words = "manageboot.slot=B manageboot.cycle=failsafe_check manageboot.fault=menu"
     (node.directory / "cmdline").write_text(f"dfinity.system=B {words}\n")

@@ -1,4 +1,4 @@
-"""A reboot that is refused, or that nobody obeys: a trial that was given up ends, and a commit respects who refuses."""
+"""A reboot that is refused, or that nobody obeys: a trial that was aborted ends, and a commit respects who refuses."""
 
 from pathlib import Path
 

@@ -25,20 +25,20 @@ def seen(node: DaemonNode, *, tried: bool = False, over: bool = False, repeated:
 
 
 @pytest.mark.parametrize("trial", ["", *Trial])
-def test_it_tells_a_trial_that_was_given_up(node: DaemonNode, trial: str):
+def test_it_tells_a_trial_that_was_aborted(node: DaemonNode, trial: str):
     node.start_trial()
     node.set_block(mb_trial=trial)
     found = seen(node)
-    assert (found.phase, found.given_up) == (Phase.TRIAL, trial in {"by_hand", "unhealthy", "deadline"})
+    assert (found.phase, found.aborted) == (Phase.TRIAL, trial in {"by_hand", "unhealthy", "deadline"})
     assert (found.grub_tries, found.may_be_stale, found.repeats, found.problem) == (True, False, False, "")
 
 
 def test_what_another_script_left_may_be_of_an_earlier_trial(node: DaemonNode):
     node.start_trial_by_another_script(mb_trial="deadline")
-    assert (seen(node).given_up, seen(node).may_be_stale, seen(node).grub_tries) == (True, True, False)
+    assert (seen(node).aborted, seen(node).may_be_stale, seen(node).grub_tries) == (True, True, False)
     # It was in this boot.
     node.manageboot("rollback", "--no-reboot")
-    assert (seen(node).given_up, seen(node).may_be_stale) == (True, False)
+    assert (seen(node).aborted, seen(node).may_be_stale) == (True, False)
 
 
 def test_a_trial_that_grub_would_start_again_is_known_when_its_block_is_lost(node: DaemonNode):

@@ -10,7 +10,7 @@ from manageboot.protocol import BlockState, BootState, Cycle, Slot
 IDLE = Observation(BootState(Slot.B, BlockState(Slot.B, Cycle.STABLE)))
 PENDING = Observation(BootState(Slot.A, BlockState(Slot.B, Cycle.FIRST_BOOT)))
 TRIAL = Observation(BootState(Slot.B, BlockState(Slot.B, Cycle.FAILSAFE_CHECK)))
-GIVEN_UP = TRIAL._replace(given_up=True)
+ABORTED = TRIAL._replace(aborted=True)
 NOTHING = Observation(None)
 
 
@@ -55,9 +55,9 @@ def test_what_is_pending_at_the_first_look_is_of_an_earlier_boot():
     assert after(Memory(arrived=True), IDLE, PENDING).awaits_reboot(PENDING)
 
 
-def test_a_trial_that_was_given_up_waits_for_its_reboot_unless_it_was_an_earlier_one():
-    assert after(Memory(arrived=True), GIVEN_UP).awaits_reboot(GIVEN_UP)
-    maybe = GIVEN_UP._replace(may_be_stale=True)
+def test_a_trial_that_was_aborted_waits_for_its_reboot_unless_it_was_an_earlier_one():
+    assert after(Memory(arrived=True), ABORTED).awaits_reboot(ABORTED)
+    maybe = ABORTED._replace(may_be_stale=True)
     assert not after(Memory(), maybe).awaits_reboot(maybe)
     # After the arrival, which cleared it, it is of this boot.
     arrived = after(Memory(), maybe).after_task(Task.ARRIVE, JobResult.DONE)

@@ -91,7 +91,7 @@ def test_what_is_told_before_systemd_is_done_is_told_once_more_when_it_is(phase:
 @pytest.mark.parametrize("file_systems", FileSystems)
 def test_nothing_that_has_to_be_done_waits_for_the_file_systems(known: Known, file_systems: FileSystems):
     late = decide(EXTERNAL, known.but(file_systems=file_systems), 900.0)
-    assert late.task in {Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE}
+    assert late.task in {Task.ABORT_UNHEALTHY, Task.ABORT_DEADLINE}
     assert decide(EXTERNAL, TRIAL.but(file_systems=file_systems), 10.0).task is Task.CHECK
 
 
@@ -111,21 +111,21 @@ def test_a_trial_is_checked_and_confirmed():
 def test_the_external_policy_waits_for_somebody():
     assert decide(EXTERNAL, TRIAL, 20.0) == Decision(Task.CHECK)
     assert decide(EXTERNAL, GOOD, 899.0) == Decision(None, 900.0)
-    assert decide(EXTERNAL, GOOD, 900.0) == Decision(Task.GIVE_UP_DEADLINE)
+    assert decide(EXTERNAL, GOOD, 900.0) == Decision(Task.ABORT_DEADLINE)
 
 
 @pytest.mark.parametrize("rules", [AUTOMATIC, EXTERNAL, IC_OS])
-def test_an_unhealthy_trial_is_given_up(rules: Rules):
-    assert decide(rules, BAD, 20.0) == Decision(Task.GIVE_UP_UNHEALTHY)
+def test_an_unhealthy_trial_is_aborted(rules: Rules):
+    assert decide(rules, BAD, 20.0) == Decision(Task.ABORT_UNHEALTHY)
     # The cause that is found first is the one that is told.
-    assert decide(rules, BAD, 5000.0) == Decision(Task.GIVE_UP_UNHEALTHY)
+    assert decide(rules, BAD, 5000.0) == Decision(Task.ABORT_UNHEALTHY)
 
 
 @pytest.mark.parametrize("known", [TRIAL, CHECKED, GOOD])
 def test_the_deadline_is_counted_from_boot(known: Known):
     for rules in (AUTOMATIC, EXTERNAL):
-        assert decide(rules, known, 899.9).task is not Task.GIVE_UP_DEADLINE
-        assert decide(rules, known, 900.0) == Decision(Task.GIVE_UP_DEADLINE)
+        assert decide(rules, known, 899.9).task is not Task.ABORT_DEADLINE
+        assert decide(rules, known, 900.0) == Decision(Task.ABORT_DEADLINE)
 
 
 @pytest.mark.parametrize("known", [CHECKED, GOOD])
@@ -144,7 +144,7 @@ def test_while_somebody_is_at_work_nothing_is_decided(known: Known, now_s: float
 def test_what_failed_is_tried_again_after_a_while():
     failed = BAD.but(failed_s=50.0)
     assert decide(AUTOMATIC, failed, 50.0) == Decision(None, 50.0 + RETRY_S)
-    assert decide(AUTOMATIC, failed, 50.0 + RETRY_S) == Decision(Task.GIVE_UP_UNHEALTHY)
+    assert decide(AUTOMATIC, failed, 50.0 + RETRY_S) == Decision(Task.ABORT_UNHEALTHY)
 
 
 @pytest.mark.parametrize(("known", "now_s"), [(BAD, 20.0), (CHECKED, 900.0)])
@@ -165,7 +165,7 @@ def test_a_trial_that_would_be_the_same_again_is_not_rebooted_in_a_loop(known: K
 def test_a_trial_that_nobody_can_write_down_is_rebooted_in_the_end(known: Known):
     """GRUB could not write the block, and so would start the trial again; the daemon can't write it either."""
     stuck = known.but(repeats=True, asked_s=LONG_S - RETRY_S - 1, failed_s=LONG_S - RETRY_S - 1)
-    assert decide(AUTOMATIC, stuck, LONG_S - 1).task in {Task.GIVE_UP_UNHEALTHY, Task.GIVE_UP_DEADLINE}
+    assert decide(AUTOMATIC, stuck, LONG_S - 1).task in {Task.ABORT_UNHEALTHY, Task.ABORT_DEADLINE}
     assert decide(AUTOMATIC, stuck, LONG_S) == Decision(Task.REBOOT)
     # Where it has not been tried yet it is, however late.
     assert decide(AUTOMATIC, known.but(repeats=True), LONG_S).task is not Task.REBOOT
@@ -179,7 +179,7 @@ def test_a_trial_that_nobody_can_write_down_is_rebooted_in_the_end(known: Known)
 def test_a_lock_that_somebody_holds_for_ever_does_not_stop_the_deadline():
     busy = TRIAL.but(arrived=False, failed_s=800.0)
     assert decide(AUTOMATIC, busy, 899.0) == Decision(Task.ARRIVE)
-    assert decide(AUTOMATIC, busy, 900.0) == Decision(Task.GIVE_UP_DEADLINE)
+    assert decide(AUTOMATIC, busy, 900.0) == Decision(Task.ABORT_DEADLINE)
     assert decide(AUTOMATIC, busy.but(inhibited=True), 900.0) == NOTHING
     assert decide(AUTOMATIC, busy.but(state=STATES[Phase.IDLE]), 900.0) == Decision(Task.ARRIVE)
     # A daemon that starts late has not found it locked yet.
@@ -200,7 +200,7 @@ def test_while_it_is_held_the_checks_run_and_the_arrival_is_tried_on():
         assert decide(AUTOMATIC, waits, 300.0) == Decision(Task.ARRIVE)
         assert decide(AUTOMATIC, waits.but(failed_s=300.0), 301.0) == Decision(None, 300.0 + RETRY_S)
         assert decide(AUTOMATIC, waits.but(inhibited=True), 5000.0) == Decision(Task.ARRIVE)
-        # Not when it was given up, and only the reboot is waited for.
+        # Not when it was aborted, and only the reboot is waited for.
         assert decide(AUTOMATIC, waits.but(asked_s=900.0), 901.0) == Decision(None, 900.0 + AGAIN_S)
 
 
@@ -254,24 +254,24 @@ class TestARebootThatDoesNotCome:
         assert decide(AUTOMATIC._replace(reboot_again=True), stale, 1e6) == NOTHING
 
     def test_what_the_daemon_gave_up_goes_down_whatever_is_configured(self):
-        given_up = TRIAL.but(given_up=True, asked_s=900.0, waits_since_s=900.0)
-        assert decide(IC_OS, given_up, 901.0) == Decision(None, 900.0 + AGAIN_S)
-        assert decide(IC_OS, given_up, 900.0 + AGAIN_S) == Decision(Task.TELL_OVERDUE)
-        assert decide(IC_OS, given_up.but(overdue_told=True), 900.0 + AGAIN_S) == Decision(Task.REBOOT)
+        aborted = TRIAL.but(aborted=True, asked_s=900.0, waits_since_s=900.0)
+        assert decide(IC_OS, aborted, 901.0) == Decision(None, 900.0 + AGAIN_S)
+        assert decide(IC_OS, aborted, 900.0 + AGAIN_S) == Decision(Task.TELL_OVERDUE)
+        assert decide(IC_OS, aborted.but(overdue_told=True), 900.0 + AGAIN_S) == Decision(Task.REBOOT)
 
     def test_one_that_could_not_be_asked_for_is_asked_for_soon(self):
-        given_up = TRIAL.but(given_up=True, asked_s=900.0, waits_since_s=900.0, failed_s=901.0)
-        assert decide(IC_OS, given_up, 901.0) == Decision(None, 901.0 + RETRY_S)
-        told = given_up.but(overdue_told=True)
+        aborted = TRIAL.but(aborted=True, asked_s=900.0, waits_since_s=900.0, failed_s=901.0)
+        assert decide(IC_OS, aborted, 901.0) == Decision(None, 901.0 + RETRY_S)
+        told = aborted.but(overdue_told=True)
         assert decide(IC_OS, told, 901.0 + RETRY_S) == Decision(Task.REBOOT)
 
     def test_what_somebody_else_gave_up_is_left_to_them(self):
-        given_up = GOOD.but(given_up=True, waits_since_s=100.0)
-        assert decide(AUTOMATIC, given_up, 101.0) == Decision(None, 100.0 + OVERDUE_AFTER_S)
-        assert decide(AUTOMATIC, given_up.but(overdue_told=True), 1e6) == NOTHING
+        aborted = GOOD.but(aborted=True, waits_since_s=100.0)
+        assert decide(AUTOMATIC, aborted, 101.0) == Decision(None, 100.0 + OVERDUE_AFTER_S)
+        assert decide(AUTOMATIC, aborted.but(overdue_told=True), 1e6) == NOTHING
 
     def test_what_an_earlier_trial_left_is_no_reason_to_wait(self):
-        stale = GOOD.but(given_up=True, stale_trial=True)
+        stale = GOOD.but(aborted=True, stale_trial=True)
         assert not stale.memory.awaits_reboot(stale.seen)
         assert decide(AUTOMATIC, stale, 20.0) == Decision(Task.CONFIRM)
 
@@ -311,12 +311,12 @@ def test_no_decision_wakes_in_the_past():
     """Whatever is known, the loop sleeps until a moment that is still to come."""
     times = (None, 0.0, 100.0, 899.0, 905.0)
     cases = itertools.product(STATES, (False, True), (None, *Verdict), times, times, (AUTOMATIC, EXTERNAL, IC_OS))
-    for phase, given_up, verdict, since_s, asked_s, rules in cases:
+    for phase, aborted, verdict, since_s, asked_s, rules in cases:
         known = in_phase(
             phase,
             arrived=True,
             grub_tries=phase is None,
-            given_up=given_up,
+            aborted=aborted,
             verdict=verdict,
             overdue_told=since_s == 0.0,
             waits_since_s=since_s,
