@@ -98,11 +98,11 @@ def describe(
         words.append(doing)
     ends = deadline_s > 0 and (in_trial or memory.is_blind(seen))
     return Shown(
-        "; ".join(words),
-        float(deadline_s) if ends else None,
-        before.health if health is None else health,
-        before.devices,
-        memory.awaits_reboot(seen) and memory.overdue_told,
+        status="; ".join(words),
+        deadline_s=float(deadline_s) if ends else None,
+        health=before.health if health is None else health,
+        devices=before.devices,
+        overdue=memory.awaits_reboot(seen) and memory.overdue_told,
     )
 
 
