@@ -197,7 +197,7 @@ class Daemon:
 
     def _show(self) -> None:
         before = self._statefile.shown
-        shown = statefile.describe(
+        shown = statefile.summarize(
             before,
             self._observation,
             self._memory,

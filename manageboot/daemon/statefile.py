@@ -77,7 +77,7 @@ class StateFile:
             )
 
 
-def describe(
+def summarize(
     before: Shown, seen: Observation, memory: Memory, *, deadline_s: int, doing: str, health: dict[str, Any] | None
 ) -> Shown:
     """Put what is known into words.

@@ -9,7 +9,7 @@ import pytest
 from manageboot.daemon import statefile
 from manageboot.daemon.memory import Memory
 from manageboot.daemon.observation import Observation
-from manageboot.daemon.statefile import Shown, StateFile, describe
+from manageboot.daemon.statefile import Shown, StateFile, summarize
 from manageboot.protocol import BlockState, BootState, Cycle, Slot
 
 MEMORY = Memory(arrived=True, damage_told=True, waits_since_s=12.5)
@@ -81,7 +81,7 @@ HEALTH = {"verdict": "good", "doing": "", "checks": []}
 
 
 def described(seen: Observation, memory: Memory = MEMORY, *, before: Shown = NOTHING, **others: Any) -> Shown:
-    return describe(before, seen, memory, **{"deadline_s": 900, "doing": "", "health": None, **others})
+    return summarize(before, seen, memory, **{"deadline_s": 900, "doing": "", "health": None, **others})
 
 
 def test_a_trial_is_described_with_what_it_waits_for():
