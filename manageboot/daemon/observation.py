@@ -43,9 +43,9 @@ class Observation(NamedTuple):
     """Whether GRUB, as the block last said, could not write, and so would start the same trial again and again."""
     inhibited: bool = False
     """Whether a person is at work."""
-    file_systems: FileSystems = FileSystems.AWAITED
     verdict: Verdict | None = None
     """None: the checks were not started."""
+    file_systems: FileSystems = FileSystems.AWAITED
 
     @property
     def phase(self) -> Phase | None:
