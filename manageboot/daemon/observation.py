@@ -21,7 +21,7 @@ class FileSystems(Enum):
     ASSUMED = auto()
     """Waited for no longer, though systemd still tries."""
     SETTLED = auto()
-    """There, or given up by systemd."""
+    """There, or not awaited by systemd any more."""
 
 
 class Observation(NamedTuple):
