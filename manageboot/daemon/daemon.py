@@ -102,7 +102,7 @@ class Daemon:
         """Do all that can be done without waiting, and return when to do so again."""
         self._end_job(now_s)
         self._ask_for_file_systems(now_s)
-        self._look_at_devices(now_s)
+        self._watch_devices(now_s)
         wakes = [now_s + _look_s(), self._watch.wake_s(now_s)]
         if not self._runner.running:
             before, self._observation = self._observation, self._observe()
@@ -155,7 +155,7 @@ class Daemon:
             # The metrics of the last boot are gone, and nothing has happened yet that would write them anew.
             self._queue += [events.refresh, jobs.tell_devices(self._statefile.shown.devices, {})]
 
-    def _look_at_devices(self, now_s: float) -> None:
+    def _watch_devices(self, now_s: float) -> None:
         if self._file_systems.state is FileSystems.AWAITED:
             return
         lost, before = self._watch.look(now_s), self._statefile.shown.devices

@@ -5,7 +5,7 @@ All times are in seconds since boot.
 
 from typing import NamedTuple
 
-from manageboot.daemon.observation import FileSystems, Observation
+from manageboot.daemon.observation import Observation
 from manageboot.daemon.tasks import JobResult, Task
 from manageboot.protocol import Phase
 
@@ -48,10 +48,6 @@ class Memory(NamedTuple):
     def is_blind(self, seen: Observation) -> bool:
         """Say whether this boot is a trial as far as is known, where the block does not say it now."""
         return (seen.grub_tries or self.tried) and not self.readable
-
-    def has_told_boot(self, seen: Observation) -> bool:
-        """Say whether all was told of this boot that the file systems tell as they are now."""
-        return self.boot_told or (self.boot_told_early and seen.file_systems is not FileSystems.SETTLED)
 
     def until(self, now_s: float) -> "Memory":
         """Return what can be remembered: what has not happened yet, somebody else wrote, and waiting might not end."""

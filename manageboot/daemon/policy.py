@@ -72,9 +72,16 @@ def decide(rules: Rules, seen: Observation, memory: Memory, jobs: Jobs, now_s: f
 
 
 def _what_to_tell_of_boot(seen: Observation, memory: Memory) -> Task | None:
-    if not memory.arrived or seen.file_systems is FileSystems.AWAITED or memory.has_told_boot(seen):
+    """Say whether to tell what this boot is: once the records should be there, and anew when systemd is done."""
+    if not memory.arrived or memory.boot_told:
         return None
-    return Task.TELL_BOOT if seen.file_systems is FileSystems.SETTLED else Task.TELL_BOOT_EARLY
+    match seen.file_systems:
+        case FileSystems.AWAITED:
+            return None
+        case FileSystems.ASSUMED:
+            return None if memory.boot_told_early else Task.TELL_BOOT_EARLY
+        case FileSystems.SETTLED:
+            return Task.TELL_BOOT
 
 
 def _decide(known: _Situation) -> Decision:

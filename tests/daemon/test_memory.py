@@ -3,7 +3,7 @@
 import pytest
 
 from manageboot.daemon.memory import AGAIN_S, Memory
-from manageboot.daemon.observation import FileSystems, Observation
+from manageboot.daemon.observation import Observation
 from manageboot.daemon.tasks import JobResult, Task
 from manageboot.protocol import BlockState, BootState, Cycle, Slot
 
@@ -114,11 +114,3 @@ def test_a_reboot_that_proved_needless_is_not_asked_for_again():
     blind = Memory(arrived=True, tried=True, asked_s=900.0)
     told = blind.after_task(Task.REBOOT, JobResult.CONFIRMED)
     assert (told.is_blind(NOTHING), told.asked_s) == (False, None)
-
-
-def test_what_was_told_early_is_told_once_more_when_systemd_is_done():
-    early = Memory().after_task(Task.TELL_BOOT_EARLY, JobResult.DONE)
-    assert early.has_told_boot(IDLE._replace(file_systems=FileSystems.ASSUMED))
-    settled = IDLE._replace(file_systems=FileSystems.SETTLED)
-    assert not early.has_told_boot(settled)
-    assert early.after_task(Task.TELL_BOOT, JobResult.DONE).has_told_boot(settled)
