@@ -151,7 +151,7 @@ class Rule(NamedTuple):
     refusal: type[errors.RefusedError] | None = None
 
 
-class Decision(NamedTuple):
+class Transition(NamedTuple):
     """What is to be done: the new content of the block (None: leave it alone), and whether to reboot then."""
 
     block: BlockState | None
@@ -185,7 +185,7 @@ TABLE: dict[tuple[Phase, Verb], Rule] = {
 } | {(Phase.CONFLICT, verb): Rule(refusal=errors.ConflictError) for verb in Verb}
 
 
-def decide(state: BootState, verb: Verb, passive: Content) -> Decision:
+def transition(state: BootState, verb: Verb, passive: Content) -> Transition:
     """Look a verb up in the table.
 
     Args:
@@ -201,7 +201,7 @@ def decide(state: BootState, verb: Verb, passive: Content) -> Decision:
     """
     rule = TABLE[state.phase, verb]
     if rule.refusal is not None:
-        raise rule.refusal(f"cannot {verb}: {explain(state)}", hint=_HINTS[state.phase])
+        raise rule.refusal(f"cannot {verb}: {describe(state)}", hint=_HINTS[state.phase])
     if rule.needs is not None and passive not in rule.needs:
         raise _unfit_record(state, verb, passive)
     wanted = {
@@ -210,10 +210,10 @@ def decide(state: BootState, verb: Verb, passive: Content) -> Decision:
         Write.TRUST: BlockState(state.booted, Cycle.STABLE),
         Write.GIVE_UP: BlockState(state.booted, Cycle.FAILSAFE_CHECK),
     }[rule.write]
-    return Decision(None if wanted == state.block else wanted, rule.reboots, rule.warns)
+    return Transition(None if wanted == state.block else wanted, rule.reboots, rule.warns)
 
 
-def explain(state: BootState) -> str:
+def describe(state: BootState) -> str:
     """Say in words what the two witnesses say."""
     booted, (alternative, cycle, _) = state.booted, state.block
     match state.phase:
@@ -240,7 +240,7 @@ _HINTS = {
 def _unfit_record(state: BootState, verb: Verb, passive: Content) -> errors.RefusedError:
     slot = state.passive
     if state.phase is Phase.PENDING:
-        return errors.CommitPendingError(f"cannot {verb}: {explain(state)}", hint=_HINTS[Phase.PENDING])
+        return errors.CommitPendingError(f"cannot {verb}: {describe(state)}", hint=_HINTS[Phase.PENDING])
     if verb is Verb.ROLLBACK:
         return errors.NoWayBackError(
             f"cannot {verb} to slot {slot}: its record says {passive}, not {Content.CONFIRMED}",

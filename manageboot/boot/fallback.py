@@ -59,7 +59,7 @@ class Fallback(NamedTuple):
         return TEXTS[self.cause]
 
 
-def explain(node: Node) -> Fallback | None:
+def detect(node: Node) -> Fallback | None:
     """Say why the other slot, which was committed, is not the booted one; None: nothing fell back.
 
     It is told until the next installation voids the record, or the next commit the traces.

@@ -13,7 +13,7 @@ from manageboot.boot import envblock
 from manageboot.boot.node import observe
 from manageboot.bootloader import modules
 from manageboot.config import Config
-from manageboot.protocol import Phase, explain
+from manageboot.protocol import Phase, describe
 from manageboot.system import lock, process
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def install(config: Config) -> str:
         if node.state.phase is not Phase.IDLE:
             kind = {Phase.PENDING: errors.CommitPendingError, Phase.TRIAL: errors.TrialError}
             refusal = kind.get(node.state.phase, errors.ConflictError)
-            raise refusal(f"cannot install {FILE_NAME}: {explain(node.state)}")
+            raise refusal(f"cannot install {FILE_NAME}: {describe(node.state)}")
         comparison = compare(config)
         if not comparison.differences:
             return f"{comparison.path} is the shipped one already"

@@ -9,7 +9,7 @@ from manageboot.daemon.health import Examination
 from manageboot.daemon.memory import Memory
 from manageboot.daemon.policy import Known, awaits_reboot
 from manageboot.daemon.statefile import Shown
-from manageboot.protocol import BootState, Phase, explain
+from manageboot.protocol import BootState, Phase, describe
 from manageboot.system.beside import beside
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Display:
             known: what is known of the node.
             examination: the health checks, if they have begun.
         """
-        words = [problem or ("" if state is None else explain(state))]
+        words = [problem or ("" if state is None else describe(state))]
         if known.held:
             words.append("on hold")
         if examination is not None and examination.doing and known.phase is Phase.TRIAL:

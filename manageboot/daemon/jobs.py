@@ -19,7 +19,7 @@ from manageboot.daemon import children, lastresort
 from manageboot.daemon.health import CheckResult
 from manageboot.events import events
 from manageboot.events.events import Event
-from manageboot.protocol import Phase, Slot, explain
+from manageboot.protocol import Phase, Slot, describe
 from manageboot.system import signals
 from manageboot.system.beside import beside
 from manageboot.upgrade import abort, arrival, inhibit, verbs
@@ -84,7 +84,7 @@ def arrive(config: Config) -> None:
 def tell_boot(config: Config) -> None:
     """Tell what this boot is, as far as the records tell it: of a fallback, the cause. Complete a confirm."""
     node = observe(config)
-    if (fell_back := fallback.explain(node)) is not None:
+    if (fell_back := fallback.detect(node)) is not None:
         events.announce_fallback(config, node, fell_back)
     # An empty block says of a trial of slot A what it says of a slot that is trusted, so it counts for nothing here.
     if node.environment.condition is Condition.OK and verbs.half_confirmed(node):
@@ -155,7 +155,7 @@ def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
 def tell_overdue(config: Config) -> None:
     """Tell that a reboot did not come."""
     node = observe(config)
-    _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {explain(node.state)}")
+    _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {describe(node.state)}")
 
 
 def tell_health(results: list[CheckResult]) -> Errand:

@@ -38,7 +38,7 @@ from manageboot.install.imagewriter import ImageWriter, no_head
 from manageboot.install.progress import Style, phase
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
-from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb, decide
+from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb, transition
 from manageboot.system import lock, signals
 from manageboot.upgrade.verbs import armed
 
@@ -77,10 +77,10 @@ def install(
     ):
         node = observe(config)
         envblock.settle(node.environment)
-        if (fell_back := fallback.explain(node)) is not None:
+        if (fell_back := fallback.detect(node)) is not None:
             # The record that tells of it is about to be void.
             events.announce_fallback(config, node, fell_back)
-        decide(node.state, Verb.INSTALL, node.passive_content)
+        transition(node.state, Verb.INSTALL, node.passive_content)
         slot = node.booted.other
         # A slot that could not be committed then would be void for nothing.
         envblock.rehearse(config.boot.grubenv, BlockState(slot, Cycle.FIRST_BOOT), armed(config, node))

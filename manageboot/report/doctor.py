@@ -13,7 +13,7 @@ from manageboot.boot.slots import slot_devices
 from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.disk import devices
-from manageboot.protocol import Cycle, Phase, Slot, explain
+from manageboot.protocol import Cycle, Phase, Slot, describe
 from manageboot.system.text import one_line
 
 SCHEMA = 1
@@ -131,16 +131,16 @@ def _protocol(node: Node) -> Iterator[Finding]:
         return
     state = node.state
     if state.phase is Phase.CONFLICT:
-        yield Finding("CONFLICT", explain(state))
+        yield Finding("CONFLICT", describe(state))
     if state.grub_wrote_nothing:
         yield Finding("GRUB_DID_NOT_WRITE", f"GRUB started slot {state.booted} and could not record the try")
-    fell_back = fallback.explain(node)
+    fell_back = fallback.detect(node)
     if fell_back is not None:
         yield Finding("FELL_BACK", f"slot {fell_back.slot} was committed: {fell_back.text} ({fell_back.cause})")
     fault = "" if node.trace is None else node.trace.fault
     never = fell_back is not None and fell_back.cause is fallback.Cause.NEVER_STARTED
     if never and fault != "unwritable":
-        yield Finding("GRUB_READS_OTHER_BLOCK", f"{explain(state)}, and the node was rebooted since")
+        yield Finding("GRUB_READS_OTHER_BLOCK", f"{describe(state)}, and the node was rebooted since")
     elif node.trace is not None and state.phase is Phase.TRIAL and node.trace.nonce != node.environment.traces.nonce:
         found, wanted = node.trace.nonce or "none", node.environment.traces.nonce or "none"
         yield Finding("GRUB_READS_OTHER_BLOCK", f"GRUB read the nonce {found}, the block has {wanted}")

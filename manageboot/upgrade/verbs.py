@@ -16,7 +16,7 @@ from manageboot.boot.record import SlotRecord, now
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
-from manageboot.protocol import Content, Decision, Phase, Slot, Verb, decide, explain
+from manageboot.protocol import Content, Phase, Slot, Transition, Verb, describe, transition
 from manageboot.system import lock, process, signals
 from manageboot.upgrade import abort, sample
 
@@ -106,10 +106,10 @@ def confirm(config: Config) -> str:
     node = observe(config)
     # Where GRUB's file system is not mounted, nothing tells whether there is a trial.
     envblock.check_present(node.environment)
-    decision = decide(node.state, Verb.CONFIRM, node.passive_content)
+    decision = transition(node.state, Verb.CONFIRM, node.passive_content)
     if decision.block is None and not half_confirmed(node):
         if decision.warns:
-            logger.warning("nothing is confirmed: %s", explain(node.state))
+            logger.warning("nothing is confirmed: %s", describe(node.state))
         if _trust_is_behind(node):
             _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
@@ -179,7 +179,7 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
         other = node.booted.other
         if because is not Trial.BY_HAND and node.state.phase is not Phase.TRIAL:
             # Somebody confirmed it a moment ago; going back from there is a decision of its own.
-            raise errors.NotOnTrialError(f"cannot {Verb.ROLLBACK} because of {because}: {explain(node.state)}")
+            raise errors.NotOnTrialError(f"cannot {Verb.ROLLBACK} because of {because}: {describe(node.state)}")
         if node.state.phase is Phase.TRIAL:
             abort.mark(config, because)
             given_up = node.environment.traces._replace(tries="", trial=because.value)
@@ -212,14 +212,14 @@ def armed(config: Config, node: Node) -> Traces:
     return Traces(nonce=new_nonce(), ack=node.environment.traces.ack, tries=tries)
 
 
-def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
+def _prepare(config: Config, verb: Verb) -> tuple[Node, Transition]:
     node = observe(config)
     envblock.settle(node.environment)
     if node.record_problem is not None:
         logger.warning("%s", node.record_problem)
-    if (fell_back := fallback.explain(node)) is not None:
+    if (fell_back := fallback.detect(node)) is not None:
         events.announce_fallback(config, node, fell_back)
-    return node, decide(node.state, verb, node.passive_content)
+    return node, transition(node.state, verb, node.passive_content)
 
 
 def _given_up(config: Config, node: Node) -> bool:
@@ -241,7 +241,7 @@ def _leave_given_up(node: Node) -> str:
     return f"the trial of slot {booted} was given up, slot {booted.other} boots next"
 
 
-def _write(config: Config, decision: Decision, traces: Traces) -> None:
+def _write(config: Config, decision: Transition, traces: Traces) -> None:
     signals.hold()
     if decision.block is not None:
         envblock.write(config.boot.grubenv, decision.block, traces)
@@ -304,7 +304,7 @@ def _announce(
     events.announce(config, event, message, slot=slot, version=version, transaction=entry.transaction, seconds=seconds)
 
 
-def _reboot(config: Config, decision: Decision, wanted: bool, slot: Slot) -> None:
+def _reboot(config: Config, decision: Transition, wanted: bool, slot: Slot) -> None:
     if wanted and decision.reboots:
         process.run(
             config.boot.reboot_command,

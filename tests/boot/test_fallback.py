@@ -312,8 +312,8 @@ def test_a_commit_that_waits_while_somebody_chose_a_slot_is_no_fallback(committe
 
 def test_a_boot_without_a_name_proves_nothing(committed: LoopNode):
     seen = observe(config.load(str(committed.config)))
-    assert fallback.explain(seen._replace(boot_id=None)) is None
-    told = fallback.explain(seen._replace(boot_id="another"))
+    assert fallback.detect(seen._replace(boot_id=None)) is None
+    told = fallback.detect(seen._replace(boot_id="another"))
     assert told is not None
     assert told.cause == Cause.NEVER_STARTED
 

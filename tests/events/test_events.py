@@ -130,7 +130,7 @@ def find_fallback(node: LoopNode) -> None:
     """Do what verbs and daemon do at a boot."""
     loaded = config.load(str(node.config))
     seen = observe(loaded)
-    fell_back = fallback.explain(seen)
+    fell_back = fallback.detect(seen)
     assert fell_back is not None
     events.announce_fallback(loaded, seen, fell_back)
 
@@ -173,7 +173,7 @@ def test_two_that_find_a_fallback_tell_it_once(node: LoopNode, tmp_path: Path):
         from manageboot.boot.node import observe
         loaded = config.load(sys.argv[1])
         seen = observe(loaded)
-        events.announce_fallback(loaded, seen, fallback.explain(seen))
+        events.announce_fallback(loaded, seen, fallback.detect(seen))
     """
     runs = [subprocess.Popen([sys.executable, "-c", code, node.config], stderr=subprocess.PIPE) for _ in range(6)]
     assert [run.communicate()[1] and run.returncode for run in runs] == [b""] * 6

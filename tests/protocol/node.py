@@ -110,7 +110,7 @@ class Agent:
         if key not in self._told:
             self._lay_out(state)
             with mock.patch.object(cmdline, "boot_id", lambda: state.boot_id):
-                found = fallback.explain(nodes.observe(self._configs[state.booted]))
+                found = fallback.detect(nodes.observe(self._configs[state.booted]))
             self._told[key] = None if found is None else (found.slot.value, found.cause.value)
         return self._told[key]
 

@@ -14,7 +14,7 @@ from manageboot.boot.fallback import Cause
 from manageboot.boot.markers import Traces
 from manageboot.boot.node import Node
 from manageboot.boot.record import SlotRecord
-from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, Write, decide
+from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, Write, transition
 from manageboot.report import doctor
 from protocol.blocks import PHASES, environment_block, phase_of, variables
 from protocol.grubemu import Grub, Question
@@ -40,7 +40,7 @@ def test_the_arrows_of_the_verbs():
     for alternative, cycle, verb, content in product(Slot, Cycle, Verb, Content):
         state = BootState(Slot.A, BlockState(alternative, cycle))
         try:
-            after = decide(state, verb, content).block
+            after = transition(state, verb, content).block
         except errors.RefusedError:
             continue
         if after is not None:
@@ -99,7 +99,7 @@ def test_each_cell_of_the_table_of_the_verbs(verb: Verb, phase: Phase):
         slot = Slot.A if phase in {Phase.IDLE, Phase.TRIAL} else Slot.B
         cycle = {Phase.IDLE: Cycle.STABLE, Phase.TRIAL: Cycle.FAILSAFE_CHECK}.get(phase, Cycle.FIRST_BOOT)
         try:
-            decide(BootState(Slot.A, BlockState(slot, cycle)), verb, content)
+            transition(BootState(Slot.A, BlockState(slot, cycle)), verb, content)
         except errors.RefusedError as error:
             refusals.add(error.code)
     assert codes == refusals
@@ -246,7 +246,7 @@ def test_each_row_of_the_table_of_causes(cause: Cause):
         trace = BootTrace("A", nonce=left.nonce, fault=fault) if fault else None
         records = {} if entry is None else {Slot.B: entry}
         seen = Environment("grubenv", Condition.OK, block, None, left)
-        explained = fallback.explain(Node(Slot.A, seen, records, None, trace, "this boot"))
+        explained = fallback.detect(Node(Slot.A, seen, records, None, trace, "this boot"))
         assert explained is not None
         assert (explained.slot, explained.cause) == (Slot.B, cause)
 

@@ -86,7 +86,7 @@ def test_a_node_says_what_is_documented(node: LoopNode, tmp_path: Path):
     node.ok("upgrade-commit", "--no-reboot")
     assert [node.boot(), node.boot()] == ["B", "A"]
     seen = observe(loaded)
-    fell_back = fallback.explain(seen)
+    fell_back = fallback.detect(seen)
     assert fell_back is not None
     events.announce_fallback(loaded, seen, fell_back)
     node.ok("upgrade-install", update)

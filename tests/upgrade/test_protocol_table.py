@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from manageboot import errors
-from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, decide, explain
+from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, describe, transition
 
 INSTALL, COMMIT, CANCEL, CONFIRM, ROLLBACK = Verb
 IDLE, PENDING, TRIAL, CONFLICT = Phase
@@ -92,10 +92,10 @@ def test_cell(state: BootState, verb: Verb, content: Content):
     expected = FOR_ALL.get((phase, verb)) or BY_RECORD[phase, verb, content]
     if isinstance(expected, type):
         with pytest.raises(expected, match=f"^cannot {verb}") as caught:
-            decide(state, verb, content)
+            transition(state, verb, content)
         assert caught.value.exit_code == 69
         return
-    decision = decide(state, verb, content)
+    decision = transition(state, verb, content)
     after = state.block if decision.block is None else decision.block
     if expected == SAME:
         assert after == state.block
@@ -110,7 +110,7 @@ def test_cell(state: BootState, verb: Verb, content: Content):
 def test_a_decision_that_changes_nothing_writes_nothing(state: BootState):
     for verb, content in product(Verb, Content):
         try:
-            decision = decide(state, verb, content)
+            decision = transition(state, verb, content)
         except errors.RefusedError:
             continue
         assert decision.block != state.block
@@ -132,6 +132,6 @@ def test_only_a_trial_that_grub_did_not_record_is_reported_so():
 
 
 def test_a_conflict_says_what_each_witness_says():
-    text = explain(BootState(Slot.A, BlockState(Slot.B, Cycle.STABLE)))
+    text = describe(BootState(Slot.A, BlockState(Slot.B, Cycle.STABLE)))
     assert "slot A is booted" in text
     assert "boot_alternative=B, boot_cycle=stable" in text
