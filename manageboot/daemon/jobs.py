@@ -22,7 +22,7 @@ from manageboot.events.events import Event
 from manageboot.protocol import Phase, Slot, describe
 from manageboot.system import signals
 from manageboot.system.beside import beside
-from manageboot.upgrade import abort, arrival, inhibit, verbs
+from manageboot.upgrade import abort, inhibit, verbs
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[
 def arrive(config: Config) -> None:
     """Force down what GRUB wrote, leave a trace in a trial, and tell of it. The records need not be there yet."""
     before = observe(config)
-    logger.info("%s%s", arrival.arrived(config), _what_grub_said(before))
+    logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))
     if before.environment.state is None:
         return
     state, trace = before.state, before.trace

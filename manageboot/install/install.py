@@ -22,9 +22,8 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain
 
 from manageboot import errors
-from manageboot.boot import envblock, fallback, record
+from manageboot.boot import record
 from manageboot.boot.head import HEAD_BYTES
-from manageboot.boot.node import observe
 from manageboot.boot.record import SlotRecord, now
 from manageboot.boot.slots import writable_devices
 from manageboot.config import Config
@@ -38,9 +37,10 @@ from manageboot.install.imagewriter import ImageWriter, no_head
 from manageboot.install.progress import Style, phase
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
-from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb, transition
-from manageboot.system import lock, signals
-from manageboot.upgrade.verbs import armed
+from manageboot.protocol import Content, Slot, Verb
+from manageboot.system import signals
+from manageboot.upgrade import arming
+from manageboot.upgrade.begin import begun
 
 logger = logging.getLogger(__name__)
 
@@ -71,19 +71,13 @@ def install(
     Durability: once it returns, the slot is whole on the disk and may be committed; before, it can't be.
     """
     with (
-        lock.held(config.state.lock, Verb.INSTALL, wait_s=config.state.lock_timeout_s),
+        begun(config, Verb.INSTALL, brief=False) as (node, _),
         shown(config.state.lock) as file,
         ExitStack() as stack,
     ):
-        node = observe(config)
-        envblock.settle(node.environment)
-        if (fell_back := fallback.detect(node)) is not None:
-            # The record that tells of it is about to be void.
-            events.announce_fallback(config, node, fell_back)
-        transition(node.state, Verb.INSTALL, node.passive_content)
         slot = node.booted.other
         # A slot that could not be committed then would be void for nothing.
-        envblock.rehearse(config.boot.grubenv, BlockState(slot, Cycle.FIRST_BOOT), armed(config, node))
+        arming.rehearse(config, node)
         devices = writable_devices(config, slot)
         diskusers.require_unused(list(devices.values()))
         names = {role: member_name(role) for role in config.roles.written}
@@ -92,8 +86,6 @@ def install(
         withheld = config.roles.withheld
         writers = {name: ImageWriter(opened[role], withhold_head=role == withheld) for role, name in names.items()}
         members = _begun(update, writers, names[withheld], check_content=config.install.check_content)
-        if node.record_problem is not None:
-            logger.warning("%s; it is replaced", node.record_problem)
 
         begin_s = time.monotonic()
         entry = SlotRecord(

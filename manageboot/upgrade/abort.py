@@ -1,7 +1,7 @@
-"""That a trial was given up in this boot, where the block can't tell: a stock script clears nothing for the next trial.
+"""Whether the trial that runs was aborted, where the block can't tell: a stock script clears nothing for the next one.
 
 The mark lies in /run, beside the lock, and names the boot. It is made before the block is written, so it is there even
-if the run that gives the trial up is killed right after.
+if the run that aborts the trial is killed right after.
 """
 
 import os
@@ -9,9 +9,11 @@ from contextlib import suppress
 
 from manageboot.boot import cmdline
 from manageboot.boot.markers import Trial
+from manageboot.boot.node import Node
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
+from manageboot.protocol import Phase
 from manageboot.system import files
 
 _NAME = "given-up"
@@ -39,10 +41,27 @@ def mark(config: Config, because: Trial) -> None:
         files.replace(path(config), f"{' '.join([boot, *words])}\n".encode())
 
 
-def in_this_boot(config: Config, trial: str) -> bool:
-    """Say whether what the block tells of a trial that was given up was written in this boot.
+def of_this_trial(config: Config, node: Node) -> bool:
+    """Say whether the trial that runs was aborted.
 
-    Either witness suffices: the mark, or the history, which is there even where /run was full.
+    A grub.cfg that is not the shipped one never clears what an earlier trial left; there, mark or history have to tell.
+    """
+    left_behind = node.environment.traces
+    if node.state.phase is not Phase.TRIAL or not left_behind.given_up:
+        return False
+    of_this_boot = node.trace is not None and left_behind.nonce != "" and left_behind.nonce == node.trace.nonce
+    return of_this_boot or in_this_boot(config, left_behind.trial)
+
+
+def of_earlier_trial(config: Config, node: Node) -> bool:
+    """Say whether the block tells of an earlier trial, which was aborted, as if it were the one that runs."""
+    return node.may_be_stale and not in_this_boot(config, node.environment.traces.trial)
+
+
+def in_this_boot(config: Config, trial: str) -> bool:
+    """Say whether what the block tells of a trial that was aborted was written in this boot.
+
+    The mark suffices, and so does the history, which is there even where /run was full.
 
     Args:
         config: the settings.
@@ -63,7 +82,7 @@ def marked(config: Config, trial: str) -> bool:
 
 
 def _words(config: Config, boot: str) -> list[str]:
-    """Read for what a trial was given up in a boot."""
+    """Read for what a trial was aborted in a boot."""
     try:
         content = files.read(path(config), _LIMIT_BYTES, ours=True).decode("ascii", "replace")
     except (OSError, ValueError):

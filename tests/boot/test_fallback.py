@@ -9,7 +9,7 @@ from manageboot import config
 from manageboot.boot import fallback
 from manageboot.boot.fallback import Cause
 from manageboot.boot.node import observe
-from manageboot.upgrade import arrival
+from manageboot.upgrade import verbs
 from support.images import make_update
 from support.loop import run
 from support.node import LoopNode
@@ -42,7 +42,7 @@ def start_trial(node: LoopNode) -> None:
 
 def arrived(node: LoopNode) -> None:
     """Do what the daemon does first in each boot."""
-    arrival.arrived(config.load(str(node.config)))
+    verbs.arrive(config.load(str(node.config)))
 
 
 def fall_back(node: LoopNode, why: str) -> None:

@@ -27,6 +27,7 @@ class Mutant(NamedTuple):
 
 _P, _G, _V, _E, _I = "protocol.py", "bootloader/grub.cfg", "upgrade/verbs.py", "boot/envblock.py", "install/install.py"
 _F = "boot/fallback.py"
+_B, _A = "upgrade/begin.py", "upgrade/abort.py"
 
 MUTANTS = (
     Mutant("confirm trusts the other slot", _P,
@@ -42,8 +43,8 @@ MUTANTS = (
            "Write.ARM: BlockState(state.passive, Cycle.FIRST_BOOT)",
            "Write.ARM: BlockState(state.passive, Cycle.STABLE)"),
     Mutant("giving up a trial keeps it", _P,
-           "Write.GIVE_UP: BlockState(state.booted, Cycle.FAILSAFE_CHECK)",
-           "Write.GIVE_UP: BlockState(state.booted, Cycle.FIRST_BOOT)"),
+           "Write.ABORT: BlockState(state.booted, Cycle.FAILSAFE_CHECK)",
+           "Write.ABORT: BlockState(state.booted, Cycle.FIRST_BOOT)"),
     Mutant("the record is ignored", _P,
            "if rule.needs is not None and passive not in rule.needs", "if False"),
     Mutant("a slot that is being installed may be committed", _P,
@@ -67,16 +68,19 @@ MUTANTS = (
            "self.cycle is Cycle.FAILSAFE_CHECK and self.left == 0", "self.cycle is Cycle.FAILSAFE_CHECK", tries=3),
     Mutant("a trial that is given up keeps its tries", _V,
            '_replace(tries="", trial=because.value)', "_replace(trial=because.value)", tries=3),
-    Mutant("a trial that was given up may be confirmed", _V,
-           "return of_this_boot or abort.in_this_boot(config, left_behind.trial)", "return False"),
+    Mutant("a trial that was given up may be confirmed", _A,
+           "return of_this_boot or in_this_boot(config, left_behind.trial)", "return False"),
     Mutant("confirm does not write the second witness", _V,
            "            _trust(config, node.booted)\n        if was_trial", "            pass\n        if was_trial"),
     Mutant("the second witness names the other slot", _E,
            "trusted.write(path, slot)", "trusted.write(path, slot.other)"),
     Mutant("the second witness is never brought up to date", _E,
            "    _settle_trust(environment)\n", "", depth=9),
-    Mutant("an installation does not ask the table", _I,
-           "        transition(node.state, Verb.INSTALL, node.passive_content)\n", ""),
+    Mutant("an installation does not ask the table", _B,
+           "yield node, transition(node.state, verb, node.passive_content)",
+           "asks = verb is not Verb.INSTALL\n"
+           "        yield node, transition(node.state, verb, node.passive_content) if asks "
+           "else Transition(None, False, False)"),
     Mutant("an installation leaves the old record", _I,
            "record.store(config.state.directory, {**records, slot: entry})\n        with", "with"),
     Mutant("an installation leaves the old head of boot", _I,
@@ -121,7 +125,7 @@ MUTANTS = (
     Mutant("a slot that somebody chose was never started", _F,
            'case "menu":\n            return False', 'case "menu":\n            return noted', mishaps=1),
     Mutant("a rollback is not noted", _V,
-           "other: record.armed(entry, traces.nonce, node.boot_id)}", "other: entry}", mishaps=1),
+           "other: record.armed(entry, markers.nonce, node.boot_id)}", "other: entry}", mishaps=1),
     Mutant("a commit whose record was lost is not told of", _F,
            'return traces.fallback != "" and traces.nonce != (entry.nonce or "")', "return False", depth=9, mishaps=1),
     Mutant("an installation does not end what is told of the commit before", _I,

@@ -23,7 +23,7 @@ from manageboot.disk import devices
 from manageboot.events import events
 from manageboot.install import install
 from manageboot.protocol import Content, Slot
-from manageboot.upgrade import abort, arrival, sample, verbs
+from manageboot.upgrade import abort, arming, sample, verbs
 from protocol import installation
 from protocol.truth import NOTHING, Told, Truth
 
@@ -171,7 +171,7 @@ class Agent:
             "confirm": lambda: verbs.confirm(config),
             "rollback": lambda: verbs.rollback(config, reboot=False),
             "deadline": lambda: verbs.rollback(config, reboot=False, because=Trial.DEADLINE),
-            "arrived": lambda: arrival.arrived(config),
+            "arrived": lambda: verbs.arrive(config),
         }
         record_store = record.store
         with (
@@ -183,7 +183,7 @@ class Agent:
             mock.patch.object(verbs, "now", lambda: NOW),
             mock.patch.object(install, "now", lambda: NOW),
             mock.patch.object(os, "urandom", bytes),
-            mock.patch.object(verbs, "new_nonce", lambda: nonce),
+            mock.patch.object(arming, "new_nonce", lambda: nonce),
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(cmdline, "boot_id", lambda: state.boot_id),
             mock.patch.object(devices, "find", lambda spec: spec),

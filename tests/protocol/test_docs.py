@@ -107,7 +107,7 @@ def test_each_cell_of_the_table_of_the_verbs(verb: Verb, phase: Phase):
         Write.NOTHING: "",
         Write.ARM: "passive, `first_boot`",
         Write.TRUST: "booted, `stable`",
-        Write.GIVE_UP: "booted, `failsafe_check`",
+        Write.ABORT: "booted, `failsafe_check`",
     }[rule.write]
     assert cell.startswith(written)
     assert bool(re.search(r"`[a-z_]+`", cell)) is (rule.write is not Write.NOTHING)
