@@ -140,10 +140,6 @@ def _commit(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.upgrade import verbs
 
     _show_warnings()
-    if options.disk is not None:
-        from manageboot.offline import offline
-
-        offline.verify(settings)
     _say(verbs.commit(settings, reboot=not options.no_reboot and options.disk is None))
 
 

@@ -11,16 +11,11 @@ from contextlib import ExitStack, contextmanager
 
 from grubenv import Inside
 from manageboot import errors
-from manageboot.boot.node import observe
-from manageboot.boot.record import ImageRecord
 from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
 from manageboot.disk import diskusers, loop
-from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.buffer import aligned_buffer
-from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
 from manageboot.offline import gpt
 from manageboot.offline.gpt import Partition, PartitionTable
-from manageboot.protocol import Content, Slot, Verb
+from manageboot.protocol import Slot
 from manageboot.system import lock
 
 
@@ -95,45 +90,6 @@ def _make_directory(path: str) -> None:
         os.makedirs(path, mode=0o755, exist_ok=True)
     except OSError as error:
         raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
-
-
-def verify(config: Config) -> None:
-    """Make sure that a slot which is about to be committed still holds what was installed.
-
-    Between the two the other system may have run, and have installed something itself; this system would not know.
-
-    Raises:
-        NothingInstalledError: it holds something else.
-        DeviceError: it can't be read.
-    """
-    node = observe(config)
-    slot = node.booted.other
-    entry = node.records.get(slot)
-    if entry is None or entry.content is not Content.INSTALLED:
-        return  # no commit without a record; the verb says so
-    for role, image in (entry.images or {}).items():
-        path = config.slots[slot].get(role)
-        if path is None:
-            raise errors.NothingInstalledError(
-                f"cannot {Verb.COMMIT} slot {slot}: its {role} was installed, and is not in the configuration any more",
-                hint="put it back there, or run upgrade-install again",
-            )
-        with BlockDevice(path) as device:
-            if image.size > device.size or _digest(device, image) != image.digest:
-                raise errors.NothingInstalledError(
-                    f"cannot {Verb.COMMIT} slot {slot}: its {role} is not what was installed any more",
-                    hint="the system ran since, or somebody wrote to its disk: run upgrade-install again",
-                )
-
-
-def _digest(device: BlockDevice, image: ImageRecord) -> str:
-    digest = ImageDigest()
-    window = memoryview(aligned_buffer(WINDOW_BYTES))
-    for offset in range(0, image.size, WINDOW_BYTES):
-        length = min(WINDOW_BYTES, image.size - offset)
-        device.read_into(offset, window[: device.round_up(length)])
-        digest.add(offset, window[:length])
-    return digest.hexdigest(image.size)
 
 
 def _open(stack: ExitStack, config: Config, disk: str, *, verb: str, write: bool) -> int:

@@ -44,7 +44,8 @@ def commit(config: Config, *, reboot: bool) -> str:
         if to_do.block is not None:
             arming.warn_of_tries(config, node)
             head.require(config, passive, Verb.COMMIT)
-            sample.require(config, passive, node.records.get(passive), Verb.COMMIT)
+        if to_do.block is not None or node.stopped:
+            sample.require(config, node, Verb.COMMIT)
         markers = arming.markers(config, node) if to_do.block is not None else node.environment.traces
         _write(config, to_do, markers)
         if node.passive_content is Content.INSTALLED:
