@@ -11,7 +11,9 @@ The order is what makes it safe; each step is on the disk before the next one be
 6. The head of boot is written, flushed and read back: now the slot could be booted.
 7. The record says installed: now it may be committed.
 
-Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1.
+Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1. Nothing is told before
+it is on the disk, and all of it by the thread that called: of an image after 4, of the one with the header after 6, and
+that the slot is installed after 7.
 """
 
 import logging
@@ -101,8 +103,7 @@ def install(
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[withheld], HEAD_BYTES)
             with phase("write", update.bytes_total, progress, file) as meter:
-                told = _told(config, {names[role]: (role, devices[role]) for role in names}, members)
-                transfer.run(told, lambda: meter.update(transfer.counts))
+                transfer.run(members, lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
             version = transfer.version.text
             _check_digest(update, sha256)
@@ -110,11 +111,15 @@ def install(
             if config.install.check_content:
                 check_whole({name: writer.whole() for name, writer in writers.items()})
             _warn(update, transfer)
+            for role in names:
+                if role != withheld:
+                    events.image_written(config, role, devices[role])
             with phase("publish", None, progress, file):
                 for role in config.roles.wiped:
                     if role in opened:
                         wipe(opened[role], config.install.wipe_var_bytes)
                 writers[names[withheld]].publish_head()
+            events.image_written(config, withheld, devices[withheld])
             entry = entry._replace(
                 content=Content.INSTALLED,
                 version=version,
@@ -162,20 +167,6 @@ def _begun(
         if member.name == withheld and not member.head[:HEAD_BYTES].strip(b"\0"):
             raise no_head(member.name, member.size)
     return chain(begun, members)
-
-
-def _told(config: Config, targets: dict[str, tuple[str, str]], members: Iterator[Member]) -> Iterator[Member]:
-    """Tell of each image once it was read to its end; a few windows of it are still on their way.
-
-    Args:
-        config: the settings.
-        targets: the role and the device of each image, by the name of its member.
-        members: those of the update image.
-    """
-    for member in members:
-        yield member
-        if member.name in targets:
-            events.image_written(config, *targets[member.name])
 
 
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:
