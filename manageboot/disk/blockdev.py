@@ -4,10 +4,12 @@ import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from manageboot import errors
+from manageboot.disk import sysfs
 from manageboot.disk.buffer import aligned_buffer, all_zeros
 
 # Source: linux/fs.h.
@@ -174,14 +176,11 @@ class BlockDevice:
         return int(struct.unpack(layout, answer)[0])
 
 
-def _has_zeroes_offload(device: int) -> bool:
+def _has_zeroes_offload(number: int) -> bool:
     """Tell from a device number. Source: linux, Documentation/ABI/stable/sysfs-block, write_zeroes_max_bytes."""
-    directory = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    directory = sysfs.numbered(number)
     # A partition has no queue of its own.
-    for queue in (f"{directory}/queue", f"{directory}/../queue"):
-        try:
-            with open(f"{queue}/write_zeroes_max_bytes", encoding="ascii") as file:
-                return int(file.read()) > 0
-        except (OSError, ValueError):
-            continue
+    disk = os.path.dirname(directory) if sysfs.is_partition(directory) else directory
+    with suppress(OSError):
+        return sysfs.integer(disk, "queue/write_zeroes_max_bytes") > 0
     return False

@@ -7,14 +7,14 @@ records, history and lock are this system's, in a directory for each disk: the o
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from grubenv import Inside
 from manageboot import errors
 from manageboot.boot.node import observe
 from manageboot.boot.record import ImageRecord
 from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
-from manageboot.disk import diskusers, loop
+from manageboot.disk import diskusers, loop, sysfs
 from manageboot.disk.blockdev import BlockDevice
 from manageboot.disk.buffer import aligned_buffer
 from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
@@ -192,11 +192,6 @@ def _disk_lock(state: StateConfig, table: PartitionTable) -> str:
 
 def _identity(disk: str) -> str:
     """Return what device-mapper calls the device for good, as LVM does; else its path."""
-    try:
-        number = os.stat(disk).st_rdev
-        with open(
-            f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            return file.read().strip() or disk
-    except OSError:
-        return disk
+    with suppress(OSError):
+        return sysfs.attribute(sysfs.numbered(os.stat(disk).st_rdev), "dm/uuid") or disk
+    return disk
