@@ -21,8 +21,8 @@ _BLKZEROOUT = 0x127F
 # A request of the kernel's can't be interrupted; on a device that has to write the zeros this is below a second.
 _ZERO_STEP_BYTES = 64 << 20
 
-# Without the offload zeros are looked for, and written where they are not, in steps of this.
 _SEARCH_STEP_BYTES = 1 << 20
+"""The step in which zeros are looked for: before they are written without the offload, and after a wipe."""
 _PROBE_BYTES = 4096
 
 
@@ -174,6 +174,26 @@ class BlockDevice:
     def _query(self, request: int, layout: str) -> int:
         answer = fcntl.ioctl(self._descriptor, request, bytes(struct.calcsize(layout)))
         return int(struct.unpack(layout, answer)[0])
+
+
+def wipe(device: BlockDevice, length: int) -> None:
+    """Make the first bytes of a device zeros, or all of it if it is smaller.
+
+    Raises:
+        ReadBackError: it holds something else afterwards.
+        DeviceError: the device failed.
+
+    Durability: once it returns, the zeros are on the disk.
+    """
+    length = min(length, device.size) // device.block_size * device.block_size
+    device.zero(0, length)
+    device.flush()
+    buffer = memoryview(aligned_buffer(_SEARCH_STEP_BYTES))
+    for offset in range(0, length, _SEARCH_STEP_BYTES):
+        part = buffer[: min(_SEARCH_STEP_BYTES, length - offset)]
+        device.read_into(offset, part)
+        if not all_zeros(part):
+            raise errors.ReadBackError(f"cannot wipe {device.path} at {offset}: it still holds data")
 
 
 def _has_zeroes_offload(number: int) -> bool:

@@ -29,8 +29,7 @@ from manageboot.boot.record import SlotRecord, now
 from manageboot.boot.slots import writable_devices
 from manageboot.config import Config
 from manageboot.disk import diskusers
-from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.wipe import wipe
+from manageboot.disk.blockdev import BlockDevice, wipe
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
