@@ -75,6 +75,11 @@ class StateConfig(NamedTuple):
     lock_timeout_s: int
     """How long a run waits for another one to end; 0: not at all."""
 
+    @property
+    def runtime_directory(self) -> str:
+        """Where the lock is, and beside it what is good for one boot."""
+        return os.path.dirname(self.lock)
+
 
 class InstallConfig(NamedTuple):
     """How the passive slot is written."""

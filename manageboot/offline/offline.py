@@ -180,14 +180,14 @@ def _state(state: StateConfig, table: PartitionTable) -> StateConfig:
     directory = os.path.join(state.directory, "disks", key)
     return state._replace(
         directory=directory,
-        lock=os.path.join(os.path.dirname(state.lock), "disks", key, "lock"),
+        lock=os.path.join(state.runtime_directory, "disks", key, "lock"),
         history=os.path.join(directory, "manageboot.log"),
     )
 
 
 def _disk_lock(state: StateConfig, table: PartitionTable) -> str:
     """Return the lock of a whole run on a disk; a verb takes its own lock meanwhile, as inside."""
-    return os.path.join(os.path.dirname(_state(state, table).lock), "disk")
+    return os.path.join(_state(state, table).runtime_directory, "disk")
 
 
 def _identity(disk: str) -> str:

@@ -20,7 +20,7 @@ _LIMIT_BYTES = 200
 
 def path(config: Config) -> str:
     """Return where the mark is."""
-    return os.path.join(os.path.dirname(config.state.lock), _NAME)
+    return os.path.join(config.state.runtime_directory, _NAME)
 
 
 def mark(config: Config, because: Trial) -> None:
