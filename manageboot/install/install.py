@@ -71,7 +71,7 @@ def install(
     """
     with (
         lock.held(config.state.lock, Verb.INSTALL, wait_s=config.state.lock_timeout_s),
-        shown(config.state.lock) as file,
+        shown(config.state.runtime_directory) as file,
         ExitStack() as stack,
     ):
         node = observe(config)

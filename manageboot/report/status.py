@@ -31,7 +31,7 @@ def collect(config: Config) -> dict[str, Any]:
     running = lock.holder(config.state.lock)
     state = None if block is None else node.state
     fell_back = fallback.explain(node)
-    daemon = {**statefile.to_json(config.state.lock), "held": inhibit.held(config)}
+    daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.held(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,
@@ -43,7 +43,7 @@ def collect(config: Config) -> dict[str, Any]:
         "next": None if block is None else block.next.value,
         "version": None if node.stopped else running_version(),
         "running": running,
-        "progress": progressfile.read(config.state.lock, running),
+        "progress": progressfile.read(config.state.runtime_directory, running),
         "block": {
             "path": str(path),
             "condition": node.environment.condition.value,
