@@ -98,7 +98,7 @@ def install(
         entry = SlotRecord(
             Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now(),
             # What the block tells of the commit before is over with this.
-            nonce=node.environment.traces.nonce or None,
+            nonce=node.environment.markers.nonce or None,
         )  # fmt: skip
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)

@@ -25,7 +25,7 @@ def arrived(config: Config) -> str:
     with lock.held(config.state.lock, "arrived", wait_s=max(_WAIT_S, config.state.lock_timeout_s), brief=True):
         node = observe(config)
         envblock.settle(node.environment)
-        traces = node.environment.traces
+        traces = node.environment.markers
         if node.state.phase is not Phase.TRIAL or (traces.trial and not _is_stale(config, node)):
             return f"slot {node.booted} is up"
         envblock.write(config.boot.grubenv, node.state.block, traces._replace(trial=Trial.USERSPACE.value))
@@ -34,4 +34,4 @@ def arrived(config: Config) -> str:
 
 def _is_stale(config: Config, node: Node) -> bool:
     """Say whether the block tells of an earlier trial, which was given up, as if it were this one."""
-    return node.may_be_stale and not abort.in_this_boot(config, node.environment.traces.trial)
+    return node.may_be_stale and not abort.in_this_boot(config, node.environment.markers.trial)

@@ -10,7 +10,7 @@ import time
 
 from manageboot import errors
 from manageboot.boot import envblock, fallback, head, record, trusted
-from manageboot.boot.markers import Traces, Trial
+from manageboot.boot.markers import Markers, Trial
 from manageboot.boot.node import Node, observe, running_version
 from manageboot.boot.record import SlotRecord, now
 from manageboot.config import Config
@@ -45,7 +45,7 @@ def commit(config: Config, *, reboot: bool) -> str:
             _warn_of_tries(config, node)
             head.require(config, passive, Verb.COMMIT)
             sample.require(config, passive, node.records.get(passive), Verb.COMMIT)
-        traces = armed(config, node) if decision.block is not None else node.environment.traces
+        traces = armed(config, node) if decision.block is not None else node.environment.markers
         _write(config, decision, traces)
         if node.passive_content is Content.INSTALLED:
             entry = node.records[passive]._replace(content=Content.COMMITTED, committed=now())
@@ -127,7 +127,7 @@ def confirm(config: Config) -> str:
                 config.boot.grubenv,
             )
         _write(config, decision, _kept(node))
-        if node.trace is not None:
+        if node.grub is not None:
             _trust(config, node.booted)
         if was_trial:
             booted = node.booted
@@ -182,13 +182,13 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
             raise errors.NotOnTrialError(f"cannot {Verb.ROLLBACK} because of {because}: {explain(node.state)}")
         if node.state.phase is Phase.TRIAL:
             abort.mark(config, because)
-            given_up = node.environment.traces._replace(tries="", trial=because.value)
+            given_up = node.environment.markers._replace(tries="", trial=because.value)
             _write(config, decision._replace(block=decision.block or node.state.block), given_up)
         else:
             _warn_of_tries(config, node)
             if decision.block is not None:
                 head.require(config, other, Verb.ROLLBACK)
-            traces = armed(config, node) if decision.block is not None else node.environment.traces
+            traces = armed(config, node) if decision.block is not None else node.environment.markers
             # Here the record comes first: that of an earlier rollback would be taken for this one's.
             entry = node.records[other]
             if decision.block is not None or entry.committed_in is None or entry.nonce != (traces.nonce or None):
@@ -204,12 +204,12 @@ def new_nonce() -> str:
     return os.urandom(4).hex()
 
 
-def armed(config: Config, node: Node) -> Traces:
+def armed(config: Config, node: Node) -> Markers:
     """Make the traces of a new commit. Only the shipped grub.cfg is known to understand them."""
-    if node.trace is None:
-        return Traces()
+    if node.grub is None:
+        return Markers()
     tries = str(config.boot.tries) if config.boot.tries > 1 else ""
-    return Traces(nonce=new_nonce(), ack=node.environment.traces.ack, tries=tries)
+    return Markers(nonce=new_nonce(), ack=node.environment.markers.ack, tries=tries)
 
 
 def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
@@ -227,42 +227,42 @@ def _given_up(config: Config, node: Node) -> bool:
 
     A grub.cfg that is not the shipped one never clears what an earlier trial left; there, other witnesses have to tell.
     """
-    left_behind = node.environment.traces
+    left_behind = node.environment.markers
     if node.state.phase is not Phase.TRIAL or not left_behind.given_up:
         return False
-    of_this_boot = node.trace is not None and left_behind.nonce != "" and left_behind.nonce == node.trace.nonce
+    of_this_boot = node.grub is not None and left_behind.nonce != "" and left_behind.nonce == node.grub.nonce
     return of_this_boot or abort.in_this_boot(config, left_behind.trial)
 
 
 def _leave_given_up(node: Node) -> str:
     """Tell whoever confirms that it is too late."""
-    booted, because = node.booted, node.environment.traces.trial
+    booted, because = node.booted, node.environment.markers.trial
     logger.warning("nothing is confirmed: the trial of slot %s was given up (%s)", booted, because)
     return f"the trial of slot {booted} was given up, slot {booted.other} boots next"
 
 
-def _write(config: Config, decision: Decision, traces: Traces) -> None:
+def _write(config: Config, decision: Decision, traces: Markers) -> None:
     signals.hold()
     if decision.block is not None:
         envblock.write(config.boot.grubenv, decision.block, traces)
 
 
 def _warn_of_tries(config: Config, node: Node) -> None:
-    if node.trace is None and config.boot.tries > 1:
+    if node.grub is None and config.boot.tries > 1:
         logger.warning(
             "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
             config.boot.tries,
         )
 
 
-def _kept(node: Node) -> Traces:
+def _kept(node: Node) -> Markers:
     """Take back all traces but the acknowledgement, which stays as the proof that GRUB writes this block."""
-    return Traces(ack=node.environment.traces.ack)
+    return Markers(ack=node.environment.markers.ack)
 
 
 def _trust_is_behind(node: Node) -> bool:
     return (
-        node.trace is not None
+        node.grub is not None
         and node.state.phase is Phase.IDLE
         and trusted.read(node.environment.path) is not node.booted
     )
@@ -282,7 +282,7 @@ def _catch_up(config: Config) -> None:
 def _trust(config: Config, slot: Slot) -> None:
     """Write the second witness after the block; a failure is no longer one of the verb."""
     try:
-        envblock.write_trust(config.boot.grubenv, slot)
+        envblock.write_trusted(config.boot.grubenv, slot)
     except errors.ManagebootError as error:
         logger.warning("slot %s is trusted, but not for a GRUB that finds its block damaged: %s", slot, error)
 
