@@ -1,11 +1,12 @@
 """The head of a slot: withheld until all else of it is on the disk, and so the sign that there is something to boot."""
 
-import os
+import mmap
 
 from manageboot import errors
 from manageboot.config import Config
 from manageboot.disk import devices
-from manageboot.disk.buffer import all_zeros
+from manageboot.disk.blockdev import BlockDevice
+from manageboot.disk.buffer import aligned_buffer, all_zeros
 from manageboot.protocol import Slot, Verb
 
 HEAD_BYTES = 128 << 10
@@ -30,15 +31,9 @@ def require(config: Config, slot: Slot, verb: Verb) -> None:
         )
 
 
-def _read(path: str) -> bytearray:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.posix_fadvise(descriptor, 0, HEAD_BYTES, os.POSIX_FADV_DONTNEED)
-            return bytearray(os.pread(descriptor, HEAD_BYTES, 0))
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError as error:
-        raise errors.from_os_error(error, f"open {path}", errors.DeviceMissingError) from error
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}") from error
+def _read(path: str) -> mmap.mmap:
+    with BlockDevice(path, shared=True) as device:
+        # Zeros, too, where a device ends before that.
+        head = aligned_buffer(HEAD_BYTES)
+        device.read_into(0, memoryview(head)[: device.size])
+    return head

@@ -1,38 +1,12 @@
-"""The two slots: which one is booted, and which devices they have."""
+"""The devices of the two slots."""
 
-from grubenv import kernelcmdline
 from manageboot import errors
-from manageboot.config import BootConfig, Config, SlotConfig
+from manageboot.config import Config, SlotConfig
 from manageboot.disk import devices
-from manageboot.protocol import Slot, state_of_stopped
+from manageboot.protocol import Slot
 
 SlotDevices = dict[str, str]
 """The device nodes of one slot, by role."""
-
-
-def booted_slot(boot: BootConfig) -> Slot:
-    """Read the booted slot from the kernel command line; of a system that is stopped, from the block.
-
-    Raises:
-        BootedSlotUnknownError: the command line can't be read, does not name a slot, or names both.
-        BlockDamagedError, BlockMissingError: the block of a system that is stopped says nothing.
-        InputError, DeviceError, NotPermittedError: that block can't be read.
-    """
-    if boot.cmdline is None:
-        from manageboot.boot import envblock  # the running system's queries do without
-
-        return state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
-    try:
-        values = kernelcmdline.values(kernelcmdline.read_line(boot.cmdline), boot.cmdline_key)
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {boot.cmdline}", errors.BootedSlotUnknownError) from error
-    if len(values) == 1 and values[0] in {"A", "B"}:
-        return Slot(values[0])
-    found = " and ".join(f"{boot.cmdline_key}={value}" for value in values) or f"no {boot.cmdline_key}"
-    raise errors.BootedSlotUnknownError(
-        f"cannot tell the booted slot: {boot.cmdline} has {found}",
-        hint=f"GRUB has to pass {boot.cmdline_key}=A or {boot.cmdline_key}=B; the key is boot.cmdline_key",
-    )
 
 
 def slot_devices(config: SlotConfig) -> SlotDevices:

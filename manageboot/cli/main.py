@@ -179,13 +179,13 @@ def _daemon(_options: argparse.Namespace, settings: config.Config) -> None:
 
 
 def _current(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
 
     console.answer(booted_slot(settings.boot))
 
 
 def _target(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
 
     console.answer(booted_slot(settings.boot).other)
 
@@ -197,14 +197,14 @@ def _next(_options: argparse.Namespace, settings: config.Config) -> None:
 
 
 def _current_root(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
     from manageboot.disk import devices
 
     console.answer(devices.find(settings.slots[booted_slot(settings.boot)]["root"]))
 
 
 def _target_root(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
     from manageboot.disk import devices
 
     console.answer(devices.find(settings.slots[booted_slot(settings.boot).other]["root"]))

@@ -75,6 +75,11 @@ class StateConfig(NamedTuple):
     lock_timeout_s: int
     """How long a run waits for another one to end; 0: not at all."""
 
+    @property
+    def runtime_directory(self) -> str:
+        """Where the lock is, and beside it what is good for one boot."""
+        return os.path.dirname(self.lock)
+
 
 class InstallConfig(NamedTuple):
     """How the passive slot is written."""
@@ -266,7 +271,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     specs = [spec for slot in config.slots.values() for spec in slot.values()]
     for spec in specs:
         if specs.count(spec) > 1:
-            raise errors.ConfigError(f"cannot use {source}: {spec} stands twice in slots")
+            raise errors.ConfigError(f"cannot use {source}: {spec} is listed twice in slots")
     return config
 
 
@@ -290,7 +295,8 @@ def _roles(table: Table) -> RolesConfig:
         if not re.fullmatch("[a-z][a-z0-9_-]*", role) or role in TAKEN_NAMES:
             raise errors.ConfigError(f"cannot use {table.source}: {role!r} is no name for a role of slots")
         if everything.count(role) > 1:
-            raise errors.ConfigError(f"cannot use {table.source}: {role} stands twice in slots.written and slots.wiped")
+            where = "slots.written and slots.wiped"
+            raise errors.ConfigError(f"cannot use {table.source}: {role} is listed twice in {where}")
     if "root" not in roles.written:
         raise errors.ConfigError(f"cannot use {table.source}: slots.written has to name root")
     return roles

@@ -10,10 +10,10 @@ from contextlib import suppress
 
 from manageboot import errors
 from manageboot.boot import envblock, fallback, trusted
+from manageboot.boot.cmdline import booted_slot
 from manageboot.boot.envblock import Condition
 from manageboot.boot.markers import Trial
 from manageboot.boot.node import Node, observe, running_version
-from manageboot.boot.slots import booted_slot
 from manageboot.config import Config
 from manageboot.daemon import children, lastresort
 from manageboot.daemon.health import CheckResult
@@ -73,10 +73,10 @@ def arrive(config: Config) -> None:
     logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))
     if before.environment.state is None:
         return
-    state, trace = before.state, before.trace
+    state, trace = before.state, before.grub
     if state.phase is Phase.TRIAL:
         _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
-        other = trace is not None and trace.nonce != before.environment.traces.nonce
+        other = trace is not None and trace.nonce != before.environment.markers.nonce
         if state.grub_wrote_nothing or other:
             _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
 
@@ -112,7 +112,7 @@ def confirm(config: Config) -> None:
         NotOnTrialError: it was.
     """
     node = observe(config)
-    traces = node.environment.traces
+    traces = node.environment.markers
     if traces.given_up and abort.in_this_boot(config, traces.trial):
         raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was given up in this boot")
     logger.info("the health checks passed: %s", verbs.confirm(config))
@@ -257,7 +257,7 @@ def _tell(config: Config, node: Node, event: Event, message: str) -> None:
 
 
 def _what_grub_said(node: Node) -> str:
-    block, trace = node.environment.state, node.trace
+    block, trace = node.environment.state, node.grub
     words = [] if block is None else [f"boot_alternative={block.alternative} boot_cycle={block.cycle}"]
     if trace is not None:
         words.append(f"GRUB found {trace.cycle or 'nothing'}" + (f", try {trace.try_}" if trace.try_ else ""))

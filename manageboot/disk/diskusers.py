@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from manageboot import errors
-from manageboot.disk import mounts
+from manageboot.disk import mounts, sysfs
 from manageboot.disk.layers import Layer, attachments, disk_of, holders, identity, kernel_name, layers, partitions
 from manageboot.disk.openfiles import View
 
@@ -242,11 +242,9 @@ def _points(name: str) -> list[str]:
 
 
 def _goes_by_itself(name: str) -> bool:
-    try:
-        with open(f"/sys/class/block/{name}/loop/autoclear", encoding="ascii") as file:
-            return file.read().strip() == "1"
-    except OSError:
-        return True  # it has just gone
+    with suppress(OSError):
+        return sysfs.attribute(sysfs.named(name), "loop/autoclear") in {"1", None}
+    return True
 
 
 def _loop_devices(found: _Found) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,6 @@ holds the lock of the history.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from manageboot import errors
 from manageboot.boot.node import Node, running_version
@@ -16,6 +15,7 @@ from manageboot.disk import devices
 from manageboot.events import measures
 from manageboot.events.history import Entry
 from manageboot.events.measures import Labels, Metric
+from manageboot.system import files
 from manageboot.system.text import encodable
 
 _IC_OS = ("guestos", "hostos")
@@ -111,22 +111,12 @@ def _write_sample(config: Config, labels: Labels, value: int) -> None:
 
 
 def _write(config: Config, name: str, metrics: Sequence[Metric]) -> None:
-    """Put a file in the place of the old one, for all to read whatever the umask is.
-
-    The library's own way to write one goes by the umask, and follows a link that lies where its temporary file should:
-    the directory may belong to the user of node_exporter.
+    """Put a file in the place of the old one. The library's own way to do so follows a link that lies in its way: the
+    directory may belong to the user of node_exporter.
     """
     path = os.path.join(config.metrics.directory, f"{name}.prom")
-    temporary = f"{path}.new"
     try:
-        content = _rendered(metrics)
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(descriptor, 0o644)
-        os.rename(temporary, path)
+        files.replace(path, _rendered(metrics))
     except OSError as error:
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
     except ImportError as error:

@@ -30,8 +30,7 @@ from manageboot.boot.record import SlotRecord, now
 from manageboot.boot.slots import writable_devices
 from manageboot.config import Config
 from manageboot.disk import diskusers
-from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.wipe import wipe
+from manageboot.disk.blockdev import BlockDevice, wipe
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
@@ -74,7 +73,7 @@ def install(
     """
     with (
         begun(config, Verb.INSTALL, brief=False) as (node, _),
-        shown(config.state.lock) as file,
+        shown(config.state.runtime_directory) as file,
         ExitStack() as stack,
     ):
         slot = node.booted.other
@@ -93,7 +92,7 @@ def install(
         entry = SlotRecord(
             Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now(),
             # What the block tells of the commit before is over with this.
-            nonce=node.environment.traces.nonce or None,
+            nonce=node.environment.markers.nonce or None,
         )  # fmt: skip
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)

@@ -7,12 +7,12 @@ records, history and lock are this system's, in a directory for each disk: the o
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from grubenv import Inside
 from manageboot import errors
 from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
-from manageboot.disk import diskusers, loop
+from manageboot.disk import diskusers, loop, sysfs
 from manageboot.offline import gpt
 from manageboot.offline.gpt import Partition, PartitionTable
 from manageboot.protocol import Slot
@@ -136,23 +136,18 @@ def _state(state: StateConfig, table: PartitionTable) -> StateConfig:
     directory = os.path.join(state.directory, "disks", key)
     return state._replace(
         directory=directory,
-        lock=os.path.join(os.path.dirname(state.lock), "disks", key, "lock"),
+        lock=os.path.join(state.runtime_directory, "disks", key, "lock"),
         history=os.path.join(directory, "manageboot.log"),
     )
 
 
 def _disk_lock(state: StateConfig, table: PartitionTable) -> str:
     """Return the lock of a whole run on a disk; a verb takes its own lock meanwhile, as inside."""
-    return os.path.join(os.path.dirname(_state(state, table).lock), "disk")
+    return os.path.join(_state(state, table).runtime_directory, "disk")
 
 
 def _identity(disk: str) -> str:
     """Return what device-mapper calls the device for good, as LVM does; else its path."""
-    try:
-        number = os.stat(disk).st_rdev
-        with open(
-            f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            return file.read().strip() or disk
-    except OSError:
-        return disk
+    with suppress(OSError):
+        return sysfs.attribute(sysfs.numbered(os.stat(disk).st_rdev), "dm/uuid") or disk
+    return disk

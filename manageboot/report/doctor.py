@@ -137,18 +137,18 @@ def _protocol(node: Node) -> Iterator[Finding]:
     fell_back = fallback.detect(node)
     if fell_back is not None:
         yield Finding("FELL_BACK", f"slot {fell_back.slot} was committed: {fell_back.text} ({fell_back.cause})")
-    fault = "" if node.trace is None else node.trace.fault
+    fault = "" if node.grub is None else node.grub.fault
     never = fell_back is not None and fell_back.cause is fallback.Cause.NEVER_STARTED
     if never and fault != "unwritable":
         yield Finding("GRUB_READS_OTHER_BLOCK", f"{describe(state)}, and the node was rebooted since")
-    elif node.trace is not None and state.phase is Phase.TRIAL and node.trace.nonce != node.environment.traces.nonce:
-        found, wanted = node.trace.nonce or "none", node.environment.traces.nonce or "none"
+    elif node.grub is not None and state.phase is Phase.TRIAL and node.grub.nonce != node.environment.markers.nonce:
+        found, wanted = node.grub.nonce or "none", node.environment.markers.nonce or "none"
         yield Finding("GRUB_READS_OTHER_BLOCK", f"GRUB read the nonce {found}, the block has {wanted}")
 
 
 def _grub(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Judge what GRUB said on the kernel command line, and its script."""
-    trace = node.trace
+    trace = node.grub
     if trace is None:
         # A grub.cfg of IC-OS is no fault; it only can't do what was asked for here.
         if config.boot.tries > 1:

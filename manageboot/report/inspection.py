@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from manageboot import errors
-from manageboot.boot.slots import booted_slot, slot_devices
+from manageboot.boot.cmdline import booted_slot
+from manageboot.boot.slots import slot_devices
 from manageboot.config import Config
 from manageboot.disk import devices
 from manageboot.disk.buffer import aligned_buffer

@@ -31,7 +31,7 @@ def collect(config: Config) -> dict[str, Any]:
     running = lock.holder(config.state.lock)
     state = None if block is None else node.state
     fell_back = fallback.detect(node)
-    daemon = {**statefile.to_json(config.state.lock), "held": inhibit.held(config)}
+    daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.held(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,
@@ -43,15 +43,15 @@ def collect(config: Config) -> dict[str, Any]:
         "next": None if block is None else block.next.value,
         "version": None if node.stopped else running_version(),
         "running": running,
-        "progress": progressfile.read(config.state.lock, running),
+        "progress": progressfile.read(config.state.runtime_directory, running),
         "block": {
             "path": str(path),
             "condition": node.environment.condition.value,
             "boot_alternative": None if block is None else block.alternative.value,
             "boot_cycle": None if block is None else block.cycle.value,
-            "traces": node.environment.traces._asdict(),
+            "traces": node.environment.markers._asdict(),
         },
-        "grub": None if node.trace is None else {key.rstrip("_"): word for key, word in node.trace._asdict().items()},
+        "grub": None if node.grub is None else {key.rstrip("_"): word for key, word in node.grub._asdict().items()},
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
         "daemon": daemon,

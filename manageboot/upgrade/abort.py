@@ -22,7 +22,7 @@ _LIMIT_BYTES = 200
 
 def path(config: Config) -> str:
     """Return where the mark is."""
-    return os.path.join(os.path.dirname(config.state.lock), _NAME)
+    return os.path.join(config.state.runtime_directory, _NAME)
 
 
 def mark(config: Config, because: Trial) -> None:
@@ -46,16 +46,16 @@ def of_this_trial(config: Config, node: Node) -> bool:
 
     A grub.cfg that is not the shipped one never clears what an earlier trial left; there, mark or history have to tell.
     """
-    left_behind = node.environment.traces
+    left_behind = node.environment.markers
     if node.state.phase is not Phase.TRIAL or not left_behind.given_up:
         return False
-    of_this_boot = node.trace is not None and left_behind.nonce != "" and left_behind.nonce == node.trace.nonce
+    of_this_boot = node.grub is not None and left_behind.nonce != "" and left_behind.nonce == node.grub.nonce
     return of_this_boot or in_this_boot(config, left_behind.trial)
 
 
 def of_earlier_trial(config: Config, node: Node) -> bool:
     """Say whether the block tells of an earlier trial, which was aborted, as if it were the one that runs."""
-    return node.may_be_stale and not in_this_boot(config, node.environment.traces.trial)
+    return node.may_be_stale and not in_this_boot(config, node.environment.markers.trial)
 
 
 def in_this_boot(config: Config, trial: str) -> bool:

@@ -4,7 +4,7 @@ import logging
 import os
 
 from manageboot.boot import envblock
-from manageboot.boot.markers import Traces
+from manageboot.boot.markers import Markers
 from manageboot.boot.node import Node
 from manageboot.config import Config
 from manageboot.protocol import BlockState, Cycle
@@ -12,12 +12,12 @@ from manageboot.protocol import BlockState, Cycle
 logger = logging.getLogger(__name__)
 
 
-def markers(config: Config, node: Node) -> Traces:
+def markers(config: Config, node: Node) -> Markers:
     """Make the markers of a new commit. Only the shipped grub.cfg is known to understand them."""
-    if node.trace is None:
-        return Traces()
+    if node.grub is None:
+        return Markers()
     tries = str(config.boot.tries) if config.boot.tries > 1 else ""
-    return Traces(nonce=new_nonce(), ack=node.environment.traces.ack, tries=tries)
+    return Markers(nonce=new_nonce(), ack=node.environment.markers.ack, tries=tries)
 
 
 def new_nonce() -> str:
@@ -37,7 +37,7 @@ def rehearse(config: Config, node: Node) -> None:
 
 def warn_of_tries(config: Config, node: Node) -> None:
     """Say so where the trial gets fewer boots than are configured."""
-    if node.trace is None and config.boot.tries > 1:
+    if node.grub is None and config.boot.tries > 1:
         logger.warning(
             "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
             config.boot.tries,

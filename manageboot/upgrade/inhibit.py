@@ -15,7 +15,7 @@ _NAME = "inhibit"
 
 def path(config: Config) -> str:
     """Return where the file is."""
-    return os.path.join(os.path.dirname(config.state.lock), _NAME)
+    return os.path.join(config.state.runtime_directory, _NAME)
 
 
 def held(config: Config) -> bool:
@@ -35,7 +35,7 @@ def hold(config: Config) -> str:
     """
     file = path(config)
     with _translated(f"make {file}"):
-        os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)
+        os.makedirs(config.state.runtime_directory, mode=0o755, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
     return f"the daemon decides nothing until `manageboot confirm --release`, or a reboot: {file} is there"

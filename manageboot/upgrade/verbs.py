@@ -9,7 +9,7 @@ import time
 
 from manageboot import errors
 from manageboot.boot import envblock, head, record, trusted
-from manageboot.boot.markers import Traces, Trial
+from manageboot.boot.markers import Markers, Trial
 from manageboot.boot.node import Node, observe, running_version
 from manageboot.boot.record import SlotRecord, now
 from manageboot.config import Config
@@ -46,7 +46,7 @@ def commit(config: Config, *, reboot: bool) -> str:
             head.require(config, passive, Verb.COMMIT)
         if to_do.block is not None or node.stopped:
             sample.require(config, node, Verb.COMMIT)
-        markers = arming.markers(config, node) if to_do.block is not None else node.environment.traces
+        markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
         _write(config, to_do, markers)
         if node.passive_content is Content.INSTALLED:
             entry = node.records[passive]._replace(content=Content.COMMITTED, committed=now())
@@ -125,7 +125,7 @@ def confirm(config: Config) -> str:
                 config.boot.grubenv,
             )
         _write(config, to_do, _kept(node))
-        if node.trace is not None:
+        if node.grub is not None:
             _trust(config, node.booted)
         if was_trial:
             booted = node.booted
@@ -177,13 +177,13 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
         other = node.booted.other
         if node.state.phase is Phase.TRIAL:
             abort.mark(config, because)
-            aborted = node.environment.traces._replace(tries="", trial=because.value)
+            aborted = node.environment.markers._replace(tries="", trial=because.value)
             _write(config, to_do._replace(block=to_do.block or node.state.block), aborted)
         else:
             arming.warn_of_tries(config, node)
             if to_do.block is not None:
                 head.require(config, other, Verb.ROLLBACK)
-            markers = arming.markers(config, node) if to_do.block is not None else node.environment.traces
+            markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
             # Here the record comes first: that of an earlier rollback would be taken for this one's.
             entry = node.records[other]
             if to_do.block is not None or entry.committed_in is None or entry.nonce != (markers.nonce or None):
@@ -208,7 +208,7 @@ def arrive(config: Config) -> str:
     Durability: once it returns, what GRUB wrote at this boot survives a power cut, and so does the marker.
     """
     with settled(config, "arrived", least_wait_s=_ARRIVAL_WAIT_S) as node:
-        markers = node.environment.traces
+        markers = node.environment.markers
         if node.state.phase is not Phase.TRIAL or (markers.trial and not abort.of_earlier_trial(config, node)):
             return f"slot {node.booted} is up"
         envblock.write(config.boot.grubenv, node.state.block, markers._replace(trial=Trial.USERSPACE.value))
@@ -217,25 +217,25 @@ def arrive(config: Config) -> str:
 
 def _leave_aborted(node: Node) -> str:
     """Tell whoever confirms that it is too late."""
-    booted, because = node.booted, node.environment.traces.trial
+    booted, because = node.booted, node.environment.markers.trial
     logger.warning("nothing is confirmed: the trial of slot %s was given up (%s)", booted, because)
     return f"the trial of slot {booted} was given up, slot {booted.other} boots next"
 
 
-def _write(config: Config, to_do: Transition, traces: Traces) -> None:
+def _write(config: Config, to_do: Transition, traces: Markers) -> None:
     signals.hold()
     if to_do.block is not None:
         envblock.write(config.boot.grubenv, to_do.block, traces)
 
 
-def _kept(node: Node) -> Traces:
+def _kept(node: Node) -> Markers:
     """Take back all traces but the acknowledgement, which stays as the proof that GRUB writes this block."""
-    return Traces(ack=node.environment.traces.ack)
+    return Markers(ack=node.environment.markers.ack)
 
 
 def _trust_is_behind(node: Node) -> bool:
     return (
-        node.trace is not None
+        node.grub is not None
         and node.state.phase is Phase.IDLE
         and trusted.read(node.environment.path) is not node.booted
     )
@@ -255,7 +255,7 @@ def _catch_up(config: Config) -> None:
 def _trust(config: Config, slot: Slot) -> None:
     """Write the second witness after the block; a failure is no longer one of the verb."""
     try:
-        envblock.write_trust(config.boot.grubenv, slot)
+        envblock.write_trusted(config.boot.grubenv, slot)
     except errors.ManagebootError as error:
         logger.warning("slot %s is trusted, but not for a GRUB that finds its block damaged: %s", slot, error)
 

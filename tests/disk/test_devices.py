@@ -21,7 +21,7 @@ def sysfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without udev."""
     directory = tmp_path / "block"
     directory.mkdir()
-    monkeypatch.setattr(devices, "_SYSFS_BLOCK", str(directory))
+    monkeypatch.setattr("manageboot.disk.sysfs.NAMES", str(directory))
     monkeypatch.setattr(devices, "_UDEV_DATABASE", str(tmp_path / "there-is-no-udev"))
     return directory
 
@@ -110,7 +110,7 @@ def test_a_slot_is_not_put_together_from_two_volume_groups(sysfs: Path):
 
 def test_a_device_that_goes_between_two_looks_is_not_there(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(devices, "device_number", lambda _: os.makedev(254, 4))
-    monkeypatch.setattr(devices, "_read", lambda _: "")
+    monkeypatch.setattr("manageboot.disk.sysfs.attribute", lambda _directory, _name: None)
     assert devices.failure("/dev/vda4") == "it is not there"
     assert devices.size("/dev/vda4") is None
 

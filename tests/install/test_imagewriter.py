@@ -8,8 +8,7 @@ import pytest
 
 from manageboot import errors
 from manageboot.boot.head import HEAD_BYTES
-from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.wipe import wipe
+from manageboot.disk.blockdev import BlockDevice, wipe
 from manageboot.image import open_image
 from manageboot.install.imagewriter import ImageWriter, Window
 from manageboot.install.pipeline import Buffers

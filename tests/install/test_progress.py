@@ -126,11 +126,11 @@ def test_the_journal_gets_a_line_for_each_phase(node: LoopNode, update: Path, tm
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"phase": "write"}', '{"pid": 8, "phase": "write"}'])
 def test_a_file_that_is_not_of_the_holder_is_ignored(tmp_path: Path, content: str):
     (tmp_path / "progress.json").write_text(content)
-    assert progressfile.read(str(tmp_path / "lock"), "7 upgrade-install") is None
+    assert progressfile.read(str(tmp_path), "7 upgrade-install") is None
 
 
 def test_a_progress_that_cant_be_shown_stops_nothing(tmp_path: Path):
-    with progressfile.shown(str(tmp_path / "missing" / "lock")) as file:
+    with progressfile.shown(str(tmp_path / "missing")) as file:
         file.update({"phase": "write"})
     assert list(tmp_path.iterdir()) == []
 

@@ -176,7 +176,7 @@ class Agent:
         record_store = record.store
         with (
             mock.patch.object(envblock, "write", durable(envblock.write)),
-            mock.patch.object(envblock, "write_trust", durable(envblock.write_trust)),
+            mock.patch.object(envblock, "write_trusted", durable(envblock.write_trusted)),
             mock.patch.object(envblock, "settle", durable(envblock.settle)),
             mock.patch.object(record, "store", durable(record_store)),
             mock.patch.object(abort, "mark", durable(abort.mark)),
