@@ -61,8 +61,8 @@ class RolesConfig(NamedTuple):
     """Those that an installation wipes; a slot may lack them."""
 
     @property
-    def withheld(self) -> str:
-        """The role that GRUB loads the kernel from: its head is what makes a slot bootable."""
+    def header_last(self) -> str:
+        """The role that GRUB loads the kernel from: its header, written last, is what makes a slot bootable."""
         return "boot" if "boot" in self.written else "root"
 
 

@@ -99,7 +99,7 @@ def _as_label(role: str) -> str:
 
 
 def _boot_device(config: Config, node: Node) -> str:
-    spec = config.slots[node.booted][config.roles.withheld]
+    spec = config.slots[node.booted][config.roles.header_last]
     try:
         return devices.find(spec)
     except errors.ManagebootError:

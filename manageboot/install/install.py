@@ -3,12 +3,12 @@
 The order is what makes it safe; each step is on the disk before the next one begins:
 
 1. The old record is void.
-2. The head of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
-3. Boot (all but its head), root and what else the image brings are written and flushed; the input has been read to its
-   end and judged.
+2. The header of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
+3. Boot (all but its header), root and what else the image brings are written and flushed; the input has been read to
+   its end and judged.
 4. They are read back, past the cache, and compared.
 5. The beginning of var is wiped.
-6. The head of boot is written, flushed and read back: now the slot could be booted.
+6. The header of boot is written, flushed and read back: now the slot could be booted.
 7. The record says installed: now it may be committed.
 
 Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1. Nothing is told before
@@ -25,7 +25,7 @@ from itertools import chain
 
 from manageboot import errors
 from manageboot.boot import record
-from manageboot.boot.head import HEAD_BYTES
+from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import SlotRecord, now
 from manageboot.boot.slots import writable_devices
 from manageboot.config import Config
@@ -34,7 +34,7 @@ from manageboot.disk.blockdev import BlockDevice, wipe
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
-from manageboot.install.imagewriter import ImageWriter, no_head
+from manageboot.install.imagewriter import ImageWriter, no_header
 from manageboot.install.progress import Style, phase
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
@@ -84,9 +84,9 @@ def install(
         names = {role: member_name(role) for role in config.roles.written}
         update = stack.enter_context(open_image(images, list(names.values())))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
-        withheld = config.roles.withheld
-        writers = {name: ImageWriter(opened[role], withhold_head=role == withheld) for role, name in names.items()}
-        members = _begun(update, writers, names[withheld], check_content=config.install.check_content)
+        header_last = config.roles.header_last
+        writers = {name: ImageWriter(opened[role], header_last=role == header_last) for role, name in names.items()}
+        members = _begun(update, writers, names[header_last], check_content=config.install.check_content)
 
         begin_s = time.monotonic()
         entry = SlotRecord(
@@ -100,25 +100,25 @@ def install(
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
         record.store(config.state.directory, {**records, slot: entry})
         with _failure_recorded(config, records, slot, entry, transfer):
-            wipe(opened[withheld], HEAD_BYTES)
+            wipe(opened[header_last], HEADER_BYTES)
             with phase("write", update.bytes_total, progress, file) as meter:
                 transfer.run(members, lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
             version = transfer.version.text
             _check_digest(update, sha256)
-            writers[names[withheld]].check_head(names[withheld])
+            writers[names[header_last]].check_header(names[header_last])
             if config.install.check_content:
                 check_whole({name: writer.whole() for name, writer in writers.items()})
             _warn(update, transfer)
             for role in names:
-                if role != withheld:
+                if role != header_last:
                     events.image_written(config, role, devices[role])
             with phase("publish", None, progress, file):
                 for role in config.roles.wiped:
                     if role in opened:
                         wipe(opened[role], config.install.wipe_var_bytes)
-                writers[names[withheld]].publish_head()
-            events.image_written(config, withheld, devices[withheld])
+                writers[names[header_last]].write_header()
+            events.image_written(config, header_last, devices[header_last])
             entry = entry._replace(
                 content=Content.INSTALLED,
                 version=version,
@@ -144,7 +144,7 @@ def install(
 
 
 def _begun(
-    update: UpdateImage, writers: dict[str, ImageWriter], withheld: str, *, check_content: bool
+    update: UpdateImage, writers: dict[str, ImageWriter], header_last: str, *, check_content: bool
 ) -> Iterator[Member]:
     """Judge all that can be known of an update image before anything is destroyed, and give its members.
 
@@ -153,7 +153,7 @@ def _begun(
     Args:
         update: the update image, of which nothing was read yet.
         writers: where each image goes, by the name of its member.
-        withheld: the name of the image whose head is withheld.
+        header_last: the name of the image whose header is written last.
         check_content: whether images are refused that are known to be none that a slot can hold.
     """
     members = checked(update) if check_content else update.members()
@@ -163,8 +163,8 @@ def _begun(
         begun.append(next(members))
     for member in (*update.known, begun[-1]):
         writers[member.name].check_size(member.name, member.size)
-        if member.name == withheld and not member.head[:HEAD_BYTES].strip(b"\0"):
-            raise no_head(member.name, member.size)
+        if member.name == header_last and not member.head[:HEADER_BYTES].strip(b"\0"):
+            raise no_header(member.name, member.size)
     return chain(begun, members)
 
 

@@ -8,7 +8,7 @@ import logging
 import time
 
 from manageboot import errors
-from manageboot.boot import envblock, head, record, trusted
+from manageboot.boot import envblock, header, record, trusted
 from manageboot.boot.markers import Markers, Trial
 from manageboot.boot.node import Node, observe, running_version
 from manageboot.boot.record import SlotRecord, now
@@ -43,7 +43,7 @@ def commit(config: Config, *, reboot: bool) -> str:
         passive = node.booted.other
         if to_do.block is not None:
             arming.warn_of_tries(config, node)
-            head.require(config, passive, Verb.COMMIT)
+            header.require(config, passive, Verb.COMMIT)
         if to_do.block is not None or node.stopped:
             sample.require(config, node, Verb.COMMIT)
         markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
@@ -182,7 +182,7 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
         else:
             arming.warn_of_tries(config, node)
             if to_do.block is not None:
-                head.require(config, other, Verb.ROLLBACK)
+                header.require(config, other, Verb.ROLLBACK)
             markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
             # Here the record comes first: that of an earlier rollback would be taken for this one's.
             entry = node.records[other]

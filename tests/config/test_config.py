@@ -120,7 +120,7 @@ def test_roles_are_configuration(tmp_path: Path):
     loaded = load(tmp_path, text + 'home = "/dev/h"\n')
     assert loaded.roles == config.RolesConfig(("root", "verity"), ("state_", "home"))
     assert loaded.slots[Slot.B] == {"root": "LV=hostlvm/B_root", "verity": "PARTLABEL=B_boot", "home": "/dev/h"}
-    assert (loaded.roles.withheld, load(tmp_path, SLOTS).roles.withheld) == ("root", "boot")
+    assert (loaded.roles.header_last, load(tmp_path, SLOTS).roles.header_last) == ("root", "boot")
 
 
 def test_no_role_is_called_like_what_else_the_record_has():

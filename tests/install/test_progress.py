@@ -93,7 +93,7 @@ def test_an_interrupted_installation_is_resumed_and_says_so(node: LoopNode, upda
     assert "MiB of data were there already" in whole.stderr
     lines = [json.loads(text) for text in whole.stderr.splitlines() if text.startswith("{")]
     line = next(line for line in lines if (line["phase"], line["state"]) == ("write", "done"))
-    # Only the window with the head of boot is written again.
+    # Only the window with the header of boot is written again.
     assert line["bytes_written"] < MIB < line["bytes_kept"]
     # An installation that was not interrupted writes everything.
     plain = node.run("upgrade-install", update)

@@ -15,7 +15,7 @@ from unittest import mock
 
 from manageboot import config as configuration
 from manageboot import errors
-from manageboot.boot import cmdline, envblock, fallback, head, record
+from manageboot.boot import cmdline, envblock, fallback, header, record
 from manageboot.boot import node as nodes
 from manageboot.boot.markers import Trial
 from manageboot.boot.record import SlotRecord
@@ -187,7 +187,7 @@ class Agent:
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(cmdline, "boot_id", lambda: state.boot_id),
             mock.patch.object(devices, "find", lambda spec: spec),
-            mock.patch.object(head, "_read", lambda _: bytearray([state.content(other(str(state.booted))) != VOID])),
+            mock.patch.object(header, "_read", lambda _: bytearray([state.content(other(str(state.booted))) != VOID])),
             # Nobody writes to the slot between an installation and its commit here; test_sample.py has those who do.
             mock.patch.object(sample, "_changed", lambda *_: None),
             mock.patch.object(events, "announce", lambda *_, **__: None),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from manageboot.boot.head import HEAD_BYTES
+from manageboot.boot.header import HEADER_BYTES
 from support.images import make_update
 from support.node import BLOCK_LINES, LoopNode
 
@@ -64,7 +64,7 @@ def test_commit_twice_writes_once_and_reboots_again(node: LoopNode, update: Path
 def void_head(node: LoopNode, slot: str) -> None:
     """Do what an installation does first, which the record of this system does not know of."""
     with open(node.devices[slot]["boot"], "r+b") as device:
-        device.write(bytes(HEAD_BYTES))
+        device.write(bytes(HEADER_BYTES))
 
 
 def test_a_slot_that_was_voided_from_outside_is_not_committed(node: LoopNode, update: Path):
