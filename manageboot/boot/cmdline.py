@@ -70,7 +70,7 @@ def boot_id() -> str | None:
 
 
 def _line(boot: BootConfig) -> bytes:
-    assert boot.cmdline is not None, "nobody asks for this from outside"
+    assert boot.cmdline is not None, "nobody asks for this offline"
     try:
         return kernelcmdline.read_line(boot.cmdline)
     except OSError as error:

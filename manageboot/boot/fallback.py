@@ -68,7 +68,7 @@ def detect(node: Node) -> Fallback | None:
         return None
     state, markers = node.state, node.environment.markers
     if node.stopped:
-        # What became of a commit since, only the block tells: the records of outside know no more.
+        # What became of a commit since, only the block tells: the records for an offline disk know no more.
         over = node.environment.state.cycle is Cycle.FAILSAFE_CHECK and state.phase is Phase.IDLE
         return Fallback(state.passive, _cause(node)) if over else None
     entry = node.records.get(state.passive)
@@ -149,7 +149,7 @@ def _cause(node: Node) -> Cause:
     entry = node.records.get(node.booted.other)
     committed = entry is not None and entry.content is Content.COMMITTED
     of_another = committed and entry is not None and entry.nonce not in {None, markers.nonce}
-    # A later commit may leave no word, as one from outside; the shipped script has cleared what was there before it.
+    # A later commit may leave no word, as an offline one; the shipped script has cleared what was there before it.
     told = node.grub is not None and markers.nonce == "" and markers.trial != ""
     if of_another and not told:
         # The block was made anew since, or another agent committed: its markers are not of this trial.

@@ -43,8 +43,8 @@ class Markers(NamedTuple):
         return self.nonce != "" and self.nonce == self.ack
 
     @property
-    def given_up(self) -> bool:
-        """Whether the agent gave a trial up; which one it was, only the nonce tells."""
+    def aborted(self) -> bool:
+        """Whether the agent aborted a trial; which one it was, only the nonce tells."""
         return self.trial in {Trial.BY_HAND, Trial.UNHEALTHY, Trial.DEADLINE}
 
     @property

@@ -27,11 +27,11 @@ class Node(NamedTuple):
     boot_id: str | None
     """The kernel's name for this boot."""
     stopped: bool = False
-    """Whether it is off, and looked at from outside."""
+    """Whether it is off, and looked at offline."""
 
     @property
     def state(self) -> BootState:
-        """What both witnesses say; of a system that is stopped, what the block alone does.
+        """What kernel command line and block say; of a system that is stopped, what the block alone does.
 
         Raises:
             BlockDamagedError, BlockMissingError: the block says nothing.
@@ -50,7 +50,7 @@ class Node(NamedTuple):
 
     @property
     def may_be_stale(self) -> bool:
-        """Whether a trial counts as given up in the block, and that may be an earlier one.
+        """Whether a trial counts as aborted in the block, and that may be an earlier one.
 
         Only the shipped script clears that when a trial begins. With another one, whoever commits and sets no more than
         the two variables of IC-OS leaves it there.
@@ -58,7 +58,7 @@ class Node(NamedTuple):
         said, markers = self.grub, self.environment.markers
         # Where it did not start a trial, somebody chose this slot from GRUB's menu: what the block says holds.
         cleared = said is not None and (said.try_ == "" or said.nonce == markers.nonce)
-        return markers.given_up and not cleared
+        return markers.aborted and not cleared
 
     @property
     def passive_content(self) -> Content:

@@ -110,7 +110,7 @@ def _no_lock() -> Iterator[Obstacle]:
 
 
 def _inside(place: Inside) -> Iterator[Obstacle]:
-    """Ask of a disk or an image that is worked on from outside."""
+    """Ask of a disk or an image that is worked on offline."""
     with suppress(OSError):
         status = os.stat(place.device)
         if stat.S_ISBLK(status.st_mode):

@@ -29,22 +29,22 @@ _PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
 
 
 class BootConfig(NamedTuple):
-    """Where the two witnesses are, and how to reboot."""
+    """Where kernel command line and environment block are, and how to reboot."""
 
     grubenv: "str | Inside"
     cmdline: str | None
-    """None: the system is stopped, and its disk is worked on from outside."""
+    """None: the system is stopped, and its disk is worked on offline."""
     cmdline_key: str
     reboot_command: tuple[str, ...]
     tries: int
     reboot_again: bool
     grub_partition: str | None = None
-    """The partition of the block, for whoever works on the disk from outside."""
+    """The partition of the block, for whoever works on the disk offline."""
 
     @property
     def directory(self) -> str:
         """The directory of the block, links followed: there lies what GRUB reads and no upgrade touches."""
-        assert isinstance(self.grubenv, str), "nobody asks for this from outside"
+        assert isinstance(self.grubenv, str), "nobody asks for this offline"
         return os.path.dirname(os.path.realpath(self.grubenv))
 
 

@@ -113,7 +113,7 @@ def confirm(config: Config) -> None:
     """
     node = observe(config)
     traces = node.environment.markers
-    if traces.given_up and abort.in_this_boot(config, traces.trial):
+    if traces.aborted and abort.in_this_boot(config, traces.trial):
         raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was given up in this boot")
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
@@ -209,7 +209,7 @@ def reboot(*, flush: bool, tried: bool, trial: bool = True, insisted_s: float = 
 
 def _stays(config: Config, tried: bool) -> int:
     """Say, as an exit status, whether the node has no reason to go down any more: somebody decided so meanwhile."""
-    if inhibit.held(config):
+    if inhibit.active(config):
         logger.info("no reboot: a person is at work")
         return _STAYS
     try:

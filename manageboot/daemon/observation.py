@@ -55,4 +55,4 @@ def look(config: Config, *, tried: bool, over: bool) -> Sight:
         problem = f"cannot look at this node: {type(error).__name__}: {error}"
     grub = cmdline.grub_parameters(config.boot) if node is None else node.grub
     grub_tries = grub is not None and grub.try_ != ""
-    return Sight(state, problem, damaged, trial, may_be_stale, grub_tries, inhibit.held(config))
+    return Sight(state, problem, damaged, trial, may_be_stale, grub_tries, inhibit.active(config))

@@ -35,7 +35,7 @@ from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
 from manageboot.install.imagewriter import ImageWriter, no_header
-from manageboot.install.progress import Style, phase
+from manageboot.install.progress import Style, step
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
 from manageboot.protocol import Content, Slot, Verb
@@ -101,7 +101,7 @@ def install(
         record.store(config.state.directory, {**records, slot: entry})
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[header_last], HEADER_BYTES)
-            with phase("write", update.bytes_total, progress, file) as meter:
+            with step("write", update.bytes_total, progress, file) as meter:
                 transfer.run(members, lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
             version = transfer.version.text
@@ -113,7 +113,7 @@ def install(
             for role in names:
                 if role != header_last:
                     events.image_written(config, role, devices[role])
-            with phase("publish", None, progress, file):
+            with step("publish", None, progress, file):
                 for role in config.roles.wiped:
                     if role in opened:
                         wipe(opened[role], config.install.wipe_var_bytes)

@@ -73,7 +73,7 @@ def read(directory: str, holder: str | None) -> dict[str, Any] | None:
 
 
 def _is_progress(progress: dict[str, Any]) -> bool:
-    """Say whether this is what a phase shows; another version may show more."""
+    """Say whether this is what a step shows; another version may show more."""
     texts = ("phase", "state")
     numbers = ("bytes_done", "bytes_written", "bytes_kept", "bytes_verified", "seconds")
     return (

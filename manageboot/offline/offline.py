@@ -1,4 +1,4 @@
-"""The disk of a system that is stopped, worked on from outside: a configuration that leads every verb there.
+"""The disk of a system that is stopped, worked on offline: a configuration that leads every verb there.
 
 The slots' partitions become loop devices, the environment block is changed where it lies inside its vfat partition, and
 records, history and lock are this system's, in a directory for each disk: the other system's own may be encrypted.

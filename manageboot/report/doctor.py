@@ -1,4 +1,4 @@
-"""What is wrong with this node's boot chain, and what to do: every witness beside every other. Writes nothing."""
+"""What is wrong with this node's boot chain, and what to do: everything that tells of it, compared. Writes nothing."""
 
 import os
 from collections.abc import Iterator
@@ -148,17 +148,17 @@ def _protocol(node: Node) -> Iterator[Finding]:
 
 def _grub(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Judge what GRUB said on the kernel command line, and its script."""
-    trace = node.grub
-    if trace is None:
+    grub = node.grub
+    if grub is None:
         # A grub.cfg of IC-OS is no fault; it only can't do what was asked for here.
         if config.boot.tries > 1:
             yield Finding("TRIES_IGNORED", f"boot.tries is {config.boot.tries}, and GRUB's script knows one try")
         return
-    if trace.fault == "unwritable":
+    if grub.fault == "unwritable":
         yield Finding("GRUB_CANNOT_WRITE", f"GRUB could not write {node.environment.path}, so it started no trial")
-    if trace.fault == "damaged":
+    if grub.fault == "damaged":
         yield Finding("GRUB_FOUND_DAMAGE", f"GRUB could not use {node.environment.path} and took slot {node.booted}")
-    if trace.fault == "unloadable" and node.environment.state is not None and node.state.phase is Phase.CONFLICT:
+    if grub.fault == "unloadable" and node.environment.state is not None and node.state.phase is Phase.CONFLICT:
         yield Finding("TRUSTED_SLOT_UNLOADABLE", f"GRUB could not load slot {node.booted.other}, which is trusted")
     yield from _script(config, unknown)
     block = node.environment.state

@@ -31,7 +31,7 @@ def collect(config: Config) -> dict[str, Any]:
     running = lock.holder(config.state.lock)
     state = None if block is None else node.state
     fell_back = fallback.detect(node)
-    daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.held(config)}
+    daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.active(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,

@@ -46,11 +46,11 @@ def of_this_trial(config: Config, node: Node) -> bool:
 
     A grub.cfg that is not the shipped one never clears what an earlier trial left; there, mark or history have to tell.
     """
-    left_behind = node.environment.markers
-    if node.state.phase is not Phase.TRIAL or not left_behind.given_up:
+    markers = node.environment.markers
+    if node.state.phase is not Phase.TRIAL or not markers.aborted:
         return False
-    of_this_boot = node.grub is not None and left_behind.nonce != "" and left_behind.nonce == node.grub.nonce
-    return of_this_boot or in_this_boot(config, left_behind.trial)
+    of_this_boot = node.grub is not None and markers.nonce != "" and markers.nonce == node.grub.nonce
+    return of_this_boot or in_this_boot(config, markers.trial)
 
 
 def of_earlier_trial(config: Config, node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""A person is at work: while the file is there, the daemon neither confirms a trial nor gives it up.
+"""A person is at work: while the file is there, the daemon is inhibited, and neither confirms a trial nor aborts it.
 
 It lies in /run, beside the lock, so no boot begins with it.
 """
@@ -18,13 +18,13 @@ def path(config: Config) -> str:
     return os.path.join(config.state.runtime_directory, _NAME)
 
 
-def held(config: Config) -> bool:
-    """Say whether a person is at work."""
+def active(config: Config) -> bool:
+    """Say whether the daemon is inhibited."""
     # Whatever it is that lies there, somebody put it there.
     return os.path.lexists(path(config))
 
 
-def hold(config: Config) -> str:
+def take(config: Config) -> str:
     """Make the file.
 
     Returns:

@@ -92,14 +92,14 @@ def cancel(config: Config) -> str:
 def confirm(config: Config) -> str:
     """Say that the booted trial is good.
 
-    Where there is nothing to confirm it takes no lock and writes nothing, but for the second witness if that is behind.
-    A trial that was given up stays given up: whoever confirms it comes too late, and the node goes back.
+    Where there is nothing to confirm it takes no lock and writes nothing, but for the trusted slot if that is behind.
+    A trial that was aborted stays so: whoever confirms it comes too late, and the node goes back.
 
     Returns:
         What was done, in words.
 
     Raises:
-        RefusedError: the two witnesses contradict each other.
+        RefusedError: the kernel command line and the block contradict each other.
 
     Durability: once it returns, the booted slot is trusted on the disk.
     """
@@ -110,7 +110,7 @@ def confirm(config: Config) -> str:
     if to_do.block is None and not half_confirmed(node):
         if to_do.warns:
             logger.warning("nothing is confirmed: %s", describe(node.state))
-        if _trust_is_behind(node):
+        if _trusted_slot_is_behind(node):
             _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
     if abort.of_this_trial(config, node):
@@ -156,12 +156,12 @@ def half_confirmed(node: Node) -> bool:
 
 
 def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) -> str:
-    """Go back to the other slot: give a trial up, or arm the slot that was confirmed before this one.
+    """Go back to the other slot: abort a trial, or arm the slot that was confirmed before this one.
 
     Args:
         config: the settings.
         reboot: whether to reboot then.
-        because: why a trial is given up; `status` in the other slot tells it. Any but BY_HAND is of a trial only.
+        because: why a trial is aborted; `status` in the other slot tells it. Any but BY_HAND is of a trial only.
 
     Returns:
         What was done, in words.
@@ -218,22 +218,22 @@ def arrive(config: Config) -> str:
 def _leave_aborted(node: Node) -> str:
     """Tell whoever confirms that it is too late."""
     booted, because = node.booted, node.environment.markers.trial
-    logger.warning("nothing is confirmed: the trial of slot %s was given up (%s)", booted, because)
-    return f"the trial of slot {booted} was given up, slot {booted.other} boots next"
+    logger.warning("nothing is confirmed: the trial of slot %s was aborted (%s)", booted, because)
+    return f"the trial of slot {booted} was aborted, slot {booted.other} boots next"
 
 
-def _write(config: Config, to_do: Transition, traces: Markers) -> None:
+def _write(config: Config, to_do: Transition, markers: Markers) -> None:
     signals.hold()
     if to_do.block is not None:
-        envblock.write(config.boot.grubenv, to_do.block, traces)
+        envblock.write(config.boot.grubenv, to_do.block, markers)
 
 
 def _kept(node: Node) -> Markers:
-    """Take back all traces but the acknowledgement, which stays as the proof that GRUB writes this block."""
+    """Take back all markers but the acknowledgement, which stays as the proof that GRUB writes this block."""
     return Markers(ack=node.environment.markers.ack)
 
 
-def _trust_is_behind(node: Node) -> bool:
+def _trusted_slot_is_behind(node: Node) -> bool:
     return (
         node.grub is not None
         and node.state.phase is Phase.IDLE
@@ -242,18 +242,18 @@ def _trust_is_behind(node: Node) -> bool:
 
 
 def _catch_up(config: Config) -> None:
-    """Write the second witness for a slot that was confirmed before. Another run may do it, or a later confirm."""
+    """Write down as trusted a slot that was confirmed before. Another run may do it, or a later confirm."""
     try:
         with lock.held(config.state.lock, Verb.CONFIRM, brief=True):
             node = observe(config)
-            if _trust_is_behind(node):
+            if _trusted_slot_is_behind(node):
                 _trust(config, node.booted)
     except errors.LockedError:
-        logger.info("another run is at work; the second witness is written later")
+        logger.info("another run is at work; the trusted slot is written later")
 
 
 def _trust(config: Config, slot: Slot) -> None:
-    """Write the second witness after the block; a failure is no longer one of the verb."""
+    """Write the trusted slot after the block; a failure is no longer one of the verb."""
     try:
         envblock.write_trusted(config.boot.grubenv, slot)
     except errors.ManagebootError as error:

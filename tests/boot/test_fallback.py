@@ -101,7 +101,7 @@ def test_a_trial_that_was_given_up_is_not_confirmed_any_more(committed: LoopNode
     before = committed.grubenv.read_bytes()
     done = committed.run("confirm")
     assert (done.returncode, done.stdout) == (0, "")
-    assert f"warning: nothing is confirmed: the trial of slot B was given up ({because})" in done.stderr
+    assert f"warning: nothing is confirmed: the trial of slot B was aborted ({because})" in done.stderr
     assert (committed.grubenv.read_bytes(), committed.ok("next")) == (before, "A\n")
 
 

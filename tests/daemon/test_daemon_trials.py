@@ -146,7 +146,7 @@ def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
     assert jobs.guarded(jobs.confirm, settings)() == 69
     assert stays_given_up(node)
     # By hand it comes too late as well.
-    assert "was given up, slot A boots next" in verbs.confirm(settings)
+    assert "was aborted, slot A boots next" in verbs.confirm(settings)
     assert stays_given_up(node)
 
 

@@ -112,7 +112,7 @@ def test_a_bar_that_cant_be_drawn_stops_nothing(node: LoopNode, update: Path):
 
 
 @pytest.mark.devices
-def test_the_journal_gets_a_line_for_each_phase(node: LoopNode, update: Path, tmp_path: Path):
+def test_the_journal_gets_a_line_for_each_step(node: LoopNode, update: Path, tmp_path: Path):
     log = tmp_path / "journal"
     with log.open("wb") as journal:
         status = os.fstat(journal.fileno())

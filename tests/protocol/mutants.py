@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant("a trial that is given up keeps its tries", _V,
            '_replace(tries="", trial=because.value)', "_replace(trial=because.value)", tries=3),
     Mutant("a trial that was given up may be confirmed", _A,
-           "return of_this_boot or in_this_boot(config, left_behind.trial)", "return False"),
+           "return of_this_boot or in_this_boot(config, markers.trial)", "return False"),
     Mutant("confirm does not write the trusted slot", _V,
            "            _trust(config, node.booted)\n        if was_trial", "            pass\n        if was_trial"),
     Mutant("the trusted slot is the other one", _E,

@@ -133,15 +133,15 @@ def test_whatever_holds_the_daemon_can_be_put_there_and_taken_away(
     node: DaemonNode, settings: config.Config, kind: str
 ):
     put(node.run_directory / "inhibit", kind)
-    assert inhibit.held(settings)
-    inhibit.hold(settings)
-    assert inhibit.held(settings)
+    assert inhibit.active(settings)
+    inhibit.take(settings)
+    assert inhibit.active(settings)
     if kind == "directory":
         with pytest.raises(errors.ManagebootError, match="cannot remove"):
             inhibit.release(settings)
         return
     inhibit.release(settings)
-    assert not inhibit.held(settings)
+    assert not inhibit.active(settings)
 
 
 @pytest.mark.parametrize("kind", KINDS)
