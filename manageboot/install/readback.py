@@ -22,7 +22,7 @@ _READ_WINDOWS = 4
 
 _SAMPLE_BYTES = 4096
 _SAMPLE_STEP_BYTES = 16 << 20
-"""Zeros are read back in samples, at the begin of each such step and at their end."""
+"""Zeros are read back in samples, at the beginning of each such step and at their end."""
 
 
 class ReadBack:

@@ -65,7 +65,7 @@ def in_this_boot(config: Config, trial: str) -> bool:
 
     Args:
         config: the settings.
-        trial: what stands in the block.
+        trial: what the block says.
     """
     return marked(config, trial) or events.happened(config, Event.ROLLED_BACK)
 
@@ -75,7 +75,7 @@ def marked(config: Config, trial: str) -> bool:
 
     Args:
         config: the settings.
-        trial: what stands in the block.
+        trial: what the block says.
     """
     boot = cmdline.boot_id()
     return boot is not None and trial in _words(config, boot)
