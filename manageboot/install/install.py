@@ -86,7 +86,7 @@ def install(
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
         header_last = config.roles.header_last
         writers = {name: ImageWriter(opened[role], header_last=role == header_last) for role, name in names.items()}
-        members = _begun(update, writers, names[header_last], check_content=config.install.check_content)
+        members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
 
         begin_s = time.monotonic()
         entry = SlotRecord(
@@ -143,7 +143,7 @@ def install(
         return f"slot {slot} holds {named}{kept}"
 
 
-def _begun(
+def _judged(
     update: UpdateImage, writers: dict[str, ImageWriter], header_last: str, *, check_content: bool
 ) -> Iterator[Member]:
     """Judge all that can be known of an update image before anything is destroyed, and give its members.

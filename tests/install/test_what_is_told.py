@@ -12,7 +12,7 @@ from support.node import LoopNode
 
 pytestmark = pytest.mark.devices
 
-_CALLS = "pwrite64,preadv,ioctl,fsync,fdatasync,write,rename,renameat,renameat2"
+_CALLS = "pwrite64,preadv,preadv2,ioctl,fsync,fdatasync,write,rename,renameat,renameat2"
 _SHOWN_BYTES = "2000"
 """How much of what is written strace shows: a whole event, a whole record."""
 
@@ -29,7 +29,7 @@ class Traced(NamedTuple):
 
     def told(self, what: str) -> int:
         """Where something is told for the first time; the main thread does so."""
-        first = self.positions(rf"^\d+ p?write(64)?\(\d+<.*{re.escape(what)}")[0]
+        first = self.positions(rf"^\d+ +p?write(64)?\(\d+<.*{re.escape(what)}")[0]
         assert self.calls[first].split()[0] == self.main, self.calls[first]
         return first
 
@@ -38,7 +38,7 @@ class Traced(NamedTuple):
         on = rf"\(\d+<{device}>"
         last_write = self.positions(rf"(pwrite64{on}|ioctl{on}, BLKZEROOUT)")[-1]
         flushes = [at for at in self.positions(rf"fsync{on}") if last_write < at < end]
-        return bool(flushes) and any(flushes[0] < at < end for at in self.positions(rf"preadv{on}"))
+        return bool(flushes) and any(flushes[0] < at < end for at in self.positions(rf"preadv2?{on}"))
 
 
 @pytest.fixture
