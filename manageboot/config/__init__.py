@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manageboot import errors
-from manageboot.config import tomlfile
-from manageboot.config.table import Table
+from manageboot.config import toml
+from manageboot.config.toml import Table
 from manageboot.protocol import MAX_TRIES, Slot
 from manageboot.system import files
 
@@ -151,12 +151,12 @@ def load(
     """
     if path is None and not foreign:
         path = _own_path()
-    own = tomlfile.read(path) if path is not None else {}
+    own = toml.read(path) if path is not None else {}
     named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
     name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
-    layers = [tomlfile.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
+    layers = [toml.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
     if name != "custom":
-        layers.append(tomlfile.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
+        layers.append(toml.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
     layers.append({key: value for key, value in own.items() if key != "profile"})
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -293,10 +293,11 @@ def _roles(table: Table) -> RolesConfig:
     everything = roles.written + roles.wiped
     for role in everything:
         if not re.fullmatch("[a-z][a-z0-9_-]*", role) or role in TAKEN_NAMES:
-            raise errors.ConfigError(f"cannot use {table.source}: {role!r} is no name for a role of slots")
+            raise errors.ConfigError(f"cannot use {table.source}: {role!r} is not a name for a role of slots")
         if everything.count(role) > 1:
-            where = "slots.written and slots.wiped"
-            raise errors.ConfigError(f"cannot use {table.source}: {role} is listed twice in {where}")
+            raise errors.ConfigError(
+                f"cannot use {table.source}: {role} is listed twice in slots.written and slots.wiped"
+            )
     if "root" not in roles.written:
         raise errors.ConfigError(f"cannot use {table.source}: slots.written has to name root")
     return roles

@@ -69,7 +69,6 @@ class BlockDevice:
         """Whether the device makes zeros without being sent them."""
 
     def __enter__(self) -> Self:
-        """Return the open device."""
         return self
 
     def __exit__(

@@ -19,7 +19,8 @@ from manageboot.disk import mounts, sysfs
 from manageboot.disk.layers import Layer, attachments, disk_of, holders, identity, kernel_name, layers, partitions
 from manageboot.disk.openfiles import View
 
-_PATIENCE_S = 1.0
+_RELEASE_WAIT_S = 1.0
+"""Time for a query, or a run that was killed, to let go of a device."""
 _LOOP_WAIT_S = 5.0
 _POLL_INTERVAL_S = 0.05
 
@@ -91,7 +92,7 @@ def require_unused(paths: Sequence[str]) -> None:
 
 def _patiently(look: Callable[[], _T]) -> _T:
     """Look again for a second: a query may have it for an instant, or a run that was killed is not quite gone."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _RELEASE_WAIT_S
     while True:
         try:
             return look()

@@ -4,7 +4,6 @@ What lies in /run, or where the records are, may be of another version or of ano
 all. Nobody waits for it, and what it holds is taken only where it can be meant.
 """
 
-import math
 import os
 import stat
 from collections.abc import Sequence
@@ -162,7 +161,7 @@ def _refuse(word: str) -> NoReturn:
 
 def _finite(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
+    if value in {float("inf"), float("-inf")}:
         raise ValueError(f"{text} is no number that we know")
     return value
 
