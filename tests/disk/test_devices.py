@@ -124,6 +124,13 @@ def test_a_disk_that_goes_between_two_looks_bears_nothing(sysfs: Path):
         devices.find(f"PARTUUID={UUID}")
 
 
+def test_what_can_not_be_read_is_not_absent(sysfs: Path):
+    add_partition(sysfs, "vda4", uuid=UUID, label="A_boot")
+    (sysfs / "vda5" / "uevent").mkdir(parents=True)
+    with pytest.raises(errors.DevicesUnknownError, match=f"cannot read {sysfs}/vda5/uevent: Is a directory"):
+        devices.find("PARTLABEL=A_boot")
+
+
 def test_logical_volumes_are_asked_of_udev(sysfs: Path, monkeypatch: pytest.MonkeyPatch):
     class Device:
         sys_name = "dm-7"
