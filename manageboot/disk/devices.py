@@ -79,6 +79,30 @@ def find_together(specs: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def writable_devices(mine: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Find the device nodes of a slot that is about to be written, by role.
+
+    Args:
+        mine: the specifications of this slot, by role.
+        others: those of the other slot.
+
+    Raises:
+        DeviceMissingError: one is not there, or is no block device.
+        DeviceAmbiguousError, DevicesScatteredError, DevicesUnknownError: as for `find_together`.
+        DeviceBusyError: one is also a device of the other slot, or is two parts of this one.
+    """
+    found = find_together(mine)
+    taken = {device_number(path): path for path in find_together(others).values()}
+    for path in found.values():
+        number = device_number(path)
+        if number is None:
+            raise errors.DeviceMissingError(f"cannot write {path}: it is no block device")
+        if number in taken:
+            raise errors.DeviceBusyError(f"cannot write {path}: it is the same device as {taken[number]}")
+        taken[number] = path
+    return found
+
+
 def _is_volume(spec: str) -> bool:
     return spec.startswith("LV=")
 

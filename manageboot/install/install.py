@@ -27,10 +27,10 @@ from manageboot import errors
 from manageboot.boot import record
 from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import SlotRecord, now
-from manageboot.boot.slots import writable_devices
 from manageboot.config import Config
 from manageboot.disk import diskusers
 from manageboot.disk.blockdev import BlockDevice, wipe
+from manageboot.disk.devices import writable_devices
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
@@ -79,7 +79,7 @@ def install(
         slot = node.booted.other
         # A slot that could not be committed then would be void for nothing.
         arming.rehearse(config, node)
-        devices = writable_devices(config, slot)
+        devices = writable_devices(config.slots[slot], config.slots[slot.other])
         diskusers.require_unused(list(devices.values()))
         names = {role: member_name(role) for role in config.roles.written}
         update = stack.enter_context(open_image(images, list(names.values())))

@@ -9,7 +9,6 @@ from manageboot import errors
 from manageboot.boot import envblock, fallback, markers, trusted, writable
 from manageboot.boot.envblock import Condition
 from manageboot.boot.node import Node, observe
-from manageboot.boot.slots import slot_devices
 from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.disk import devices
@@ -201,7 +200,7 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
             if part == "root":
                 roots[slot] = number
         try:
-            slot_devices(specs)
+            devices.find_together(specs)
         except errors.DevicesScatteredError as error:
             yield Finding("DEVICES_SCATTERED", f"slot {slot}: {error}")
         except errors.ManagebootError:
