@@ -49,7 +49,7 @@ def run(config: Config) -> None:
     notify.begin_log()
     # Its own may be gone, or be kept from being unmounted.
     os.chdir("/")
-    with lock.held(statefile.lock_path(config.state.lock), "daemon", wait_s=_LOCK_WAIT_S) as descriptor:
+    with lock.held(statefile.lock_path(config.state.runtime_directory), "daemon", wait_s=_LOCK_WAIT_S) as descriptor:
         Daemon(config, lock_descriptor=descriptor).run()
 
 
@@ -71,9 +71,9 @@ class Daemon:
         self._config = config
         self._rules = Rules(config.confirm.policy == "automatic", config.confirm.deadline_s, config.boot.reboot_again)
         self._observation = Observation(None)
-        self._memory, shown = statefile.load(config.state.lock)
+        self._memory, shown = statefile.load(config.state.runtime_directory)
         # systemd has heard nothing of this daemon yet.
-        self._statefile = StateFile(config.state.lock, shown._replace(status=""))
+        self._statefile = StateFile(config.state.runtime_directory, shown._replace(status=""))
         self._runner = JobRunner(config, () if lock_descriptor is None else (lock_descriptor,))
         self._queue: list[Job] = []
         """Jobs that only tell of something, and wait until there is nothing else to do."""

@@ -17,7 +17,7 @@ def look_at(config: Config, *, tried: bool, over: bool, repeated: bool) -> Obser
         over: whether the trial of this boot, if there was one, is known to be over.
         repeated: `repeats` of the last look, which holds where the block says nothing now.
     """
-    seen = Observation(None, repeats=repeated, grub_tries=_grub_tries(config), inhibited=inhibit.held(config))
+    seen, node = Observation(None, repeats=repeated, inhibited=inhibit.active(config)), None
     try:
         node = observe(config)
         # Where GRUB's file system is not mounted, there is no block that would say anything.
@@ -25,21 +25,18 @@ def look_at(config: Config, *, tried: bool, over: bool, repeated: bool) -> Obser
         if node.lost_its_block(tried=tried) and not over:
             path, condition = node.environment.path, node.environment.condition
             raise errors.BlockMissingError(f"cannot read {path}: it is {condition}, and GRUB started a trial by it")
-        markers = node.environment.traces
-        return seen._replace(
+        markers = node.environment.markers
+        seen = seen._replace(
             state=node.state,
-            aborted=markers.given_up,
+            aborted=markers.aborted,
             may_be_stale=node.may_be_stale and not abort.marked(config, markers.trial),
             repeats=node.state.grub_wrote_nothing,
         )
     except errors.BlockDamagedError as error:
-        return seen._replace(problem=str(error), damaged=True)
+        seen = seen._replace(problem=str(error), damaged=True)
     except errors.ManagebootError as error:
-        return seen._replace(problem=str(error))
+        seen = seen._replace(problem=str(error))
     except Exception as error:  # noqa: BLE001  a trial has to end, whatever is wrong with the look at it
-        return seen._replace(problem=f"cannot look at this node: {type(error).__name__}: {error}")
-
-
-def _grub_tries(config: Config) -> bool:
-    trace = cmdline.read(config.boot)
-    return trace is not None and trace.try_ != ""
+        seen = seen._replace(problem=f"cannot look at this node: {type(error).__name__}: {error}")
+    grub = cmdline.grub_parameters(config.boot) if node is None else node.grub
+    return seen._replace(grub_tries=grub is not None and grub.try_ != "")

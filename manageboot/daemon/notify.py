@@ -8,7 +8,7 @@ from functools import cache
 
 from manageboot.system import console
 from manageboot.system.beside import beside
-from manageboot.system.datagram import Receiver
+from manageboot.system.datagram import DatagramSocket
 from manageboot.system.text import one_line
 
 _STATUS_CHARACTERS = 900
@@ -99,4 +99,4 @@ def _send(state: str) -> None:
             daemon.notify(state)
 
 
-_receiver = cache(Receiver)
+_receiver = cache(DatagramSocket)

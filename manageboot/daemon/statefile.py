@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from manageboot.boot import cmdline
 from manageboot.daemon.memory import Memory
 from manageboot.daemon.observation import Observation
-from manageboot.protocol import Phase, explain
+from manageboot.protocol import Phase, describe
 from manageboot.system import files, lock
 from manageboot.system.beside import beside
 
@@ -42,15 +42,15 @@ _Kept = TypeVar("_Kept", Memory, Shown)
 class StateFile:
     """The file as the running daemon keeps it."""
 
-    def __init__(self, node_lock: str, shown: Shown) -> None:
+    def __init__(self, directory: str, shown: Shown) -> None:
         """Go on with what the last daemon of this boot showed.
 
         Args:
-            node_lock: the path of the node's lock.
+            directory: the runtime directory.
             shown: what to show, until it is changed.
         """
         self.shown = shown
-        self._lock = node_lock
+        self._directory = directory
         self._stored: tuple[Memory, Shown] | None = None
         self._failed = False
 
@@ -63,7 +63,7 @@ class StateFile:
             return
         stored = False
         with beside("the daemon can't be shown"):
-            stored = store(self._lock, memory, self.shown)
+            stored = store(self._directory, memory, self.shown)
         if stored:
             self._stored = (memory, self.shown)
             self._failed = False
@@ -73,7 +73,7 @@ class StateFile:
             import logging
 
             logging.getLogger(__name__).error(
-                "cannot write %s: `status` and the next daemon are behind", path(self._lock)
+                "cannot write %s: `status` and the next daemon are behind", path(self._directory)
             )
 
 
@@ -91,7 +91,7 @@ def summarize(
         health: what they found; None: what was shown before.
     """
     in_trial = seen.phase is Phase.TRIAL
-    words = [seen.problem or ("" if seen.state is None else explain(seen.state))]
+    words = [seen.problem or ("" if seen.state is None else describe(seen.state))]
     if seen.inhibited:
         words.append("on hold")
     if doing and in_trial:
@@ -106,29 +106,29 @@ def summarize(
     )
 
 
-def lock_path(node_lock: str) -> str:
-    """Return the lock that a running daemon holds, from the path of the node's lock."""
-    return os.path.join(os.path.dirname(node_lock), "daemon.lock")
+def lock_path(directory: str) -> str:
+    """Return the lock that a running daemon holds, in the runtime directory."""
+    return os.path.join(directory, "daemon.lock")
 
 
-def path(node_lock: str) -> str:
-    """Return where the file is, from the path of the node's lock."""
-    return os.path.join(os.path.dirname(node_lock), _NAME)
+def path(directory: str) -> str:
+    """Return where the file is, in the runtime directory."""
+    return os.path.join(directory, _NAME)
 
 
-def store(node_lock: str, memory: Memory, shown: Shown) -> bool:
+def store(directory: str, memory: Memory, shown: Shown) -> bool:
     """Replace the file as a whole; return whether that was done. Nothing of it has to survive a power cut."""
     try:
-        files.replace(path(node_lock), _fitting(memory, shown).encode())
+        files.replace(path(directory), _fitting(memory, shown).encode())
     except OSError:
         return False
     return True
 
 
-def load(node_lock: str) -> tuple[Memory, Shown]:
+def load(directory: str) -> tuple[Memory, Shown]:
     """Read what the last daemon of this boot left. What can't be meant counts as nothing: then it is found out anew."""
     try:
-        content = files.parse(files.read(path(node_lock), _MAX_BYTES, ours=True))
+        content = files.parse(files.read(path(directory), _MAX_BYTES, ours=True))
     except (OSError, ValueError):
         content = None
     if not isinstance(content, dict) or content.get("boot", "") != cmdline.boot_id():
@@ -136,10 +136,10 @@ def load(node_lock: str) -> tuple[Memory, Shown]:
     return _taken(Memory(), content.get("memory"), _is_memory), _taken(Shown(), content.get("shown"), _is_shown)
 
 
-def to_json(node_lock: str) -> dict[str, Any]:
+def to_json(directory: str) -> dict[str, Any]:
     """Gather what `status --json` prints of the daemon."""
-    holder = lock.holder(lock_path(node_lock))
-    _, shown = load(node_lock)
+    holder = lock.holder(lock_path(directory))
+    _, shown = load(directory)
     return {"running": holder is not None, **_plain(shown)}
 
 

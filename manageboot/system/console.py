@@ -16,8 +16,8 @@ from manageboot.system.text import one_line
 
 _STDERR = 2
 
-_PATIENCE_S = 0.2
-"""How long a message waits for room in a pipe or a terminal that is full just now."""
+_ROOM_WAIT_S = 0.2
+"""Time for the reader of a full pipe or terminal to make room for a message."""
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -32,7 +32,7 @@ def tell(line: str) -> None:
     line = one_line(line)
     for listener in _listeners:
         listener(line)
-    _write(f"{line}\n", _PATIENCE_S)
+    _write(f"{line}\n", _ROOM_WAIT_S)
 
 
 def show(text: str) -> None:
@@ -77,7 +77,7 @@ def answer(text: str) -> None:
         raise errors.from_os_error(error, "write the result", errors.DeviceError) from error
 
 
-def _write(text: str, patience_s: float) -> None:
+def _write(text: str, wait_s: float) -> None:
     """Write to stderr, or lose what finds no room in time."""
     # Where nothing is left to load a module with, there is nothing to lose either.
     with suppress(OSError, ImportError, MemoryError):
@@ -89,7 +89,7 @@ def _write(text: str, patience_s: float) -> None:
             room.register(descriptor, select.POLLOUT)
             rest = text.encode("utf-8", "backslashreplace")
             # A terminal may take a part of it.
-            while rest and room.poll(patience_s * 1000):
+            while rest and room.poll(wait_s * 1000):
                 rest = rest[os.write(descriptor, rest) :]
         finally:
             if descriptor != _STDERR:

@@ -180,7 +180,7 @@ def test_a_trial_that_was_aborted_before_the_daemon_came_stays_so(node: DaemonNo
 def test_somebody_holds_the_lock_for_ever(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
     node.configure(policy="external", deadline="20")
     node.start_trial()
-    monkeypatch.setattr("manageboot.upgrade.arrival._WAIT_S", 0.0)
+    monkeypatch.setattr("manageboot.upgrade.verbs._ARRIVAL_WAIT_S", 0.0)
     with lock.held(str(node.run_directory / "lock"), "confirm"):
         daemon = start(node)
         for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
@@ -191,7 +191,7 @@ def test_somebody_holds_the_lock_for_ever(node: DaemonNode, monkeypatch: pytest.
 
 
 def test_a_lock_that_was_held_for_long_is_no_reason_to_reboot(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("manageboot.upgrade.arrival._WAIT_S", 0.0)
+    monkeypatch.setattr("manageboot.upgrade.verbs._ARRIVAL_WAIT_S", 0.0)
     daemon = start(node)
     with lock.held(str(node.run_directory / "lock"), "upgrade-install"):
         for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
