@@ -8,13 +8,13 @@ from manageboot.errors import UsageError
 HELP = """\
 usage: manageboot.sh [-f GRUBENV] [--nocheck] [guestos|hostos] ACTION [ARGS]
 
-The command line that IC-OS nodes know, for manageboot.
+manageboot with the command line that IC-OS nodes know.
 
 actions:
   upgrade-install IMAGE            write an update image into the passive slot
   upgrade-install BOOT_IMG ROOT_IMG
   upgrade-commit [--no-reboot]     let the passive slot boot next, on trial, and reboot
-  install BOOT_IMG ROOT_IMG        both, without the reboot; as old hosts have it
+  install BOOT_IMG ROOT_IMG        both, without the reboot, as on old hosts
   confirm                          say that the booted slot is good
   current, target, next            print a slot, A or B: the booted, the passive, the one that boots next
   current_partition, target_partition, current_root, target_root
@@ -47,7 +47,7 @@ class Request(NamedTuple):
     arguments: tuple[str, ...] = ()
     """The action's own."""
     leading: tuple[str, ...] = ()
-    """What stands before the verb on manageboot's command line."""
+    """What precedes the verb on manageboot's command line."""
     checks: bool = True
     """Whether a commit that is pending keeps upgrade-install from the slot."""
 
