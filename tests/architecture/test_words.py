@@ -1,4 +1,4 @@
-"""One word for one thing: retired words stay out, and what the documents name is there. docs/glossary.md has the words."""
+"""One word for one thing: retired words stay out, and what the documents name is there; docs/glossary.md has them."""
 
 import re
 from functools import cache
@@ -128,7 +128,7 @@ def test_every_file_that_a_document_names_is_there():
     files = {f"/{path.relative_to(ROOT)}" for folder in folders for path in folder.rglob("*.*")}
     named = {
         (page.name, name)
-        for page in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+        for page in [path for path in pages() if path.suffix == ".md"]
         for name in re.findall(r"`((?:[\w-]+/)*[\w-]+\.(?:py|cfg))`", page.read_text())
     }
     assert [one for one in sorted(named) if not any(file.endswith(f"/{one[1]}") for file in files)] == []
@@ -136,7 +136,12 @@ def test_every_file_that_a_document_names_is_there():
 
 def test_every_link_between_documents_leads_somewhere():
     broken = []
-    for page in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "systemd-units" / "README.md"]:
+    for page in [
+        *DOCS.glob("*.md"),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "systemd-units" / "README.md",
+    ]:
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
             name, _, anchor = target.partition("#")
             path = page.parent / name if name else page
