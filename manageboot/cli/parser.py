@@ -58,7 +58,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
-    parser.add_argument("--disk", metavar="DISK", help="disk or image of a stopped system, to work on offline")
+    parser.add_argument(
+        "--disk", metavar="DISK", help="block device or disk image of a stopped system, to work on offline"
+    )
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
 

@@ -144,9 +144,9 @@ def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
             # What GRUB wrote suffices; only the cause is lost.
             cause_of_loss = error if isinstance(error, errors.ManagebootError) else f"{type(error).__name__}: {error}"
             logger.error("the cause of the fallback is not written down: %s", cause_of_loss)
-        with beside("it is not told that the trial is given up"):
+        with beside("it is not told that the trial is aborted"):
             node = observe(config)
-            _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
+            _tell(config, node, event, f"The trial of slot {node.booted} is aborted: {cause}")
         return reboot(flush=True, tried=True, insisted_s=insisted_s)(config)
 
     return errand

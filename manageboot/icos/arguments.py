@@ -71,8 +71,8 @@ def parse(words: Sequence[str]) -> Request:
     if action in HELP_WORDS:
         return Request("help")
     if action not in ACTIONS:
-        kind = "system type" if arguments and arguments[0] in ACTIONS else "action"
-        raise _usage(f"{action} is no {kind}")
+        kind = "a system type" if arguments and arguments[0] in ACTIONS else "an action"
+        raise _usage(f"{action} is not {kind}")
     if action == "install" and len(arguments) != 2:
         raise _usage("install takes BOOT_IMG and ROOT_IMG")
     if action == "confirm" or action in QUERIES:
@@ -94,7 +94,7 @@ def _options(left: list[str]) -> tuple[list[str], bool]:
         elif option.startswith("-f") and option != "-f":
             leading.append(f"--grubenv={option.removeprefix('-f')}")
         else:
-            raise _usage("-f takes a file" if option == "-f" else f"{option} is no option")
+            raise _usage("-f takes a file" if option == "-f" else f"{option} is not an option")
     return leading, checks
 
 

@@ -40,7 +40,7 @@ def require(config: Config, slot: Slot, entry: SlotRecord | None, verb: Verb) ->
         changed = _changed(path, image)
         if changed is not None:
             raise errors.NothingInstalledError(
-                f"cannot {verb} slot {slot}: {path} does not hold what was installed any more, at {changed}",
+                f"cannot {verb} slot {slot}: {path} was changed since the installation, at {changed}",
                 hint="somebody wrote to it, or mounted it: run upgrade-install again",
             )
 

@@ -123,7 +123,7 @@ def confirm(config: Config) -> str:
         was_trial = node.state.phase is Phase.TRIAL or half_confirmed(node)
         if node.state.grub_wrote_nothing:
             logger.warning(
-                "GRUB started the trial without writing that into %s; had it failed, it would have been tried again",
+                "GRUB did not record in %s that it started the trial; without a confirm it would start it for ever",
                 config.boot.grubenv,
             )
         _write(config, decision, _kept(node))
@@ -284,7 +284,7 @@ def _trust(config: Config, slot: Slot) -> None:
     try:
         envblock.write_trust(config.boot.grubenv, slot)
     except errors.ManagebootError as error:
-        logger.warning("slot %s is trusted, but not for a GRUB that finds its block damaged: %s", slot, error)
+        logger.warning("slot %s is trusted, but a GRUB that finds its block damaged does not know: %s", slot, error)
 
 
 def _record(config: Config, records: dict[Slot, SlotRecord]) -> None:
@@ -310,5 +310,5 @@ def _reboot(config: Config, decision: Decision, wanted: bool, slot: Slot) -> Non
             config.boot.reboot_command,
             failure=errors.RebootError,
             doing="reboot",
-            hint=f"it is written that slot {slot} boots next: reboot by other means, or use upgrade-cancel",
+            hint=f"slot {slot} boots next: reboot by other means, or use upgrade-cancel",
         )
