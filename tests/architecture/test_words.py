@@ -53,7 +53,7 @@ IN_CODE_STILL = {"second witness", "errand", "sight", "traces", "withheld", "sup
 CLUMSY = (
     r"\bat the begin\b",
     r"\bstands? (?:twice|in (?:the )?`)",
-    r"\bis no (?:slot|block|file|name|number|link)\b",
+    r"(?<!there )\bis no (?:slot|block|file|name|number|link)\b",
     r"\bvouch",
     r"\bsays `manageboot",
 )
@@ -72,7 +72,8 @@ def pages() -> list[Path]:
     """What people read: documents, units, and the modules that have the text of --help."""
     units = [path for path in (ROOT / "systemd-units").rglob("*") if path.is_file()]
     helps = [ROOT / name for name in ("manageboot/cli/parser.py", "manageboot/icos/arguments.py")]
-    return [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", *units, *helps]
+    texts = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    return [*DOCS.glob("*.md"), *texts, *units, *helps]
 
 
 def code() -> list[Path]:
