@@ -163,7 +163,8 @@ def test_where_to_begin_reading_names_what_is_there():
     for files, names in rows:
         text = "".join((ROOT / "manageboot" / name).read_text() for name in re.findall(r"`([\w/.]+)`", files))
         for name in re.findall(r"`(\w+)`", names):
-            assert re.search(rf"\b{name}\b", text), f"{name} is not in {files}"
+            defined = rf"^(?:(?:def|class|function) )?{name}\b"
+            assert re.search(defined, text, re.MULTILINE), f"{files} defines no {name}"
 
 
 def test_the_map_is_one_page():
