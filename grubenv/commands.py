@@ -26,8 +26,8 @@ Commands:
   list                   List the variables, as GRUB sees them.
   set NAME=VALUE...      Set variables, all of them or none.
   unset NAME...          Remove variables, all of them or none.
-  check [NAME...]        Say all that is wrong; NAMEs are those that the boot needs (default: all).
-  repair [NAME=VALUE...] Mend what can be mended; if state was lost and a NAME with it, set these.
+  check [NAME...]        List all that is wrong; NAMEs are those that the boot needs (default: all).
+  repair [NAME=VALUE...] Mend what can be mended; if a NAME was lost, set all of these.
 
 Options:
       --json             check: print one JSON object.

@@ -255,7 +255,7 @@ def _unfit_record(state: BootState, verb: Verb, passive: Content) -> errors.Refu
     if verb is Verb.ROLLBACK:
         return errors.NoWayBackError(
             f"cannot {verb} to slot {slot}: its record says {passive}, not {Content.CONFIRMED}",
-            hint="only a slot that was confirmed, and not written since, can be gone back to",
+            hint="rollback needs a slot that was confirmed, and not written since",
         )
     cause = {
         Content.VOID: "nothing is installed there",

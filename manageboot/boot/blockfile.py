@@ -61,7 +61,7 @@ def flush(path: str | Inside) -> None:
         raise errors.from_os_error(error, f"flush {path}") from error
 
 
-_MCOPY_HINT = "the program mcopy is of the Debian package mtools"
+_MCOPY_HINT = "the program mcopy is in the Debian package mtools"
 
 
 def require_maker(place: Inside) -> None:
@@ -83,7 +83,7 @@ def require_maker(place: Inside) -> None:
         ["mdir", "-i", f"{place.device}@@{place.offset}", "::"],
         failure=errors.CreateError,
         doing=f"make {place}",
-        hint="GRUB may read it though mtools do not: mount it, and make the block with `grubenv FILE create`",
+        hint="GRUB may read it, though mtools can't: mount it, and make the block with `grubenv FILE create`",
     )
 
 

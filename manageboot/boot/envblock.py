@@ -227,7 +227,7 @@ def _interpret(path: str | Inside, variables: dict[str, str], markers: Markers) 
     for name, value, known in ((ALTERNATIVE, alternative, tuple(Slot)), (CYCLE, cycle, tuple(Cycle))):
         if value not in known:
             raise errors.BlockDamagedError(
-                f"cannot read {path}: {name} is '{text.one_line(value)}', which is none of {', '.join(known)}",
+                f"cannot read {path}: {name} is '{text.one_line(value)}', which is not one of {', '.join(known)}",
                 hint=f"set it with `grubenv {path} set {name}=...`"
                 if isinstance(path, str)
                 else f"take the file out with mcopy, set it with `grubenv FILE set {name}=...`, and put it back",

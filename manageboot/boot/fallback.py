@@ -29,12 +29,12 @@ class Cause(StrEnum):
 TEXTS = {
     Cause.NEVER_STARTED: "it was never started: GRUB could not write the environment block, or reads another one",
     Cause.UNLOADABLE: "GRUB could not load its kernel or initrd",
-    Cause.DIED_EARLY: "GRUB started it, and it died before userspace was up, or nothing there said so",
+    Cause.DIED_EARLY: "GRUB started it, but its userspace did not come up, or did not report it",
     Cause.DIED_LATER: "its userspace was up, and it went down without a confirm",
     Cause.UNHEALTHY: "it failed its health checks",
     Cause.DEADLINE: "it was not confirmed in time",
-    Cause.BY_HAND: "it was given up by hand",
-    Cause.UNKNOWN: "it did not confirm, and the grub.cfg of this node leaves no trace of why",
+    Cause.BY_HAND: "it was aborted by hand",
+    Cause.UNKNOWN: "it was not confirmed, and the grub.cfg of this node does not record why",
 }
 
 _BY_TRIAL = {

@@ -96,7 +96,7 @@ def check_modules(config: Config, verb: str) -> None:
     if lost := missing_modules(config, modules.NEEDED + (("lvm",) if volumes else ())):
         raise errors.GrubModulesError(f"cannot {verb}: there is no {', '.join(lost)}", hint=MODULES_HINT)
     for path in missing_modules(config, modules.USED):
-        logger.warning("there is no %s; the script does without, and can do less", path)
+        logger.warning("there is no %s; the script works without it, and can do less", path)
 
 
 def install(config: Config) -> str:

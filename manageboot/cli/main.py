@@ -73,12 +73,12 @@ def _run_offline(options: argparse.Namespace) -> None:
 
     if options.verb not in _OFFLINE:
         raise errors.UsageError(
-            "cannot run: with --disk there are only the verbs that need no running system",
-            hint="they stand in docs/recovery.md",
+            "cannot run: --disk is for a stopped system, and this verb needs a running one",
+            hint="docs/recovery.md lists the verbs that work offline",
         )
     if options.grubenv is not None:
         raise errors.UsageError(
-            "cannot run: -f has no meaning with --disk", hint="boot.grub_partition says where it is"
+            "cannot run: -f has no meaning with --disk", hint="boot.grub_partition says where the block is"
         )
     settings = config.load(
         options.config,
@@ -125,7 +125,7 @@ def _install(options: argparse.Namespace, settings: config.Config) -> None:
     if options.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", options.sha256):
         raise errors.UsageError("cannot run: --sha256 takes 64 hexadecimal digits", hint="manageboot --help")
     if options.sha256 is not None and len(options.images) > 1:
-        raise errors.UsageError("cannot run: --sha256 is of one archive, not of two images", hint="manageboot --help")
+        raise errors.UsageError("cannot run: --sha256 is for one archive, not for two images", hint="manageboot --help")
     done = install.install(
         settings,
         options.images,
@@ -234,7 +234,8 @@ def _doctor(options: argparse.Namespace, settings: config.Config) -> None:
     report = doctor.examine(settings)
     _show(report, doctor.render, as_json=options.json)
     if not report["sound"]:
-        raise errors.UnsoundError(f"cannot vouch for this node: {len(report['findings'])} findings")
+        count = len(report["findings"])
+        raise errors.UnsoundError(f"cannot rely on the boot chain: it has {count} fault{'s' if count > 1 else ''}")
 
 
 def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
@@ -249,8 +250,8 @@ def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
         path, differences = grubcfg.compare(settings)
         if differences:
             console.answer("\n".join(differences))
-            raise errors.BootloaderError(f"cannot vouch for {path}: it is not the shipped one")
-        grubcfg.check_modules(settings, f"vouch for {path}")
+            raise errors.BootloaderError(f"cannot accept {path}: it is not the shipped one")
+        grubcfg.check_modules(settings, f"accept {path}")
         _say(f"{path} is the shipped one")
 
 

@@ -1,4 +1,4 @@
-"""What may stand on the command line: verbs, options and arguments, and what `--help` says of them."""
+"""The command line: verbs, options and arguments, and what `--help` says of them."""
 
 import argparse
 import os
@@ -45,7 +45,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         The options; `verb` is its name, whichever of its names was used, and `system` guestos, hostos or None.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it makes no sense.
     """
     system = _take_system_type(arguments)
     asks_for_help = any(word == "--help" or word.startswith("-h") for word in arguments)
@@ -73,7 +73,7 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
     parser.add_argument(
-        "--disk", metavar="DISK", help="disk or image of a system that is stopped, to work on from outside"
+        "--disk", metavar="DISK", help="block device or disk image of a stopped system, to work on offline"
     )
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
@@ -91,21 +91,21 @@ def _parser(words: list[str] | None) -> _Parser:
 
     install = add("upgrade-install", "write an update image into the passive slot")
     install.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
-    install.add_argument("--sha256", metavar="HEX", help="the SHA-256 that the archive must have, as given")
+    install.add_argument("--sha256", metavar="HEX", help="the SHA-256 of the archive, as it is given")
     install.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
-    install.add_argument("--skip-identical", action="store_true", help="write only what the slot does not hold yet")
+    install.add_argument("--skip-identical", action="store_true", help="write only what the slot does not hold already")
     commit = add("upgrade-commit", "let the passive slot boot next, on trial, and reboot")
     rollback = add("rollback", "go back to the other slot, and reboot")
     for verb in (commit, rollback):
         verb.add_argument("--no-reboot", action="store_true", help="leave the reboot to the caller")
     rollback.add_argument(
-        "--because", choices=("by_hand", "unhealthy", "deadline"), default="by_hand", help="of a trial"
+        "--because", choices=("by_hand", "unhealthy", "deadline"), default="by_hand", help="why a trial is aborted"
     )
     cancel = add("upgrade-cancel", "take back a commit that was not tried, or an installation")
     confirm = add("confirm", "say that the booted trial is good")
     hold = confirm.add_mutually_exclusive_group()
-    hold.add_argument("--hold", action="store_true", help="no: let the daemon decide nothing, somebody is at work")
-    hold.add_argument("--release", action="store_true", help="no: let the daemon decide again")
+    hold.add_argument("--hold", action="store_true", help="pause the daemon, confirm nothing")
+    hold.add_argument("--release", action="store_true", help="let the daemon go on, confirm nothing")
     add("daemon", "watch over this boot; what manageboot.service runs")
     add("current", "print the booted slot")
     add("target", "print the passive slot")
@@ -123,14 +123,14 @@ def _parser(words: list[str] | None) -> _Parser:
         verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):
         verb.add_argument(
-            "--lock-timeout", type=_seconds, metavar="SECONDS", help="wait so long for another run to end"
+            "--lock-timeout", type=_seconds, metavar="SECONDS", help="how long to wait for another run to end"
         )
     return parser
 
 
 def _seconds(text: str) -> int:
     if not re.fullmatch("[0-9]{1,7}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return int(text)
 
 

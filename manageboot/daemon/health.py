@@ -115,7 +115,7 @@ class Examination:
     def _units(self) -> Steps:
         for name in self._config.required_units:
             if not _is_unit_name(name):
-                self.results.append(CheckResult(name, True, Result.FAILED, "that is no name of a unit"))
+                self.results.append(CheckResult(name, True, Result.FAILED, "that is not the name of a unit"))
         if self.results:
             return
         units = (BOOT_COMPLETE, *self._config.required_units)
@@ -126,7 +126,7 @@ class Examination:
             states = _states(systemctl.shown(units, outcome))
             if states is None:
                 # A systemd that is busy says nothing of the units; the deadline, if there is one, ends this.
-                self.doing = f"asking systemctl again, which did not tell the state of {', '.join(units)}"
+                self.doing = f"asking systemctl again for the state of {', '.join(units)}"
                 yield Pause(_SETTLE_S)
                 continue
             self.doing = f"waiting for {', '.join(units)}"

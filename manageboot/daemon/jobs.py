@@ -167,7 +167,7 @@ def abort_trial(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
             logger.error("the cause of the fallback is not written down: %s", cause_of_loss)
         with beside("it is not told that the trial is aborted"):
             node = observe(config)
-            _tell(config, node, event, f"The trial of slot {node.booted} is given up: {cause}")
+            _tell(config, node, event, f"The trial of slot {node.booted} is aborted: {cause}")
         return reboot(flush=True, tried=True, insisted_s=insisted_s)(config)
 
     return job

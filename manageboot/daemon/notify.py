@@ -94,7 +94,7 @@ def _send(state: str) -> None:
     except ImportError:
         return
     # A socket that is not there, or a systemd that hangs or starts anew, does not hear it; the daemon goes on.
-    with beside("systemd is not told what the daemon does"), suppress(OSError):
+    with beside("systemd does not know what the daemon does"), suppress(OSError):
         if _receiver(path).takes_more():
             daemon.notify(state)
 

@@ -61,7 +61,7 @@ class BlockDevice:
             self.block_size: int = self._query(_BLKSSZGET, "i")
         except OSError as error:
             os.close(self._descriptor)
-            raise errors.DeviceMissingError(f"cannot open {path}: it is no block device") from error
+            raise errors.DeviceMissingError(f"cannot open {path}: it is not a block device") from error
         if read_only and not shared:
             os.close(self._descriptor)
             raise errors.NotPermittedError(f"cannot open {path}: it is read-only", hint="see blockdev --setrw")

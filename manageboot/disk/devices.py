@@ -221,7 +221,7 @@ def _partitions(kind: str, value: str) -> list[str]:
     # A partition may have no label, but not no UUID.
     if kind == "PARTUUID" and silent and all(silent):
         raise errors.DevicesUnknownError(
-            f"cannot find {kind}={value}: udev is not there, and the kernel alone tells no PARTUUID",
+            f"cannot find {kind}={value}: udev does not run, and this kernel shows no PARTUUIDs",
             hint="run it where udev runs, or name the devices by path",
         )
     return found

@@ -37,7 +37,7 @@ _MAY_REPEAT = {
 And a daemon that could not write down what it told tells it once more."""
 
 _UNMEASURED = "the metrics may be behind"
-_UNTOLD = "what happened is not told as a whole"
+_UNTOLD = "journal, history or metrics lack the event"
 _LOCK_WAIT_S = 2.0
 """Whoever holds the lock of the history writes a sector and some small files."""
 

@@ -174,7 +174,7 @@ def render(history: dict[str, Any]) -> str:
         lines.append(one_line(f"{head}  {message}{cause}"))
     if history["damaged"]:
         lines.append(f"{history['damaged']} more can't be read")
-    return "\n".join(lines or [f"nothing has happened yet, as far as {history['path']} tells"])
+    return "\n".join(lines or [f"no events yet in {history['path']} tells"])
 
 
 def _dump(value: object) -> str:
@@ -237,7 +237,7 @@ def _open(path: str, mode: int) -> int:
 
 def _check_kind(descriptor: int, path: str) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise errors.InputError(f"cannot use {path}: it is no regular file")
+        raise errors.InputError(f"cannot use {path}: it is not a regular file")
 
 
 def _check_place(config: Config, path: str) -> None:

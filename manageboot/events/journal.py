@@ -77,6 +77,6 @@ def _send(message: str, fields: dict[str, str]) -> None:
     except ImportError:
         return
     # No journal is no reason to hold an upgrade up, and nothing to speak of: a rescue system has none.
-    with beside("the journal is not told"), suppress(OSError):
+    with beside("the event is not in the journal"), suppress(OSError):
         if _JOURNALD.takes_more():
             journal.send(joined(message), **{name: joined(value) for name, value in fields.items()})

@@ -8,13 +8,13 @@ from manageboot.errors import UsageError
 HELP = """\
 usage: manageboot.sh [-f GRUBENV] [--nocheck] [guestos|hostos] ACTION [ARGS]
 
-The command line that IC-OS nodes know, for manageboot.
+manageboot with the command line that IC-OS nodes know.
 
 actions:
   upgrade-install IMAGE            write an update image into the passive slot
   upgrade-install BOOT_IMG ROOT_IMG
   upgrade-commit [--no-reboot]     let the passive slot boot next, on trial, and reboot
-  install BOOT_IMG ROOT_IMG        both, without the reboot; as old hosts have it
+  install BOOT_IMG ROOT_IMG        both, without the reboot, as on old hosts
   confirm                          say that the booted slot is good
   current, target, next            print a slot, A or B: the booted, the passive, the one that boots next
   current_partition, target_partition, current_root, target_root
@@ -47,7 +47,7 @@ class Request(NamedTuple):
     arguments: tuple[str, ...] = ()
     """The action's own."""
     leading: tuple[str, ...] = ()
-    """What stands before the verb on manageboot's command line."""
+    """What precedes the verb on manageboot's command line."""
     checks: bool = True
     """Whether a commit that is pending keeps upgrade-install from the slot."""
 
@@ -71,8 +71,8 @@ def parse(words: Sequence[str]) -> Request:
     if action in HELP_WORDS:
         return Request("help")
     if action not in ACTIONS:
-        kind = "system type" if arguments and arguments[0] in ACTIONS else "action"
-        raise _usage(f"{action} is no {kind}")
+        kind = "a system type" if arguments and arguments[0] in ACTIONS else "an action"
+        raise _usage(f"{action} is not {kind}")
     if action == "install" and len(arguments) != 2:
         raise _usage("install takes BOOT_IMG and ROOT_IMG")
     if action == "confirm" or action in QUERIES:
@@ -94,7 +94,7 @@ def _options(left: list[str]) -> tuple[list[str], bool]:
         elif option.startswith("-f") and option != "-f":
             leading.append(f"--grubenv={option.removeprefix('-f')}")
         else:
-            raise _usage("-f takes a file" if option == "-f" else f"{option} is no option")
+            raise _usage("-f takes a file" if option == "-f" else f"{option} is not an option")
     return leading, checks
 
 

@@ -10,7 +10,7 @@ from manageboot.errors import ImageContentError
 from manageboot.image import content
 from manageboot.image.member import BOOT, ROOT, VERSION, Member
 
-_UNLESS = "or set install.check_content = false, if that is what the slot is to hold"
+_UNLESS = "or set install.check_content = false, if the slot is to hold just that"
 
 
 class Whole(NamedTuple):
@@ -75,5 +75,5 @@ def _check_head(member: Member) -> None:
         hint = f"look at how it was made, {_UNLESS}"
         raise member.error(ImageContentError, f"{member.name} is all zeros", hint=hint)
     if (found := content.foreign(member.head)) is not None:
-        cause = f"{member.name} is itself {found.what}, and a slot takes it as it is"
+        cause = f"{member.name} is itself {found.what}, and would be written as it is"
         raise member.error(ImageContentError, cause, hint=f"{found.remedy}, {_UNLESS}")

@@ -158,6 +158,6 @@ def add_stored(extents: SparseMap, start: int, length: int) -> None:
         FieldError: an extent before this one is not, or SparseMap.add raises it.
     """
     if length and extents.data_size % BLOCK_SIZE:
-        message = f"an extent before the one at {start} is no multiple of {BLOCK_SIZE} bytes"
+        message = f"an extent before the one at {start} is not a multiple of {BLOCK_SIZE} bytes"
         raise FieldError(message)
     extents.add(start, length)

@@ -195,7 +195,9 @@ class StreamDecoder:
             self._used += zeros
             padding += zeros
         if padding and padding % self._codec.padding_unit:
-            cause = f"{padding} bytes of {self._codec.name} padding before offset {self._offset} are no multiple of 4"
+            cause = (
+                f"{padding} bytes of {self._codec.name} padding before offset {self._offset} are not a multiple of 4"
+            )
             raise self._source.error(ImageFormatError, cause)
         if not self._refill():
             return True

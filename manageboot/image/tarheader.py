@@ -90,7 +90,7 @@ def parse(block: bytes) -> Header:
         raise FieldError(message)
     dialect = _dialect(block[_MAGIC])
     if dialect is None:
-        message = f"the header's magic is {block[_MAGIC]!r}, which is no kind of tar that is known"
+        message = f"the header's magic is {block[_MAGIC]!r}, which is not a known kind of tar"
         raise FieldError(message)
     name = text(block[_NAME])
     if dialect is Dialect.POSIX and (prefix := text(block[_PREFIX])):
@@ -129,7 +129,7 @@ def number(field: bytes, what: str) -> int:
         return int.from_bytes(field[1:], "big")
     digits = field.removeprefix(b"\0").partition(b"\0")[0].strip(b" ")
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        message = f"the {what} is {field!r}, which is no number"
+        message = f"the {what} is {field!r}, which is not a number"
         raise FieldError(message)
     return int(digits, 8)
 
@@ -141,7 +141,7 @@ def decimal(digits: bytes, what: str) -> int:
         FieldError: there are other characters in it, or it is too large.
     """
     if not digits.isdigit() or len(digits) > len(str(MAX_SIZE)):
-        message = f"the {what} is {digits[:40]!r}, which is no number or too large a one"
+        message = f"the {what} is {digits[:40]!r}, which is not a number, or is too large"
         raise FieldError(message)
     return within(int(digits), what)
 

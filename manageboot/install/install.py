@@ -209,7 +209,7 @@ def _failure_recorded(
 def _warn(update: UpdateImage, transfer: Transfer) -> None:
     """Tell of what is odd and does no harm."""
     for name in update.ignored:
-        logger.warning("member %s of the update image has no place in one and was skipped", name)
+        logger.warning("member %s of the update image does not belong there and was skipped", name)
     for remark in (*update.remarks, *filter(None, [transfer.version.problem])):
         logger.warning("%s", remark)
 

@@ -75,9 +75,9 @@ class PartitionTable(NamedTuple):
                 hint="name the slots so in a configuration of its own, and give that with -c",
             )
         if not found:
-            raise errors.DeviceMissingError(f"cannot find {spec} on {self.disk}: no partition bears it")
+            raise errors.DeviceMissingError(f"cannot find {spec} on {self.disk}: no partition has it")
         if len(found) > 1:
-            raise errors.DeviceAmbiguousError(f"cannot find {spec} on {self.disk}: {len(found)} partitions bear it")
+            raise errors.DeviceAmbiguousError(f"cannot find {spec} on {self.disk}: {len(found)} partitions have it")
         return found[0]
 
 

@@ -20,20 +20,20 @@ SCHEMA = 1
 REMEDIES = {
     "NO_BOOTED_SLOT": "boot through a GRUB that passes the slot, or set boot.cmdline_key",
     "NO_BLOCK": "mount GRUB's partition where boot.grubenv points, or make a block with `grubenv FILE create`",
-    "BLOCK_DAMAGED": "run `grubenv FILE repair`; what it calls sound, set with `grubenv FILE set NAME=VALUE`",
+    "BLOCK_DAMAGED": "run `grubenv FILE repair`; if it calls the block sound, use `grubenv FILE set NAME=VALUE`",
     "BLOCK_UNSOUND": "run `grubenv FILE check` to see what GRUB makes of it, and `grubenv FILE repair`",
     "BLOCK_READ_ONLY": "see the cause: remount its file system for writing, or see lsattr and blockdev --getro",
     "CONFLICT": "reboot, so that GRUB decides; if it stays, GRUB reads another block than boot.grubenv",
-    "GRUB_DID_NOT_WRITE": "confirm the trial or give it up; the block or its disk can't be written by GRUB",
+    "GRUB_DID_NOT_WRITE": "confirm or abort the trial; GRUB can't write the block or its disk",
     "GRUB_CANNOT_WRITE": "run `grubenv FILE check`; take the commit back with upgrade-cancel until GRUB can write",
     "GRUB_FOUND_DAMAGE": "the block was damaged when GRUB read it: run `grubenv FILE check`, then reboot",
-    "GRUB_READS_OTHER_BLOCK": "find the grubenv that GRUB reads (its prefix), and let boot.grubenv name that one",
-    "TRUSTED_SLOT_UNLOADABLE": "the trusted slot can't be loaded and this one stands in: install it anew",
+    "GRUB_READS_OTHER_BLOCK": "find the grubenv that GRUB reads (in its prefix), and set boot.grubenv to it",
+    "TRUSTED_SLOT_UNLOADABLE": "GRUB could not load the trusted slot and booted this one: install the other one anew",
     "ROOT_OF_OTHER_SLOT": "boot_args of the booted slot name the root of the other one: install that slot anew",
-    "FELL_BACK": "see the cause; the next upgrade-install forgets it",
+    "FELL_BACK": "see the cause; the next upgrade-install clears it",
     "RECORD_DAMAGED": "run upgrade-install; without a record nothing can be committed",
     "NO_DEVICE": "name the slots' devices in the configuration as this node has them",
-    "DEVICES_SCATTERED": "detach the disk that bears some of this node's identifiers, or name the devices by path",
+    "DEVICES_SCATTERED": "detach the disk that has some of this node's identifiers, or name the devices by path",
     "TRIES_IGNORED": "run `manageboot bootloader install` and reboot, or set boot.tries to 1",
     "GRUB_CFG_DIFFERS": "run `manageboot bootloader check`, then `manageboot bootloader install`",
     "GRUB_MODULES": grubcfg.MODULES_HINT,
@@ -170,7 +170,7 @@ def _script(config: Config, unknown: list[str]) -> Iterator[Finding]:
     """Compare GRUB's script with the shipped one, and ask for the modules that it uses."""
     try:
         if grubcfg.compare(config).differences:
-            yield Finding("GRUB_CFG_DIFFERS", f"{grubcfg.path_of(config)} is an older or changed one")
+            yield Finding("GRUB_CFG_DIFFERS", f"{grubcfg.path_of(config)} is an older version, or was changed")
     except errors.ManagebootError as error:
         yield Finding("GRUB_CFG_DIFFERS", str(error))
     try:
@@ -179,7 +179,7 @@ def _script(config: Config, unknown: list[str]) -> Iterator[Finding]:
         unknown.append(str(error))
     else:
         if lost:
-            yield Finding("GRUB_MODULES", f"GRUB's script uses {', '.join(lost)}, and there is none")
+            yield Finding("GRUB_MODULES", f"GRUB's script uses {', '.join(lost)}, which is missing")
 
 
 def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
@@ -191,7 +191,7 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
                 path = devices.find(spec)
                 number = devices.device_number(path)
                 if number is None:
-                    raise errors.DeviceMissingError(f"cannot find {path}: it is no block device")
+                    raise errors.DeviceMissingError(f"cannot find {path}: it is not a block device")
             except errors.DevicesUnknownError:
                 raise
             except errors.ManagebootError as error:

@@ -106,7 +106,7 @@ def _what_it_says(block: dict[str, Any]) -> str:
 def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
     lines = [f"daemon  {daemon['status']}"] if daemon["running"] else []
     if daemon["held"]:
-        lines.append("hold    the daemon decides nothing until `manageboot confirm --release`, or a reboot")
+        lines.append("hold    the daemon is paused until `manageboot confirm --release`, or a reboot")
     health = daemon["health"]
     if health is not None:
         lines.append(f"health  {health['verdict']}{': ' if health['doing'] else ''}{health['doing']}")

@@ -46,7 +46,7 @@ def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Ite
         raise errors.from_os_error(error, f"open the lock {path}", errors.CreateError) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise errors.CreateError(f"cannot open the lock {path}: it is no regular file", hint=f"remove {path}")
+            raise errors.CreateError(f"cannot open the lock {path}: it is not a regular file", hint=f"remove {path}")
         _hide(descriptor, path)
         _acquire(descriptor, path, verb, wait_s)
         # The text is for people; a full /run is no reason to leave a trial unconfirmed.

@@ -50,7 +50,7 @@ def _require_sample(config: Config, slot: Slot, entry: SlotRecord, verb: Verb) -
         changed = _changed(path, image)
         if changed is not None:
             raise errors.NothingInstalledError(
-                f"cannot {verb} slot {slot}: {path} does not hold what was installed any more, at {changed}",
+                f"cannot {verb} slot {slot}: {path} was changed since the installation, at {changed}",
                 hint="somebody wrote to it, or mounted it: run upgrade-install again",
             )
 

@@ -121,7 +121,7 @@ def confirm(config: Config) -> str:
         was_trial = node.state.phase is Phase.TRIAL or half_confirmed(node)
         if node.state.grub_wrote_nothing:
             logger.warning(
-                "GRUB started the trial without writing that into %s; had it failed, it would have been tried again",
+                "GRUB did not record in %s that it started the trial; without a confirm it would start it for ever",
                 config.boot.grubenv,
             )
         _write(config, to_do, _kept(node))
@@ -257,7 +257,7 @@ def _trust(config: Config, slot: Slot) -> None:
     try:
         envblock.write_trusted(config.boot.grubenv, slot)
     except errors.ManagebootError as error:
-        logger.warning("slot %s is trusted, but not for a GRUB that finds its block damaged: %s", slot, error)
+        logger.warning("slot %s is trusted, but a GRUB that finds its block damaged does not know: %s", slot, error)
 
 
 def _record(config: Config, records: dict[Slot, SlotRecord]) -> None:
@@ -283,5 +283,5 @@ def _reboot(config: Config, to_do: Transition, wanted: bool, slot: Slot) -> None
             config.boot.reboot_command,
             failure=errors.RebootError,
             doing="reboot",
-            hint=f"it is written that slot {slot} boots next: reboot by other means, or use upgrade-cancel",
+            hint=f"slot {slot} boots next: reboot by other means, or use upgrade-cancel",
         )

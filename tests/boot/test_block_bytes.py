@@ -78,6 +78,6 @@ def test_a_value_that_is_no_slot_is_shown_as_it_is(tmp_path: Path, value: bytes,
     path = tmp_path / "grubenv"
     path.write_bytes((b"# GRUB Environment Block\nboot_alternative=" + value + b"\n").ljust(1024, b"#"))
     problem = envblock.read(str(path)).problem
-    assert str(problem) == f"cannot read {path}: boot_alternative is '{shown}', which is none of A, B"
+    assert str(problem) == f"cannot read {path}: boot_alternative is '{shown}', which is not one of A, B"
     assert problem is not None
     assert problem.hint == f"set it with `grubenv {path} set boot_alternative=...`"

@@ -82,7 +82,7 @@ def test_a_confirm_of_a_foreign_block_warns_and_harms_nothing(node: LoopNode, tm
     node.cmdline.write_text("dfinity.system=A manageboot.slot=A manageboot.cycle=first_boot\n")
     done = node.run("-f", foreign / "grubenv", "confirm")
     assert done.returncode == 0, done
-    assert "warning: slot A is trusted, but not for a GRUB that finds its block damaged" in done.stderr
+    assert "warning: slot A is trusted, but a GRUB that finds its block damaged does not know" in done.stderr
     for name in (trusted.FILE_NAME, "manageboot.log"):
         assert f"{foreign / name}: it is a symbolic link" in done.stderr
         assert (tmp_path / name).read_bytes() == VICTIM

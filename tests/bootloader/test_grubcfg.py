@@ -30,7 +30,7 @@ def test_show_prints_the_shipped_one(node: LoopNode):
 def test_check_tells_the_differences(node: LoopNode, script: Path):
     done = node.run("bootloader", "check")
     assert done.returncode == 65
-    assert done.stderr == f"manageboot: error: cannot vouch for {script}: it is not the shipped one [GRUB_CFG]\n"
+    assert done.stderr == f"manageboot: error: cannot accept {script}: it is not the shipped one [GRUB_CFG]\n"
     assert done.stdout.startswith(f"--- {script}\n+++ shipped\n")
     assert "\n-# another script\n" in done.stdout
     script.write_text(grubcfg.shipped())
@@ -128,7 +128,7 @@ def test_of_a_module_that_the_script_can_do_without_there_is_a_warning(node: Loo
     directory = modules_of(script, "regexp")
     done = node.run("bootloader", "install")
     assert (done.returncode, script.read_text()) == (0, grubcfg.shipped())
-    assert f"warning: there is no {directory}/regexp.mod; the script does without" in done.stderr
+    assert f"warning: there is no {directory}/regexp.mod; the script works without it" in done.stderr
     assert "regexp.mod" in node.run("bootloader", "check").stderr
 
 

@@ -191,7 +191,7 @@ def test_somebody_is_at_work(trial: DaemonNode):
     with running(trial) as daemon:
         daemon.wait_for_notice("on hold")
         assert trial.status()["daemon"]["held"] is True
-        assert "hold    the daemon decides nothing" in trial.manageboot("status")
+        assert "hold    the daemon is paused" in trial.manageboot("status")
         assert (trial.reboot_count(), trial.block()["mb_trial"]) == (0, "userspace")
         trial.manageboot("confirm", "--release")
         daemon.wait_for(lambda: trial.reboot_count() == 1, "the reboot")

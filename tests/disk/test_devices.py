@@ -166,7 +166,7 @@ def test_a_uuid_that_neither_udev_nor_the_kernel_tells_is_unknown(sysfs: Path):
     add_partition(sysfs, "vda4", uuid=UUID, label="A_boot")
     uevent = sysfs / "vda4" / "uevent"
     uevent.write_text(uevent.read_text().replace(f"PARTUUID={UUID}\n", ""))
-    with pytest.raises(errors.DevicesUnknownError, match=f"cannot find PARTUUID={UUID}: udev is not there"):
+    with pytest.raises(errors.DevicesUnknownError, match=f"cannot find PARTUUID={UUID}: udev does not run"):
         devices.find(f"PARTUUID={UUID}")
     assert devices.find("PARTLABEL=A_boot") == "/dev/vda4"
     add_partition(sysfs, "vda5", uuid=UUID.replace("d", "e"), label="A_root")

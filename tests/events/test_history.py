@@ -220,9 +220,9 @@ def test_where_grubs_file_system_is_not_mounted_none_is_made(settings: Config):
 
 def test_a_pipe_is_no_history_and_nobody_waits_for_it(settings: Config):
     os.mkfifo(file_of(settings))
-    with pytest.raises(errors.InputError, match="it is no regular file"):
+    with pytest.raises(errors.InputError, match="it is not a regular file"):
         fill(settings, 1)
-    with pytest.raises(errors.InputError, match="it is no regular file"):
+    with pytest.raises(errors.InputError, match="it is not a regular file"):
         history.read(settings)
 
 
@@ -287,7 +287,7 @@ def test_the_query_needs_no_root_no_lock_and_no_file(open_to_all: Path):
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    assert "nothing has happened yet" in query()
+    assert "no events yet" in query()
     assert json.loads(query("--json"))["entries"] == []
     fill(settings, 2)
     lines = query().splitlines()

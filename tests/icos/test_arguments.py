@@ -42,14 +42,14 @@ def test_each_action_with_and_without_a_system_type(system: str, action: str):
 REFUSED = {
     "": "there is no action",
     "guestos": "there is no action",
-    "guestos bogus": "bogus is no action",
-    "upgrade": "upgrade is no action",
-    "setupos confirm": "setupos is no system type",
-    "-x guestos confirm": "-x is no option",
-    "-c /tmp/config guestos confirm": "-c is no option",
+    "guestos bogus": "bogus is not an action",
+    "upgrade": "upgrade is not an action",
+    "setupos confirm": "setupos is not a system type",
+    "-x guestos confirm": "-x is not an option",
+    "-c /tmp/config guestos confirm": "-c is not an option",
     "-f": "-f takes a file",
     "install boot.img": "install takes BOOT_IMG and ROOT_IMG",
-    "rollback": "rollback is no action",
+    "rollback": "rollback is not an action",
 }
 
 

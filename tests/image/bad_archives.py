@@ -108,13 +108,13 @@ TAR: dict[str, Case] = {
     "wrong checksum": (broken(WHOLE, ROOT_AT, b"R"), FORMAT, rf"checksum is .* offset {ROOT_AT} of"),
     "checksum is no number": (broken(WHOLE, ROOT_AT + 148, b"zzz"), FORMAT, "the checksum is"),
     "flipped size": (broken(WHOLE, ROOT_AT + 130, b"7"), FORMAT, "checksum is"),
-    "unknown magic": (BOOT + header("root.img", 0, magic=b"ustar!!!") + END, FORMAT, "no kind of tar"),
+    "unknown magic": (BOOT + header("root.img", 0, magic=b"ustar!!!") + END, FORMAT, "not a known kind of tar"),
     "size is no number": (BOOT + header("root.img", b"12x") + END, FORMAT, "size is b'12x"),
-    "size with digit 8": (BOOT + header("root.img", b"00000000008\0") + END, FORMAT, "no number"),
-    "size with a gap": (BOOT + header("root.img", b"000001 0001\0") + END, FORMAT, "no number"),
+    "size with digit 8": (BOOT + header("root.img", b"00000000008\0") + END, FORMAT, "not a number"),
+    "size with a gap": (BOOT + header("root.img", b"000001 0001\0") + END, FORMAT, "not a number"),
     "size without digits": (BOOT + header("root.img", bytes(12)) + END, MEMBER, "root.img is empty"),
-    "size of a sign": (BOOT + header("root.img", b"-") + END, FORMAT, "no number"),
-    "negative size": (BOOT + header("root.img", b"\xff" * 12) + END, FORMAT, "no number"),
+    "size of a sign": (BOOT + header("root.img", b"-") + END, FORMAT, "not a number"),
+    "negative size": (BOOT + header("root.img", b"\xff" * 12) + END, FORMAT, "not a number"),
     "size of 2^87": (BOOT + header("root.img", b"\x80\x80" + bytes(10)) + END, FORMAT, "the size is .* allowed"),
     "size of 16 TiB and a byte": (BOOT + header("root.img", base256((1 << 44) + 1)) + END, FORMAT, "more than"),
     "size beyond the file": (
@@ -130,7 +130,7 @@ TAR: dict[str, Case] = {
     "sparse end mark beyond size": (with_map([(0, 512), (9000, 0)], 512), FORMAT, "from 9000 to 9000"),
     "sparse map too short": (with_map([(0, 512)], 1024), FORMAT, "has 512 bytes, 1024 are stored"),
     "sparse map too long": (with_map([(0, 512), (1024, 512)], 512), FORMAT, "has 1024 bytes, 512 are stored"),
-    "unaligned extent": (with_map([(0, 100), (512, 412)], 512), FORMAT, "no multiple of 512"),
+    "unaligned extent": (with_map([(0, 100), (512, 412)], 512), FORMAT, "not a multiple of 512"),
     "gap in sparse table": (
         BOOT
         + header("root.img", 512, b"S", GNU, at_386=bytes(24) + table([(0, 512)], 3), at_483=octal(8192))
@@ -176,7 +176,7 @@ TAR: dict[str, Case] = {
         "behind the padding at byte 0",
     ),
     "size record is no number": (with_records(record("size", "0x200")), FORMAT, "the size is b'0x200'"),
-    "size record is negative": (with_records(record("size", "-1")), FORMAT, "no number"),
+    "size record is negative": (with_records(record("size", "-1")), FORMAT, "not a number"),
     "size record is absurd": (with_records(record("size", 10**13 * 9)), FORMAT, "more than"),
     "two extended headers": (
         BOOT + pax(b"") * 2 + ROOT + END,

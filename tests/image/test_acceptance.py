@@ -57,7 +57,7 @@ def test_in_an_archive(name: str, role: str, tmp_path: Path):
     what, data = FOREIGN[name]
     error, given = refusal(archive({**GOOD, role: data}, tmp_path))
     path = tmp_path / "image.tar"
-    assert str(error) == f"cannot read {path}: {role} is itself {what}, and a slot takes it as it is"
+    assert str(error) == f"cannot read {path}: {role} is itself {what}, and would be written as it is"
     assert "install.check_content = false" in error.hint
     assert given == list(ROLES[: ROLES.index(role)])  # nothing of it was given to be written
 
@@ -67,7 +67,7 @@ def test_in_an_archive(name: str, role: str, tmp_path: Path):
 def test_as_a_file(name: str, role: str, tmp_path: Path):
     what, data = FOREIGN[name]
     error, given = refusal(files({**GOOD, role: data}, tmp_path))
-    assert str(error) == f"cannot read {tmp_path / role}: {role} is itself {what}, and a slot takes it as it is"
+    assert str(error) == f"cannot read {tmp_path / role}: {role} is itself {what}, and would be written as it is"
     assert given == []
 
 

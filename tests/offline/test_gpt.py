@@ -49,12 +49,12 @@ def test_what_sgdisk_made(disk: Path):
 
 def test_what_is_not_there(disk: Path):
     table = read(disk)
-    with pytest.raises(errors.DeviceMissingError, match=r"cannot find PARTLABEL=a on .*: no partition bears it"):
+    with pytest.raises(errors.DeviceMissingError, match=r"cannot find PARTLABEL=a on .*: no partition has it"):
         table.find("PARTLABEL=a")
     for spec in ("/dev/vda4", "LV=hostlvm/A_boot"):
         with pytest.raises(errors.ConfigError, match=f"cannot find {spec} on .*: only PARTUUID"):
             table.find(spec)
-    with pytest.raises(errors.DeviceAmbiguousError, match="2 partitions bear it"):
+    with pytest.raises(errors.DeviceAmbiguousError, match="2 partitions have it"):
         table._replace(partitions=table.partitions * 2).find(f"PARTUUID={UUID}")
 
 

@@ -187,7 +187,7 @@ def test_who_writes_each_name(tmp_path: Path):
         with agent(tries=3) as running:
             after = running.run(state, verb).states[-1]
         by_agent |= {name for name, _ in set(variables(after.block).items()) - set(variables(block).items())}
-    documented = {cells[0].strip("`"): cells[1] for cells in rows(section("What else stands in the block"))}
+    documented = {cells[0].strip("`"): cells[1] for cells in rows(section("What else is in the block"))}
     assert {name for name in by_grub if name[:3] == "mb_"} == {n for n, who in documented.items() if who[:4] == "GRUB"}
     assert {name for name in by_agent if name[:3] == "mb_"} == {
         n for n, who in documented.items() if who[:5] == "agent"
@@ -195,16 +195,16 @@ def test_who_writes_each_name(tmp_path: Path):
 
 
 def test_the_names_in_the_block_and_on_the_kernel_command_line():
-    named = [cells[0].strip("`") for cells in rows(section("What else stands in the block"))]
+    named = [cells[0].strip("`") for cells in rows(section("What else is in the block"))]
     assert named == list(markers.NAMES)
     script = SHIPPED.read_text()
     for name in named:
         assert f"{name}=" in script or f"unset {name}" in script, name
-    for word in re.findall(r"`(manageboot\.\w+)`", section("What else stands in the block")):
+    for word in re.findall(r"`(manageboot\.\w+)`", section("What else is in the block")):
         assert f"{word}=" in script, word
     for fault in ("damaged", "unwritable", "unloadable", "menu"):
         assert f"set fault={fault}" in script
-        assert f"`{fault}`" in section("What else stands in the block")
+        assert f"`{fault}`" in section("What else is in the block")
 
 
 IDLE = BlockState(Slot.A, Cycle.STABLE)

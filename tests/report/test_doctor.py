@@ -55,7 +55,7 @@ def test_for_a_person_each_finding_has_its_remedy(node: LoopNode):
     assert done.returncode == 65
     assert "CONFLICT: the kernel command line says that slot A is booted" in done.stdout
     assert f"  remedy: {doctor.REMEDIES['CONFLICT']}" in done.stdout
-    assert re.search(r"error: cannot vouch for this node: \d findings \[UNSOUND\]$", done.stderr, re.MULTILINE)
+    assert re.search(r"error: cannot rely on the boot chain: it has \d faults? \[UNSOUND\]$", done.stderr, re.MULTILINE)
 
 
 def test_the_name_of_a_file_makes_no_line(node: LoopNode):
@@ -158,7 +158,7 @@ def test_a_device_that_is_not_there(node: LoopNode):
     node.devices["B"]["var"] = "/dev/nothing"
     node.write_config()
     assert findings(node) == {
-        "NO_DEVICE": "slots.B.var: cannot find /dev/nothing: it is no block device",
+        "NO_DEVICE": "slots.B.var: cannot find /dev/nothing: it is not a block device",
     }
 
 
@@ -195,4 +195,4 @@ def test_modules_of_grub_that_are_missing(node: LoopNode):
     (directory / "command.lst").touch()
     assert findings(node) == {}
     (directory / "regexp.mod").unlink()
-    assert findings(node) == {"GRUB_MODULES": f"GRUB's script uses {directory}/regexp.mod, and there is none"}
+    assert findings(node) == {"GRUB_MODULES": f"GRUB's script uses {directory}/regexp.mod, which is missing"}

@@ -67,7 +67,7 @@ def test_a_slot_that_was_overwritten_is_not_armed(installed: LoopNode, overwrite
     before = installed.grubenv.read_bytes()
     overwrite(installed)
     line = installed.fails("upgrade-commit", "--no-reboot", status=69, code="NOTHING_INSTALLED")
-    assert "does not hold what was installed any more, at 0" in line
+    assert "was changed since the installation, at 0" in line
     assert installed.grubenv.read_bytes() == before
     update = installed.directory / "update"
     installed.ok("upgrade-install", update / "boot.img", update / "root.img")
