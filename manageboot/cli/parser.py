@@ -22,8 +22,9 @@ state; 70 bug; 73 cannot create; 74 I/O error; 75 another run holds the lock; 77
 class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         # Left to itself, argparse asks for the width of the terminal at every argument, and imports shutil for it.
-        columns = os.environ.get("COLUMNS", "")
-        super().__init__(prog, width=int(columns) if re.fullmatch("[1-9][0-9]{1,3}", columns) else _HELP_COLUMNS)
+        columns = os.environ.get("COLUMNS")
+        known = columns and re.fullmatch("[1-9][0-9]{1,3}", columns)
+        super().__init__(prog, width=int(known[0]) if known else _HELP_COLUMNS)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -30,7 +30,7 @@ _FAILED_STATES = frozenset({"offline", "transport-offline", "cancel", "del", "de
 
 class _BlockDevice(NamedTuple):
     name: str
-    """As in /sys/class/block."""
+    """As the kernel calls it."""
     properties: dict[str, str]
 
 
@@ -120,7 +120,7 @@ def _path(spec: str, name: str) -> str:
 
 
 def _find(spec: str) -> str:
-    """Find the one device that bears an identifier; return its name in /sys/class/block."""
+    """Find the one device that bears an identifier; return what the kernel calls it."""
     kind, _, value = spec.partition("=")
     _require_sysfs(f"find {spec}")
     names = _logical_volumes(value) if kind == "LV" else _partitions(kind, value)
