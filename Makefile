@@ -84,11 +84,11 @@ crash-grubenv: packages $(VENV)/installed
 
 .PHONY: check-protocol
 check-protocol: packages $(VENV)/installed
-	@$(BIN)/python -m tests.protocol.walk
+	@cd tests && ../$(BIN)/python -m protocol.walk
 
 .PHONY: mutants
 mutants: packages $(VENV)/installed
-	@$(BIN)/python -m tests.protocol.mutants
+	@cd tests && ../$(BIN)/python -m protocol.mutants
 
 .PHONY: crash-install
 crash-install: packages $(VENV)/installed

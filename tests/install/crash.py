@@ -11,8 +11,8 @@ from pathlib import Path
 
 from install.cases import all_cases, count_events, run_case
 from install.crashnode import DISKS, crash_node
-from install.faultydisk import MODES
 from install.kills import kill_many
+from support.faultydisk import MODES
 
 KILLS = 200
 SEED = 4

@@ -10,19 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import bootloader
 from qemu_harness import layout
 from qemu_harness.layout import GUESTOS
 from support.fatdisk import FatDisk
+from support.grubemu import SHIPPED, STOCK
 from support.guestdisk import GUESTOS as PARTS
 from support.images import MIB
 from support.loop import loop_device, run
 from support.stoppedguest import StoppedGuest
 
 pytestmark = [pytest.mark.devices, pytest.mark.grub]
-
-SHIPPED = Path(bootloader.__file__).with_name("grub.cfg")
-STOCK = Path(__file__).parents[1] / "protocol" / "stock.cfg"
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import pytest
 
 from manageboot.bootloader import modules
 from manageboot.protocol import MAX_TRIES
-from protocol.blocks import GARBAGE, environment_block, variables
-from protocol.grubemu import Answer, Grub, Question, kernel_line
 from protocol.lvmdisk import lvm_disk
-from protocol.walk import SHIPPED
+from support.blocks import GARBAGE, environment_block, variables
+from support.grubemu import SHIPPED, Answer, Grub, Question, kernel_line
 
 pytestmark = pytest.mark.grub
 

@@ -10,17 +10,14 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from protocol.grubemu import Grub, kernel_line
+from support.grubemu import SHIPPED, STOCK, Grub, kernel_line
 from support.images import MIB, make_image
 from support.loop import loop_device, run
 from support.node import LoopNode
 
 SECTOR = 512
 ROOT = Path(__file__).parents[2]
-SCRIPTS = {
-    "shipped": ROOT / "manageboot" / "bootloader" / "grub.cfg",
-    "stock": ROOT / "tests" / "protocol" / "stock.cfg",
-}
+SCRIPTS = {"shipped": SHIPPED, "stock": STOCK}
 
 
 class Partition(NamedTuple):

@@ -4,10 +4,10 @@ import re
 import subprocess
 from pathlib import Path
 
-from protocol.grubemu import Grub
 from qemu_harness import layout
 from qemu_harness.disk import partition_disk
 from qemu_harness.layout import GUESTOS
+from support.grubemu import Grub
 from support.images import MIB, make_image, pack
 from support.loop import run
 from support.node import LoopNode

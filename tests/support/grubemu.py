@@ -12,7 +12,12 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from manageboot import bootloader
 from support.loop import run
+
+SHIPPED = Path(bootloader.__file__).with_name("grub.cfg")
+STOCK = Path(__file__).with_name("stock.cfg")
+"""The same state machine without manageboot's own variables, as nodes in service have it."""
 
 SECTOR = 512
 MIB = 1 << 20
