@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.blocks import environment_block
 from support.loop import run
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +161,7 @@ def processor_time(program: Path, *arguments: str) -> float:
 
 def test_it_starts_as_fast_as_manageboot(installed: Path, tmp_path: Path):
     """The least of many runs each, in turn."""
-    (tmp_path / "grubenv").write_bytes(b"# GRUB Environment Block\nboot_alternative=B\n".ljust(1024, b"#"))
+    (tmp_path / "grubenv").write_bytes(environment_block(boot_alternative="B"))
     programs = [installed / "usr/bin/manageboot", installed / "opt/ic/bin/manageboot.sh"]
     best = [float("inf")] * 2
     for _ in range(20):

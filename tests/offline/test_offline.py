@@ -14,7 +14,6 @@ from qemu_harness import layout
 from qemu_harness.layout import GUESTOS
 from support.fatdisk import FatDisk
 from support.grubemu import SHIPPED, STOCK
-from support.guestdisk import GUESTOS as PARTS
 from support.images import MIB
 from support.loop import loop_device, run
 from support.stoppedguest import StoppedGuest
@@ -284,11 +283,13 @@ def test_a_role_that_is_not_configured_any_more(guest: StoppedGuest):
     def configure(*written: str) -> None:
         slots = "".join(
             f"[slots.{slot}]\n"
-            + "".join(f'{role} = "PARTUUID={PARTS[f"{slot}_{role}"].partuuid}"\n' for role in (*written, "var"))
+            + "".join(
+                f'{role} = "PARTUUID={GUESTOS.partition(f"{slot}_{role}").partuuid}"\n' for role in (*written, "var")
+            )
             for slot in "AB"
         )
         guest.config.write_text(
-            f'profile = "custom"\n[boot]\ngrub_partition = "PARTUUID={PARTS["grub"].partuuid}"\n'
+            f'profile = "custom"\n[boot]\ngrub_partition = "PARTUUID={GUESTOS.partition("grub").partuuid}"\n'
             f'[state]\ndirectory = "{guest.state}"\nlock = "{guest.lock}"\n[slots]\nwritten = {list(written)}\n{slots}'
         )
 

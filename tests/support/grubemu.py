@@ -150,15 +150,15 @@ class Grub:
         self.runs += 1
         image = self.disk(question)
         output = self.start(image)
-        booted = re.findall(rf"BOOTS hd{self._disk},gpt(\d)", output)
-        assert len(booted) <= 1 and len(booted) == output.count("BOOTS "), output
-        arguments = " ".join(kernel_line(output)[1:])
+        booted = started(output, disk=self._disk)
         after = question.block
         if after:
             with image.open("rb") as disk:
                 after = os.pread(disk.fileno(), len(after), self._offsets[image][b"B" * 16])
             assert question.writable or after == question.block
-        return Answer({"4": "A", "7": "B"}[booted[0]] if booted else None, arguments if booted else "", after)
+        if booted is None:
+            return Answer(None, "", after)
+        return Answer({4: "A", 7: "B"}[booted], " ".join(kernel_line(output)[1:]), after)
 
     def _put(self, disk: int, image: Path, marker: bytes, data: bytes | None) -> None:
         if data:
@@ -221,3 +221,10 @@ class Grub:
 def kernel_line(output: str) -> list[str]:
     """Pick the kernel and its arguments out of what GRUB said: the last one that it loaded."""
     return re.findall(r"^\s*WORD (.*?)\s*$", output.rpartition("KERNEL")[2], re.MULTILINE)
+
+
+def started(output: str, *, disk: int = 0) -> int | None:
+    """Pick the number of the partition whose kernel was started out of what GRUB said; None: none was."""
+    booted = re.findall(rf"BOOTS hd{disk},gpt(\d)", output)
+    assert len(booted) <= 1 and len(booted) == output.count("BOOTS "), output
+    return int(booted[0]) if booted else None
