@@ -1,5 +1,7 @@
 """The tests' own house: a folder for each room, what they share in one place, and files that one can read."""
 
+import subprocess
+
 import pytest
 
 from architecture.sources import ROOT, TESTS, imports
@@ -46,3 +48,13 @@ def test_a_folder_imports_what_is_shared_and_its_own_only(folder: str):
 def test_a_file_can_be_read_in_one_go(tree: str):
     lines = {path: path.read_text().count("\n") for path in (TESTS.parent / tree).rglob("*.py")}
     assert {path: count for path, count in lines.items() if count > LINES_MAX} == {}
+
+
+@pytest.mark.parametrize(
+    ("program", "markers"),
+    [("losetup", "devices"), ("grub-emu", "grub"), ("grub-editenv", "devices or grub"), ("qemu-system-x86_64", "qemu")],
+)
+def test_a_test_needs_the_marker_of_what_it_starts(request: pytest.FixtureRequest, program: str, markers: str):
+    assert request.node.get_closest_marker("pure")
+    with pytest.raises(AssertionError, match=f"a test that starts {program} has to bear the marker {markers}$"):
+        subprocess.run([program, "--version"], check=False)

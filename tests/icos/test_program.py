@@ -100,6 +100,7 @@ def as_nobody(installed: Path, sudo: dict[str, str], *arguments: str, **more: st
     return call(NOBODY[0], *NOBODY[1:], str(program), *arguments, env={**sudo, **more})
 
 
+@pytest.mark.devices
 @pytest.mark.parametrize("arguments", [["guestos", "confirm"], ["-f", "a b", "hostos", "target"], ["upgrade-commit"]])
 def test_who_is_not_root_becomes_it_by_sudo(installed: Path, sudo: dict[str, str], arguments: list[str]):
     done = as_nobody(installed, sudo, *arguments)
@@ -107,10 +108,12 @@ def test_who_is_not_root_becomes_it_by_sudo(installed: Path, sudo: dict[str, str
     assert (done.returncode, done.stderr) == (0, f"sudo {program} {' '.join(arguments)}\n")
 
 
+@pytest.mark.devices
 def test_the_exit_status_is_that_of_sudo(installed: Path, sudo: dict[str, str]):
     assert as_nobody(installed, sudo, "confirm", SUDO_DOES="exit 1").returncode == 1
 
 
+@pytest.mark.devices
 def test_a_sudo_that_does_not_make_it_root_is_not_asked_twice(installed: Path, sudo: dict[str, str]):
     does = 'SUDO_COMMAND="$*" SUDO_UID=65534 exec "$@"'
     done = as_nobody(installed, sudo, "guestos", "confirm", SUDO_DOES=does)
@@ -119,11 +122,13 @@ def test_a_sudo_that_does_not_make_it_root_is_not_asked_twice(installed: Path, s
     assert "error: cannot become root: sudo ran it as the same user [NOT_PERMITTED]" in done.stderr
 
 
+@pytest.mark.devices
 def test_within_a_shell_of_sudo_it_is_asked(installed: Path, sudo: dict[str, str]):
     done = as_nobody(installed, sudo, "confirm", SUDO_COMMAND="/bin/bash", SUDO_UID="65534")
     assert (done.returncode, done.stderr.count("sudo ")) == (0, 1)
 
 
+@pytest.mark.devices
 def test_where_there_is_no_sudo_it_says_so(installed: Path, sudo: dict[str, str]):
     done = as_nobody(installed, sudo, "confirm", PATH=str(installed / "opt"))
     assert (done.returncode, done.stdout) == (77, "")

@@ -152,6 +152,7 @@ def test_each_command_is_there_on_uefi_and_bios(platform: str):
         assert Path("/usr/lib/grub", platform, f"{module}.mod").exists(), module
 
 
+@pytest.mark.devices
 def test_on_lvm_the_slots_are_logical_volumes(grub: Grub, tmp_path: Path):
     disk = lvm_disk(tmp_path, SHIPPED, environment_block(**ARMED, mb_nonce="1f"))
     booted = []
