@@ -76,7 +76,7 @@ class PassiveSlot:
             for name, value in (
                 ("writable_devices", lambda *_: {role: role for role in self._devices}),
                 ("BlockDevice", lambda path: self._devices[path]),
-                ("inuse", mock.Mock(require_unused=lambda _: None)),
+                ("diskusers", mock.Mock(require_unused=lambda _: None)),
             ):
                 stack.enter_context(mock.patch.object(install, name, value))
             yield
