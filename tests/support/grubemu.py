@@ -7,6 +7,7 @@ question is asked once; the answers are kept by question, in a file too if one i
 import os
 import pickle
 import re
+import select
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,6 +24,7 @@ SECTOR = 512
 MIB = 1 << 20
 _FIRST = {"grub": 2048, "A": 6144, "B": 10240}
 _SECTORS = 4096
+_LIMIT_S = 60
 
 # What grub-emu lacks: loading and starting a kernel. A file that is missing fails, as in GRUB.
 _DRIVER = """
@@ -119,8 +121,11 @@ class Grub:
         # Into a file: grub-emu writes single bytes, and through a pipe that takes five times as long.
         with (self._directory / "said").open("wb") as said:
             command = ["grub-emu", "-d", self._directory / "driver", "-m", device_map]
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=True, timeout=60)
-        return (self._directory / "said").read_text(errors="replace")
+            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as running:
+                _wait(running)
+        text = (self._directory / "said").read_text(errors="replace")
+        assert running.returncode == 0, text
+        return text
 
     def remember(self) -> None:
         """Keep the answers for another process."""
@@ -216,6 +221,17 @@ class Grub:
         with image.open("r+b") as file:
             file.seek(_FIRST[name] * SECTOR)
             file.write(part.read_bytes())
+
+
+def _wait(running: subprocess.Popen[bytes]) -> None:
+    """Wait for its end. Python's own waiting with a limit sleeps in between, for as long again as a run takes."""
+    descriptor = os.pidfd_open(running.pid)
+    try:
+        if not select.select([descriptor], [], [], _LIMIT_S)[0]:
+            running.kill()
+            raise AssertionError(f"grub-emu did not end within {_LIMIT_S} s")
+    finally:
+        os.close(descriptor)
 
 
 def kernel_line(output: str) -> list[str]:
