@@ -84,19 +84,19 @@ crash-grubenv: packages $(VENV)/installed
 
 .PHONY: check-protocol
 check-protocol: packages $(VENV)/installed
-	@$(BIN)/python -m tests.protocol.walk
+	@cd tests && exec ../$(BIN)/python -m protocol.walk
 
 .PHONY: mutants
 mutants: packages $(VENV)/installed
-	@$(BIN)/python -m tests.protocol.mutants
+	@cd tests && exec ../$(BIN)/python -m protocol.mutants
 
 .PHONY: crash-install
 crash-install: packages $(VENV)/installed
-	@cd tests && ../$(BIN)/python -m install.crash
+	@cd tests && exec ../$(BIN)/python -m install.crash
 
 .PHONY: bench
 bench: packages $(VENV)/installed
-	@mkdir -p .cache/bench && cd tests && PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
+	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support import layers
 from support.node import LoopNode
 
 FUZZ_EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
@@ -27,23 +28,47 @@ settings.load_profile("manageboot")
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
-VIRTUAL_MACHINES = "tests/qemu/"
+MACHINES = {
+    # Each of the two processes that run virtual machines needs some five minutes for what it runs.
+    "tests/qemu/test_cycle.py": 1,
+    "tests/qemu/test_daemon.py": 1,
+}
+"""Which process runs the virtual machines of a file; 2 where it is not named."""
+FIRST = ("virtual machines 1", "tests/protocol/", "virtual machines 2")
+"""What takes longest begins first; the second process finds the node that the first one has built."""
+
+
+def scope_of(test: str) -> str:
+    """What one process runs as a whole: the file of a test, or a half of all virtual machines."""
+    file = test.partition("::")[0]
+    return f"virtual machines {MACHINES.get(file, 2)}" if file.startswith("tests/qemu/") else file
+
+
+WATCH = layers.Watch()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: virtual machines, then the walks of the protocol. All else goes beside them."""
-    longest = (VIRTUAL_MACHINES, "tests/protocol/")
-    items.sort(key=lambda item: [not item.nodeid.startswith(place) for place in longest])
+    """Begin with what takes longest, and mark what needs nothing but Python."""
+    items.sort(key=lambda item: [not scope_of(item.nodeid).startswith(place) for place in FIRST])
+    for item in items:
+        if not any(item.get_closest_marker(layer) for layer in layers.PROGRAMS):
+            item.add_marker("pure")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Hold each test to its markers, fixtures included."""
+    WATCH.enter(marker.name for marker in item.iter_markers())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give all virtual machines to one process, so that they have a core to themselves, and each other file to any."""
+    """Give each file to one process, and to two of them the virtual machines: more would only slow each other down."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return VIRTUAL_MACHINES if nodeid.startswith(VIRTUAL_MACHINES) else nodeid.partition("::")[0]
+            return scope_of(nodeid)
 
     return Scheduling(config, log)
 

@@ -5,6 +5,7 @@ is printed. It prints a line for each run, and exits with 1 if any was red.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BUSY_LOOPS = 4
+PROCESSES = min((os.cpu_count() or 1) + 1, 4)
+"""As in `make test`: many tests wait, so there is one more than cores."""
 
 
 @contextmanager
@@ -31,7 +34,7 @@ def run(name: str, *options: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not long and not qemu", "--no-loadscope-reorder"]
     begin_s = time.monotonic()
     done = subprocess.run(
-        [*command, "--numprocesses", "auto", "--maxprocesses", "4", *options],
+        [*command, "--numprocesses", str(PROCESSES), *options],
         check=False,
         cwd=ROOT,
         stdout=subprocess.PIPE,

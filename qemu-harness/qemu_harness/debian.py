@@ -82,6 +82,8 @@ def make_root(
         argv += [f"--include={','.join(packages)}", f"--aptopt={settings}"]
         argv += ["--aptopt=APT::Install-Recommends false", '--aptopt=Acquire::Languages "none"']
         argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNPACKED_NEVER]
+        # What a power cut leaves of it is built anew; flushing each file takes nearly half of the time.
+        argv.append("--dpkgopt=force-unsafe-io")
         if overlay is not None:
             argv.append(f'--essential-hook=cp -rT "{overlay}" "$1"')
         argv += [release.value, root]

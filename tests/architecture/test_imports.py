@@ -11,11 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import grubenv
-import manageboot
-
-ROOT = Path(manageboot.__file__).parent
-GRUBENV = Path(grubenv.__file__).parent
+from architecture.sources import GRUBENV, ROOT, imports, modules
+from support.blocks import environment_block
 
 PAGE = (ROOT.parent / "docs" / "architecture.md").read_text()
 
@@ -35,33 +32,6 @@ SOLE_IMPORTERS = {
     "prometheus_client": {"manageboot.events.metrics"},
     "construct": {"grubenv.layout"},
 }
-
-
-def modules() -> dict[str, Path]:
-    found = {}
-    for package in (ROOT, GRUBENV):
-        for path in package.rglob("*.py"):
-            parts = path.relative_to(package.parent).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def imports(path: Path, *, late: bool) -> set[str]:
-    """The modules that a file imports: at its top, or anywhere with `late`; those for types alone do not count."""
-    tree = ast.parse(path.read_text())
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
-    ]
-    nodes = ast.walk(tree) if late else iter(tree.body)
-    names: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            members = {f"{node.module}.{alias.name}" for alias in node.names}
-            # `from package import module` needs the module; `from module import name` the module that has the name.
-            names |= (members & set(modules())) or {node.module}
-    return names
 
 
 def test_no_circles_not_even_of_late_imports():
@@ -141,7 +111,7 @@ def test_each_library_has_one_importer(library: str):
 @pytest.mark.parametrize("verb", ["current", "next", "current_partition"])
 def test_queries_import_nothing_heavy(verb: str, tmp_path: Path):
     (tmp_path / "cmdline").write_text("dfinity.system=A\n")
-    (tmp_path / "grubenv").write_bytes(b"# GRUB Environment Block\n".ljust(1024, b"#"))
+    (tmp_path / "grubenv").write_bytes(environment_block())
     config = tmp_path / "manageboot.toml"
     slots = "".join(f'[slots.{slot}]\nboot = "/dev/{slot}1"\nroot = "/dev/{slot}2"\n' for slot in "AB")
     config.write_text(f'[boot]\ngrubenv = "{tmp_path}/grubenv"\ncmdline = "{tmp_path}/cmdline"\n{slots}')

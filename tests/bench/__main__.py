@@ -6,21 +6,21 @@ It is no test: nothing fails because it is slow. What a contestant wrote is comp
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 
 from bench.cancel import cancel_many
+from bench.command import output
 from bench.contestant import Contestant
 from bench.contestants import CONTESTANTS, FLOOR, OURS
-from bench.ending import listen
 from bench.figures import summarize, table
 from bench.measure import ballast
 from bench.payload import GIB, SHAPES, make_payload
 from bench.rounds import Entrant, entrants, take_turns
 from bench.targets import targets
+from support.ending import listen
 
 SCHEMA = 2
 
@@ -54,7 +54,7 @@ def _chosen(options: argparse.Namespace) -> list[Contestant]:
 
 def _uninterrupted_s(ours: Entrant) -> float:
     started = time.monotonic()
-    subprocess.run(ours.command, check=True, cwd=ours.work, stderr=subprocess.DEVNULL)
+    output(ours.command, env=os.environ, cwd=ours.work)
     return time.monotonic() - started
 
 

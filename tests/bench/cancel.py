@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.contestant import Command
-from bench.ending import end_if_asked
+from support.ending import end_if_asked
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _SEED = 7

@@ -10,6 +10,7 @@ from bench.contestant import Command, Contestant, Stage
 from bench.payload import Payload, run
 from bench.release import RELEASES
 from bench.updaters import rauc, swupdate
+from support.blocks import environment_block
 
 SHELL = """\
 set -e
@@ -60,8 +61,7 @@ def _manageboot(verify: str) -> Callable[[Stage], Command]:
     def prepare(stage: Stage) -> Command:
         work, (boot, root, var) = stage.work, stage.targets.devices
         (work / "cmdline").write_text("dfinity.system=A\n")
-        block = b"# GRUB Environment Block\nboot_alternative=A\nboot_cycle=stable\n"
-        (work / "grubenv").write_bytes(block.ljust(1024, b"#"))
+        (work / "grubenv").write_bytes(environment_block(boot_alternative="A", boot_cycle="stable"))
         config = work / "manageboot.toml"
         config.write_text(MANAGEBOOT.format(work=work, verify=verify, boot=boot, root=root, var=var))
         return [sys.executable, "-m", "manageboot", "-c", config, "upgrade-install", stage.payload.archive]

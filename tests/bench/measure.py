@@ -3,7 +3,6 @@
 import mmap
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.ending import end_if_asked
+from bench.command import started
+from support.ending import end_if_asked
 
 _SECTOR = 512
 _BALLAST = """
@@ -63,37 +63,21 @@ def measure(
         os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("3")
     with _peak_of(temporary) as peak:
-        started = time.monotonic()
+        began = time.monotonic()
         environment = {**os.environ, "TMPDIR": str(temporary)}
-        with _started(command, cwd, environment) as run:
+        with started(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
             said = _read(run)
             _, status, usage = os.wait4(run.pid, 0)
             run.returncode = os.waitstatus_to_exitcode(status)
         for device in devices:
             _flush(device)
-        wall = time.monotonic() - started
+        wall = time.monotonic() - began
     if run.returncode:
         raise RuntimeError(f"{command} exited with {run.returncode}: {said.decode(errors='replace')[-2000:]}")
     # Source: linux, include/linux/task_io_accounting_ops.h; the unit is always this.
     written = usage.ru_oublock * _SECTOR
     cpu = usage.ru_utime + usage.ru_stime
     return Result(wall, cpu, usage.ru_maxrss / 1024, written / (1 << 20), peak[0] / (1 << 20))
-
-
-@contextmanager
-def _started(
-    command: Sequence[str | Path], cwd: Path, environment: dict[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command in a process group of its own, which is killed where nobody waits for its end."""
-    with subprocess.Popen(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0
-    ) as run:
-        try:
-            yield run
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(run.pid, signal.SIGKILL)
-            raise
 
 
 def _read(run: subprocess.Popen[bytes]) -> bytes:

@@ -7,9 +7,10 @@ benchmark works.
 
 import os
 import random
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
+
+from bench.command import output
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -71,6 +72,8 @@ def make_payload(directory: Path, shape: Shape) -> Payload:
         return payload
     directory.mkdir(parents=True, exist_ok=True)
     tree = directory / "tree"
+    # One that was ended on its way leaves a part of it.
+    run("rm", "-rf", tree)
     if shape.packages:
         for package in sorted(_download(directory / "packages", shape.packages)):
             run("dpkg-deb", "--extract", package, tree)
@@ -81,12 +84,10 @@ def make_payload(directory: Path, shape: Shape) -> Payload:
     _append_hash_tree(payload.root, shape)
     (directory / "VERSION.TXT").write_text(f"{VERSION}\n")
     partial = payload.archive.with_suffix(".part")
-    tar = ["tar", "--create", "--sparse", "--format=gnu", "--sort=name", f"--mtime=@{_EPOCH}", "--owner=0", "--group=0"]
-    tar += ["boot.img", "root.img", "VERSION.TXT"]
-    compress = ["zstd", "--quiet", "-8", "--long=27", "--stdout"]
-    with partial.open("wb") as out, subprocess.Popen(tar, cwd=directory, stdout=subprocess.PIPE) as packing:
-        subprocess.run(compress, stdin=packing.stdout, stdout=out, check=True)
-    assert packing.returncode == 0
+    owner = [f"--mtime=@{_EPOCH}", "--owner=0", "--group=0"]
+    compress = "--use-compress-program=zstd --quiet -8 --long=27"
+    run("tar", "--create", "--sparse", "--format=gnu", "--sort=name", *owner, compress, "--file", partial,
+        "boot.img", "root.img", "VERSION.TXT", cwd=directory)  # fmt: skip
     run("rm", "-rf", tree, directory / "packages")
     partial.rename(payload.archive)
     return payload
@@ -136,8 +137,4 @@ def _append_hash_tree(image: Path, shape: Shape) -> None:
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     """Run a command that prepares something, with a clock that stands still for the file systems that it makes."""
-    environment = {**os.environ, "E2FSPROGS_FAKE_TIME": _EPOCH}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=environment)
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} exited with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    return output(command, env={**os.environ, "E2FSPROGS_FAKE_TIME": _EPOCH}, cwd=cwd)

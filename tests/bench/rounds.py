@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.contestant import Command, Contestant, Stage
-from bench.ending import end_if_asked
 from bench.measure import Result, measure
 from bench.payload import Payload
 from bench.targets import Targets
+from support.ending import end_if_asked
 
 
 class Run(NamedTuple):

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.ending import end_if_asked
 from bench.payload import MIB, Payload, Shape
+from support.ending import end_if_asked
 from support.loop import loop_device
 
 VAR_SIZE = 64 * MIB

@@ -100,6 +100,7 @@ def test_damage_is_named(tmp_path: Path, text: str):
     assert caught.value.exit_code == 65
 
 
+@pytest.mark.devices
 def test_no_space_keeps_the_old_record(tmp_path: Path):
     run("mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", tmp_path)
     try:

@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from protocol.grubemu import FOUND, Grub, kernel_line
+from support.grubemu import FOUND, Grub, kernel_line
 from support.images import MIB, make_image, pack
 from support.loop import loop_device, run
 from support.node import LoopNode

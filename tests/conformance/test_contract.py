@@ -10,6 +10,7 @@ from conformance.table import Cell, State, states
 from manageboot.boot import record
 from manageboot.boot.record import SlotRecord
 from manageboot.protocol import Content, Slot
+from support.blocks import environment_block
 from support.images import MIB, make_update
 from support.node import LoopNode
 
@@ -63,11 +64,10 @@ def put_into(node: LoopNode, state: State) -> None:
 def block(text: str) -> bytes:
     if text == "damaged":
         return b"\0" * 1024
-    lines = ["# GRUB Environment Block", "saved_entry=0"]
-    if text != "empty":
-        alternative, cycle = text.split()
-        lines += [f"boot_alternative={alternative}", f"boot_cycle={cycle}"]
-    return "".join(f"{line}\n" for line in lines).encode().ljust(1024, b"#")
+    if text == "empty":
+        return environment_block(saved_entry="0")
+    alternative, cycle = text.split()
+    return environment_block(saved_entry="0", boot_alternative=alternative, boot_cycle=cycle)
 
 
 def check(node: LoopNode, state: State, program: str, system: str, arguments: tuple[str, ...], expected: Cell) -> None:

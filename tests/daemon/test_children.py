@@ -300,6 +300,7 @@ def test_a_program_that_may_not_be_run_is_passed_over_where_another_has_its_name
     assert wait_for(spawn(("check",), 100.0)) == Outcome(126, "", "cannot start check: it is not executable")
 
 
+@pytest.mark.devices
 def test_a_program_starts_without_dev():
     code = (
         "import os, time; from manageboot.daemon.children import spawn\n"

@@ -154,6 +154,7 @@ def test_the_disk_of_the_root_file_system_is_a_disk_of_this_machine():
         assert os.path.exists(f"/sys/block/{disk}")
 
 
+@pytest.mark.devices
 def test_a_plain_device_lies_on_nothing_else(tmp_path: Path):
     file = tmp_path / "disk"
     file.write_bytes(bytes(1 << 20))

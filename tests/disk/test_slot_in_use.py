@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from install import faultydisk
+from support import faultydisk
 from support.images import MIB, make_update
 from support.loop import loop_device, run
 from support.node import LoopNode

@@ -242,6 +242,7 @@ def test_what_lies_where_the_file_is_made_is_neither_waited_for_nor_written(sett
     assert not temporary.exists()
 
 
+@pytest.mark.devices
 def test_no_space_is_an_error_before_and_none_after(settings: Config):
     directory = file_of(settings).parent
     run("mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", directory)

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from install.crashnode import make_ext4, served
-from install.faultydisk import MODES
 from manageboot import config, errors
 from manageboot.config import Config
 from manageboot.events import history
 from manageboot.events.history import RECORD_BYTES, RECORD_COUNT, Entry
+from support.faultydisk import MODES
 from support.loop import loop_device
-from support.mounts import mounted
+from support.mounts import make_ext4, mounted
+from support.served import served
 
 pytestmark = pytest.mark.devices
 

@@ -108,6 +108,7 @@ def test_an_update_changes_one_sector(disk: Disk):
     assert not grubenv.update(disk.place, {"boot_cycle": "first_boot"}).changed
 
 
+@pytest.mark.grub
 def test_grub_finds_the_same(tmp_path: Path):
     made = Disk(tmp_path, *SHAPES["fat16"])
     made.fill()

@@ -72,6 +72,7 @@ def test_who_may_only_read_cannot_delay_root(env: Path, run_directory: Path) -> 
     assert list(run_directory.iterdir()) == []
 
 
+@pytest.mark.devices
 def test_every_way_to_the_block_is_the_same_lock(env: Path, run_directory: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(env.parent)

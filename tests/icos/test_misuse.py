@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import pytest
 
-from support.guestdisk import GuestNode, release
+from support.guestnode import GuestNode, release
 from support.images import MIB
 from support.loop import run
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from icos.orchestrator import Orchestrator
-from support.guestdisk import GuestNode, release
+from support.blocks import environment_block
+from support.guestnode import GuestNode, release
 from support.loop import run
 
 pytestmark = [pytest.mark.devices, pytest.mark.grub]
 
 FRESH = {
-    "install": b"# GRUB Environment Block\nboot_alternative=A\nboot_cycle=install\n".ljust(1024, b"#"),
-    "no values": b"# GRUB Environment Block\n".ljust(1024, b"#"),
+    "install": environment_block(boot_alternative="A", boot_cycle="install"),
+    "no values": environment_block(),
     "no block": None,
 }
 
@@ -108,7 +109,7 @@ def test_the_partitions_are_those_of_the_profile():
     slots = load("/dev/null", profile="guestos").slots
     for layout, slot in itertools.product(LAYOUTS.values(), Slot):
         for part in ("boot", "root", "var"):
-            assert f"PARTUUID={layout[f'{slot}_{part}'].partuuid}" in str(slots[slot])
+            assert f"PARTUUID={layout.partition(f'{slot}_{part}').partuuid}" in str(slots[slot])
 
 
 def test_the_documented_settings_of_an_old_guest_are_read(tmp_path: Path):

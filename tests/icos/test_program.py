@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.blocks import environment_block
 from support.loop import run
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,7 @@ def as_nobody(installed: Path, sudo: dict[str, str], *arguments: str, **more: st
     return call(NOBODY[0], *NOBODY[1:], str(program), *arguments, env={**sudo, **more})
 
 
+@pytest.mark.devices
 @pytest.mark.parametrize("arguments", [["guestos", "confirm"], ["-f", "a b", "hostos", "target"], ["upgrade-commit"]])
 def test_who_is_not_root_becomes_it_by_sudo(installed: Path, sudo: dict[str, str], arguments: list[str]):
     done = as_nobody(installed, sudo, *arguments)
@@ -106,10 +108,12 @@ def test_who_is_not_root_becomes_it_by_sudo(installed: Path, sudo: dict[str, str
     assert (done.returncode, done.stderr) == (0, f"sudo {program} {' '.join(arguments)}\n")
 
 
+@pytest.mark.devices
 def test_the_exit_status_is_that_of_sudo(installed: Path, sudo: dict[str, str]):
     assert as_nobody(installed, sudo, "confirm", SUDO_DOES="exit 1").returncode == 1
 
 
+@pytest.mark.devices
 def test_a_sudo_that_does_not_make_it_root_is_not_asked_twice(installed: Path, sudo: dict[str, str]):
     does = 'SUDO_COMMAND="$*" SUDO_UID=65534 exec "$@"'
     done = as_nobody(installed, sudo, "guestos", "confirm", SUDO_DOES=does)
@@ -118,11 +122,13 @@ def test_a_sudo_that_does_not_make_it_root_is_not_asked_twice(installed: Path, s
     assert "error: cannot become root: sudo ran it as the same user [NOT_PERMITTED]" in done.stderr
 
 
+@pytest.mark.devices
 def test_within_a_shell_of_sudo_it_is_asked(installed: Path, sudo: dict[str, str]):
     done = as_nobody(installed, sudo, "confirm", SUDO_COMMAND="/bin/bash", SUDO_UID="65534")
     assert (done.returncode, done.stderr.count("sudo ")) == (0, 1)
 
 
+@pytest.mark.devices
 def test_where_there_is_no_sudo_it_says_so(installed: Path, sudo: dict[str, str]):
     done = as_nobody(installed, sudo, "confirm", PATH=str(installed / "opt"))
     assert (done.returncode, done.stdout) == (77, "")
@@ -160,7 +166,7 @@ def processor_time(program: Path, *arguments: str) -> float:
 
 def test_it_starts_as_fast_as_manageboot(installed: Path, tmp_path: Path):
     """The least of many runs each, in turn."""
-    (tmp_path / "grubenv").write_bytes(b"# GRUB Environment Block\nboot_alternative=B\n".ljust(1024, b"#"))
+    (tmp_path / "grubenv").write_bytes(environment_block(boot_alternative="B"))
     programs = [installed / "usr/bin/manageboot", installed / "opt/ic/bin/manageboot.sh"]
     best = [float("inf")] * 2
     for _ in range(20):

@@ -2,7 +2,8 @@
 
 import random
 
-from image.archives import (
+from manageboot.errors import DataError, ImageFormatError, ImageMemberError, ImageTruncatedError
+from support.archives import (
     END,
     GNU,
     POSIX,
@@ -23,7 +24,6 @@ from image.archives import (
     sparse_10_records,
     table,
 )
-from manageboot.errors import DataError, ImageFormatError, ImageMemberError, ImageTruncatedError
 
 Case = tuple[bytes, type[DataError], str]
 FORMAT, TRUNCATED, MEMBER = ImageFormatError, ImageTruncatedError, ImageMemberError

@@ -5,13 +5,13 @@ import gzip
 import lzma
 import subprocess
 
-from image.archives import (
+from image.bad_archives import END_AT, FORMAT, MEMBER, TRUNCATED, WHOLE, Case, broken
+from support.archives import (
     skippable_frame,
     xz_with_dictionary,
     zstd_frame,
 )
-from image.bad_archives import END_AT, FORMAT, MEMBER, TRUNCATED, WHOLE, Case, broken
-from image.contents import EXT4, LFS_POINTER
+from support.contents import EXT4, LFS_POINTER
 
 
 def zstd(data: bytes, *options: str) -> bytes:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from image.archives import END, member, old_gnu, read_image
-from image.contents import EXT4, FOREIGN, PASSING
 from manageboot.errors import ImageContentError
 from manageboot.image import UpdateImage, open_image
 from manageboot.image.acceptance import Whole, check_whole, checked
+from support.archives import END, member, old_gnu, read_image
+from support.contents import EXT4, FOREIGN, PASSING
 
 ROLES = ("boot.img", "root.img", "state.img")
 GOOD = {"boot.img": EXT4, "root.img": b"hsqs" + b"r" * 5000, "state.img": b"s" * 700}

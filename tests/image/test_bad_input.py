@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from image import archives
-from image.archives import (
+from image.bad_archives import CUTS, TAR, TRUNCATED, VERSION_AT, WHOLE, Case
+from image.bad_streams import BZIP2, COMPRESSED, GZIP, XZ, ZSTD, zstd
+from manageboot.errors import DataError, ImageFormatError, ImageTruncatedError
+from support import archives
+from support.archives import (
     BLOCK,
     END,
     header,
@@ -22,9 +25,6 @@ from image.archives import (
     skippable_frame,
     zstd_frame,
 )
-from image.bad_archives import CUTS, TAR, TRUNCATED, VERSION_AT, WHOLE, Case
-from image.bad_streams import BZIP2, COMPRESSED, GZIP, XZ, ZSTD, zstd
-from manageboot.errors import DataError, ImageFormatError, ImageTruncatedError
 
 KIB = 1024
 

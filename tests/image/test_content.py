@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from image.contents import EXT4, FOREIGN, KIB, MIB, PASSING, at, mbr
 from manageboot.image import content
+from support.contents import EXT4, FOREIGN, KIB, MIB, PASSING, at, mbr
 
 
 def looked_at(data: bytes) -> bytes:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from image.archives import digests
 from manageboot.errors import DataError
 from manageboot.image import open_image
+from support.archives import digests
 
 MIB = 1 << 20
 NAMES = ["boot.img", "root.img", "VERSION.TXT"]

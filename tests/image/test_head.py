@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from image.archives import END, data_of, member, pax_sparse_10, read_image
 from manageboot.image import open_image
 from manageboot.image.content import HEAD_BYTES
+from support.archives import END, data_of, member, pax_sparse_10, read_image
 
 STEP = 4096
 

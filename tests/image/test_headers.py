@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from image.archives import END, GNU, POSIX, V7, digests, header, member, octal, old_gnu, pad, pax, record, records
 from image.test_differential import expected
 from manageboot.image import open_image
+from support.archives import END, GNU, POSIX, V7, digests, header, member, octal, old_gnu, pad, pax, record, records
 
 BOOT = member("boot.img", b"boot" * 300)
 ROOT = member("root.img", b"root" * 900)

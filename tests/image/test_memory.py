@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from image.archives import END, GNU, base256, header, member, octal, pad, pax, records, table
+from support.archives import END, GNU, base256, header, member, octal, pad, pax, records, table
 
 MIB = 1 << 20
 GIB = 1 << 30

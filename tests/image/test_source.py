@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from image.archives import END, digests, member, read_path
 from manageboot.errors import (
     DeviceError,
     ImageFormatError,
@@ -27,6 +26,7 @@ from manageboot.errors import (
 )
 from manageboot.image import open_image
 from manageboot.image.source import CHUNK_SIZE, Source
+from support.archives import END, digests, member, read_path
 
 MIB = 1 << 20
 NOBODY = 65534

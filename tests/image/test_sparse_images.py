@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from image import archives
-from image.archives import Extents, data_of, member, read_path
 from manageboot.errors import ImageFormatError
 from manageboot.image.sparse import SparseMap
 from manageboot.image.tarheader import FieldError
+from support import archives
+from support.archives import Extents, data_of, member, read_path
 
 FORMATS = {
     "old-gnu": archives.old_gnu,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from image.archives import END, GNU, header, member, read_image
 from manageboot.image import VERSION, open_image
 from manageboot.image.version import Version, read_version
+from support.archives import END, GNU, header, member, read_image
 
 IMAGES = member("boot.img", b"boot") + member("root.img", b"root")
 

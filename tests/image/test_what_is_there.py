@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from image.archives import END, header, member, read_path
-from image.contents import EXT4, FOREIGN, HTML, LFS_POINTER, PASSING, TAR
 from image.test_differential import compress
 from manageboot.errors import ImageFormatError, ImageMemberError, ManagebootError
 from manageboot.image import open_image
+from support.archives import END, header, member, read_path
+from support.contents import EXT4, FOREIGN, HTML, LFS_POINTER, PASSING, TAR
 
 BOOT = member("boot.img", b"boot")
 ROOT = member("root.img", b"root")

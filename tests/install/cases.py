@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from install.crashnode import CrashNode
-from install.faultydisk import MODES
+from support.faultydisk import MODES
 
 _KEPT = {"lost": 0, "part": 0.5}
 """How likely what was not flushed survives a power cut, by mode; elsewhere it always does."""

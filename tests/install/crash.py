@@ -11,8 +11,9 @@ from pathlib import Path
 
 from install.cases import all_cases, count_events, run_case
 from install.crashnode import DISKS, crash_node
-from install.faultydisk import MODES
 from install.kills import kill_many
+from support.ending import end_if_asked, listen
+from support.faultydisk import MODES
 
 KILLS = 200
 SEED = 4
@@ -26,6 +27,7 @@ def _faults(directory: Path) -> bool:
         events = count_events(node)
         cases = all_cases(len(events))
         for number, case in enumerate(cases, 1):
+            end_if_asked()
             disk = events[case.event - 1].split()[1]
             try:
                 outcome = run_case(node, case)
@@ -50,6 +52,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=KILLS, help="how many installations to kill")
     parser.add_argument("--no-faults", action="store_true", help="only kill")
     options = parser.parse_args()
+    listen()
     with tempfile.TemporaryDirectory() as directory:
         good = options.no_faults or _faults(Path(directory) / "faults")
         if options.kills:

@@ -3,21 +3,18 @@
 import json
 import os
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from support.images import MIB, make_update
-from support.loop import loop_device, run
-from support.mounts import mounted
+from support.loop import loop_device
+from support.mounts import make_ext4, mounted
 from support.node import LoopNode
+from support.served import served
 
 DISKS = {"boot": MIB, "root": 3 * MIB, "var": MIB, "record": 4 * MIB}
-SERVER = Path(__file__).with_name("faultydisk.py")
-_START_LIMIT_S = 60
 
 
 class CrashNode:
@@ -88,11 +85,6 @@ class CrashNode:
         return self.node.grubenv.read_bytes(), *(file.read_bytes() for file in files)
 
 
-def make_ext4(disk: Path) -> None:
-    """Make a file system in which the kernel has nothing left to do when it is mounted."""
-    run("mke2fs", "-q", "-F", "-t", "ext4", "-J", "size=1", "-b", "1024", "-E", "lazy_itable_init=0", disk)
-
-
 @contextmanager
 def crash_node(directory: Path) -> Iterator[CrashNode]:
     """Make a node on faulty disks."""
@@ -104,22 +96,6 @@ def crash_node(directory: Path) -> Iterator[CrashNode]:
     make_ext4(disks / "record")
     with LoopNode(directory) as node, served(disks, mount), _loops(mount) as loops:
         yield CrashNode(node, disks, mount, loops)
-
-
-@contextmanager
-def served(disks: Path, mount: Path) -> Iterator[None]:
-    """Serve the files of a folder as disks that fail as they are told to."""
-    with subprocess.Popen([sys.executable, SERVER, mount, disks]) as server:
-        try:
-            deadline = time.monotonic() + _START_LIMIT_S
-            while not os.path.ismount(mount):
-                assert server.poll() is None, "the file system did not start"
-                assert time.monotonic() < deadline, "the file system did not appear"
-                time.sleep(0.02)
-            yield
-        finally:
-            run("umount", mount)
-            server.wait(_START_LIMIT_S)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.ending import end_if_asked
 from support.images import MIB, make_update
 from support.loop import loop_device
 from support.node import LoopNode
@@ -100,6 +101,7 @@ def kill_many(directory: Path, count: int, *, seed: int, root_size: int = ROOT_S
     counts = {"void": 0, "complete": 0, "resumed": 0}
     with kill_node(directory, root_size) as node:
         for number in range(count):
+            end_if_asked()
             node.fill_with_old_data(dice)
             outcome, said = node.kill_one(dice)
             counts[outcome] += 1

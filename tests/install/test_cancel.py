@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from install.crashnode import served
 from manageboot.install.imagewriter import ZEROS_BYTES
 from support.images import MIB, make_image, make_update, pack
 from support.loop import loop_device
 from support.node import LoopNode
+from support.served import served
 
 PATIENCE_S = 120
 HOLE_BYTES = 1 << 30

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from image.archives import END, member
-from image.contents import EXT4, FOREIGN
+from support.archives import END, member
+from support.contents import EXT4, FOREIGN
 from support.images import MIB, make_update, pack
 from support.loop import run
 from support.node import LoopNode

@@ -9,8 +9,8 @@ import pytest
 
 from install.cases import Case, count_events, run_case
 from install.crashnode import CrashNode, crash_node
-from install.faultydisk import MODES
 from install.kills import kill_many
+from support.faultydisk import MODES
 from support.images import MIB
 
 pytestmark = pytest.mark.devices

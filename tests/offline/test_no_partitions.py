@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from image.contents import EXT4, FOREIGN, PASSING
 from manageboot.errors import PartitionTableError
 from manageboot.offline import gpt
+from support.contents import EXT4, FOREIGN, PASSING
 
 CASES = {
     **{what: data for what, data in FOREIGN.values() if "GPT" not in what},

@@ -10,19 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from manageboot import bootloader
 from qemu_harness import layout
 from qemu_harness.layout import GUESTOS
 from support.fatdisk import FatDisk
-from support.guestdisk import GUESTOS as PARTS
+from support.grubemu import SHIPPED, STOCK
 from support.images import MIB
 from support.loop import loop_device, run
 from support.stoppedguest import StoppedGuest
 
 pytestmark = [pytest.mark.devices, pytest.mark.grub]
-
-SHIPPED = Path(bootloader.__file__).with_name("grub.cfg")
-STOCK = Path(__file__).parents[1] / "protocol" / "stock.cfg"
 
 
 @pytest.fixture
@@ -287,11 +283,13 @@ def test_a_role_that_is_not_configured_any_more(guest: StoppedGuest):
     def configure(*written: str) -> None:
         slots = "".join(
             f"[slots.{slot}]\n"
-            + "".join(f'{role} = "PARTUUID={PARTS[f"{slot}_{role}"].partuuid}"\n' for role in (*written, "var"))
+            + "".join(
+                f'{role} = "PARTUUID={GUESTOS.partition(f"{slot}_{role}").partuuid}"\n' for role in (*written, "var")
+            )
             for slot in "AB"
         )
         guest.config.write_text(
-            f'profile = "custom"\n[boot]\ngrub_partition = "PARTUUID={PARTS["grub"].partuuid}"\n'
+            f'profile = "custom"\n[boot]\ngrub_partition = "PARTUUID={GUESTOS.partition("grub").partuuid}"\n'
             f'[state]\ndirectory = "{guest.state}"\nlock = "{guest.lock}"\n[slots]\nwritten = {list(written)}\n{slots}'
         )
 

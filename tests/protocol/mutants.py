@@ -154,16 +154,14 @@ def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
     shutil.copytree(ROOT / "tests" / "protocol", copy / "tests" / "protocol")
     shutil.copytree(ROOT / "tests" / "support", copy / "tests" / "support")
     shutil.copytree(ROOT / "docs", copy / "docs")
-    command = [sys.executable, "-m", "tests.protocol.walk", "--stop", "--seconds", "300"]
+    command = [sys.executable, "-m", "protocol.walk", "--stop", "--seconds", "300"]
     command += ["--depth", str(mutant.depth), "--tries", str(mutant.tries)]
     command += ["--shared"] * mutant.shared
     command += [] if mutant.mishaps is None else ["--mishaps", str(mutant.mishaps)]
     if mutant.file != _G:
         command += ["--memory", str(memory)]
-    done = subprocess.run(
-        command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, check=False, capture_output=True, text=True,
-        timeout=600,
-    )  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'tests'}"}
+    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=600)
     shutil.rmtree(copy)
     assert done.returncode in {0, 1}, done.stderr
     assert "Traceback" not in done.stderr, done.stderr

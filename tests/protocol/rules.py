@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from protocol.blocks import GARBAGE, PHASES, phase_of, variables
-from protocol.grubemu import Answer, Grub, Question
 from protocol.node import GOOD, NEW, TORN, VOID, Agent, State, other
 from protocol.truth import GIVEN_UP, acceptable, after_verb
+from support.blocks import GARBAGE, PHASES, phase_of, variables
+from support.grubemu import Answer, Grub, Question
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 

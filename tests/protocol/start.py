@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from itertools import product
 
-from protocol.blocks import GARBAGE, environment_block
 from protocol.node import GOOD, NEW, VOID, State, other, record_text
 from protocol.truth import NOTHING
+from support.blocks import GARBAGE, environment_block
 
 
 def starts(*, shipped: bool, shared: bool) -> Iterator[State]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from protocol.blocks import environment_block, variables
-from protocol.grubemu import FOUND, Answer, Grub, Question
 from protocol.lvmdisk import GRUB_OFFSET, lvm_disk
-from protocol.walk import SHIPPED
+from support.blocks import environment_block, variables
+from support.grubemu import FOUND, SHIPPED, Answer, Grub, Question
 from support.loop import run
 
 pytestmark = pytest.mark.grub

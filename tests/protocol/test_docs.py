@@ -16,10 +16,9 @@ from manageboot.boot.node import Node
 from manageboot.boot.record import SlotRecord
 from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, Write, transition
 from manageboot.report import doctor
-from protocol.blocks import PHASES, environment_block, phase_of, variables
-from protocol.grubemu import Grub, Question
 from protocol.node import State, agent, record_text
-from protocol.walk import SHIPPED
+from support.blocks import PHASES, environment_block, phase_of, variables
+from support.grubemu import SHIPPED, Grub, Question
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text()

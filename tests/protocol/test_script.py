@@ -7,10 +7,9 @@ import pytest
 
 from manageboot.bootloader import modules
 from manageboot.protocol import MAX_TRIES
-from protocol.blocks import GARBAGE, environment_block, variables
-from protocol.grubemu import Answer, Grub, Question, kernel_line
 from protocol.lvmdisk import lvm_disk
-from protocol.walk import SHIPPED
+from support.blocks import GARBAGE, environment_block, variables
+from support.grubemu import SHIPPED, Answer, Grub, Question, kernel_line
 
 pytestmark = pytest.mark.grub
 
@@ -153,6 +152,7 @@ def test_each_command_is_there_on_uefi_and_bios(platform: str):
         assert Path("/usr/lib/grub", platform, f"{module}.mod").exists(), module
 
 
+@pytest.mark.devices
 def test_on_lvm_the_slots_are_logical_volumes(grub: Grub, tmp_path: Path):
     disk = lvm_disk(tmp_path, SHIPPED, environment_block(**ARMED, mb_nonce="1f"))
     booted = []

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+import manageboot
 from protocol import walk
-from protocol.blocks import PHASES
 from protocol.mutants import MUTANTS, ROOT, caught
 from protocol.start import starts
 from protocol.truth import LATE
 from protocol.walk import Way
+from support.blocks import PHASES
 
 pytestmark = pytest.mark.grub
 
@@ -55,7 +56,7 @@ def test_what_a_stock_script_cannot_hold_is_what_the_document_says():
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_each_fault_still_has_its_place(mutant):
-    package = Path(walk.manageboot.__path__[0])
+    package = Path(manageboot.__path__[0])
     assert (package / mutant.file).read_text().count(mutant.old) == 1
 
 

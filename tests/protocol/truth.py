@@ -6,7 +6,7 @@ leave for each other to tell it.
 
 from typing import NamedTuple
 
-from protocol.blocks import phase_of, variables
+from support.blocks import phase_of, variables
 
 Told = tuple[str, str] | None
 """A slot that did not stay, and the cause; None: there is none."""

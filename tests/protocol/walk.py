@@ -1,6 +1,6 @@
 """The exhaustive walk: every event in every state that real GRUB and the real agent can reach, and what must hold.
 
-Run it with `python -m tests.protocol.walk`; `--help` tells the rest.
+Run it with `python -m protocol.walk` in tests/; `--help` tells the rest.
 """
 
 import argparse
@@ -14,23 +14,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import manageboot.bootloader
+from protocol.node import Agent, State, agent, fresh, other
+from protocol.rules import Rules, Violation, ask_for, judged
+from protocol.start import starts
+from protocol.truth import NOTHING, PASSED_OVER, after_boot
+from support.blocks import GARBAGE, variables
+from support.grubemu import SHIPPED, STOCK, Grub
 
-ROOT = Path(__file__).parents[2]
-if str(ROOT / "tests") not in sys.path:
-    # As a program, and not under pytest, the tests' own modules have to be found.
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from protocol.blocks import GARBAGE, variables  # noqa: E402
-from protocol.grubemu import Grub  # noqa: E402
-from protocol.node import Agent, State, agent, fresh, other  # noqa: E402
-from protocol.rules import Rules, Violation, ask_for, judged  # noqa: E402
-from protocol.start import starts  # noqa: E402
-from protocol.truth import NOTHING, PASSED_OVER, after_boot  # noqa: E402
-
-SHIPPED = Path(manageboot.bootloader.__file__).with_name("grub.cfg")
 _WORD = re.compile(r"\b[ni][1-9]\b")
-STOCK = Path(__file__).with_name("stock.cfg")
 VERBS = ("upgrade-install", "upgrade-commit", "upgrade-cancel", "confirm", "rollback", "deadline", "arrived")
 
 

@@ -52,6 +52,7 @@ def test_partitions_lie_where_the_layout_says(disk: Path) -> None:
     assert subprocess.check_output([SGDISK, "--verify", disk], text=True).count("No problems found") == 1
 
 
+@pytest.mark.qemu
 def test_grub_reads_what_it_needs_from_a_new_disk(node_images: NodeImages) -> None:
     assert read_file(node_images.disk, "grub", "/grub.cfg") == GRUB_CFG.read_bytes()
     assert read_environment(node_images.disk) == {}
@@ -63,6 +64,7 @@ def test_grub_reads_what_it_needs_from_a_new_disk(node_images: NodeImages) -> No
     assert read_file(node_images.disk, "A_root", "/opt/ic/share/os-type") == b"guestos\n"
 
 
+@pytest.mark.qemu
 def test_slot_b_of_a_new_disk_is_empty(node_images: NodeImages) -> None:
     with node_images.disk.open("rb") as file:
         file.seek(GUESTOS.offset("B_boot"))

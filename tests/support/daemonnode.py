@@ -21,6 +21,7 @@ from manageboot.daemon.daemon import Daemon
 from manageboot.daemon.memory import Memory
 from manageboot.daemon.statefile import Shown
 from support.loop import run
+from support.node import Node
 
 PATIENCE_S = 120.0
 NEVER = "9999d"
@@ -52,16 +53,13 @@ reboot|--no-block)
 """
 
 
-class DaemonNode:
+class DaemonNode(Node):
     """What the daemon needs of a node; the shipped script booted it."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.grubenv = directory / "boot" / "grubenv"
-        self.config = directory / "manageboot.toml"
+        super().__init__(directory)
         self.health = directory / "health.d"
-        self.run_directory = directory / "run"
-        self.reboots = directory / "reboots"
+        self.run_directory = self.lock.parent
         for path in (self.grubenv.parent, directory / "bin", directory / "units"):
             path.mkdir()
         systemctl = directory / "bin" / "systemctl"
@@ -129,14 +127,6 @@ class DaemonNode:
         else:
             self.grubenv.write_bytes(contents[how])
 
-    def set_block(self, **values: str) -> None:
-        """Change the block with GRUB's own tool."""
-        run("grub-editenv", self.grubenv, "set", *(f"{name}={value}" for name, value in values.items()))
-
-    def block(self) -> dict[str, str]:
-        """Read the block with GRUB's own tool."""
-        return dict(line.split("=", 1) for line in run("grub-editenv", self.grubenv, "list").splitlines())
-
     def add_check(self, name: str, script: str) -> None:
         """Add an executable: `required/NAME` or `wanted/NAME`."""
         path = self.health / name
@@ -159,10 +149,6 @@ class DaemonNode:
     def manageboot(self, *arguments: str) -> str:
         """Run a verb, which has to succeed."""
         return run(sys.executable, "-m", "manageboot", "-c", self.config, *arguments)
-
-    def status(self) -> dict[str, Any]:
-        """What `status --json` says."""
-        return json.loads(self.manageboot("status", "--json"))
 
     def events(self) -> list[str]:
         """The names of all events so far."""

@@ -4,6 +4,8 @@ import random
 import subprocess
 from pathlib import Path
 
+from support.loop import run
+
 MIB = 1 << 20
 
 
@@ -49,11 +51,50 @@ def make_update(
     return pack(directory, *members, name=name)
 
 
+def make_boot_image(directory: Path, version: str, size: int, *, more: int = 0) -> Path:
+    """Make the image of a boot file system with a kernel that GRUB can load.
+
+    Args:
+        directory: for the image, and for the files that go into it.
+        version: what the kernel says of itself.
+        size: of the file system, in bytes.
+        more: how large another file in there is, in bytes.
+    """
+    content = directory / "content"
+    content.mkdir(parents=True, exist_ok=True)
+    for name in ("vmlinuz", "initrd.img"):
+        (content / name).write_text(f"{name} of {version}\n")
+    if more:
+        make_image(content / "more", more, seed=3)
+    image = directory / "boot.img"
+    run("mke2fs", "-q", "-t", "ext4", "-d", content, image, f"{size >> 10}k")
+    return image
+
+
+def make_bootable_update(
+    directory: Path,
+    version: str,
+    *,
+    boot_size: int,
+    root_size: int,
+    more: int = 0,
+    density: float = 0.3,
+    name: str = "update-img.tar.zst",
+) -> Path:
+    """Make an update image that GRUB can boot, beside the files that it consists of; return its path."""
+    make_boot_image(directory, version, boot_size, more=more)
+    make_image(directory / "root.img", root_size, seed=len(version), density=density)
+    (directory / "VERSION.TXT").write_text(f"{version}\n")
+    return pack(directory, "boot.img", "root.img", "VERSION.TXT", name=name)
+
+
 def pack(directory: Path, *members: str, name: str = "update-img.tar.zst") -> Path:
     """Make an archive of files in a directory, beside them; return its path."""
     archive = directory / name
     tar = ["tar", "--create", "--sparse", "--format=gnu", "--directory", str(directory), *members]
-    compress = {".zst": ["zstd", "-q", "-c"], ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}
+    zstd = ["zstd", "-q", "-c"]
+    # A name that tells nothing is one that an orchestrator gives.
+    compress = {".zst": zstd, ".bin": zstd, ".gz": ["gzip", "-c"], ".xz": ["xz", "-c"], ".tar": ["cat"]}
     with archive.open("wb") as out, subprocess.Popen(tar, stdout=subprocess.PIPE) as packing:
         subprocess.run(compress[archive.suffix], stdin=packing.stdout, stdout=out, check=True)
     assert packing.returncode == 0

@@ -1,4 +1,7 @@
-"""A node without a virtual machine: six loop devices, a block, a kernel command line, and the real command line."""
+"""A node without a virtual machine: a block, a kernel command line, the real command line, and slots on loop devices.
+
+`support/__init__.py` says which fake of a node is for what.
+"""
 
 import json
 import os
@@ -26,18 +29,68 @@ next_entry=
 """
 
 
-class LoopNode:
-    """What the verbs need of a node. GRUB's part, and the reboot, are played by `boot`."""
+class Node:
+    """What every node has: a block and a kernel command line, in files, and the agent as a caller runs it."""
 
-    def __init__(self, directory: Path, *, sector_size: int = 512) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.sector_size = sector_size
         self.grubenv = directory / "boot" / "grubenv"
         self.cmdline = directory / "cmdline"
         self.config = directory / "manageboot.toml"
         self.state = directory / "state"
         self.lock = directory / "run" / "lock"
         self.reboots = directory / "reboots"
+
+    def set_block(self, **values: str) -> None:
+        """Change the block with GRUB's own tool."""
+        run("grub-editenv", self.grubenv, "set", *(f"{name}={value}" for name, value in values.items()))
+
+    def block(self) -> dict[str, str]:
+        """Read the block with GRUB's own tool."""
+        lines = run("grub-editenv", self.grubenv, "list").splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run manageboot as a caller does."""
+        command = self.command(*arguments)
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """The command line of a run."""
+        return [sys.executable, "-m", "manageboot", "-c", str(self.config), *map(str, arguments)]
+
+    def ok(self, *arguments: str | Path, **options: Any) -> str:
+        """Run manageboot, which has to succeed; return its stdout."""
+        done = self.run(*arguments, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def fails(self, *arguments: str | Path, status: int, code: str, **options: Any) -> str:
+        """Run manageboot, which has to fail in this way, with one error line; return that line."""
+        done = self.run(*arguments, **options)
+        lines = done.stderr.splitlines()
+        errors = [line for line in lines if line.startswith("manageboot: error: ")]
+        assert (done.returncode, len(errors), done.stdout) == (status, 1, ""), done
+        assert errors[0].endswith(f"[{code}]"), errors
+        assert errors[0].startswith("manageboot: error: cannot "), errors
+        return errors[0]
+
+    def status(self) -> dict[str, Any]:
+        """What `status --json` says."""
+        return json.loads(self.ok("status", "--json"))
+
+    def record(self, slot: str) -> str | None:
+        """The state in the record of a slot."""
+        entry = self.status()["slots"][slot]["record"]
+        return None if entry is None else entry["state"]
+
+
+class LoopNode(Node):
+    """A node with the devices of both slots. GRUB's part, and the reboot, are played by `boot`."""
+
+    def __init__(self, directory: Path, *, sector_size: int = 512) -> None:
+        super().__init__(directory)
+        self.sector_size = sector_size
         self.devices: dict[str, dict[str, str]] = {"A": {}, "B": {}}
         self._stack = ExitStack()
 
@@ -83,15 +136,6 @@ class LoopNode:
         """Boot a slot, as far as the kernel command line tells."""
         self.cmdline.write_text(f"BOOT_IMAGE=/vmlinuz root=/dev/vda5 console=ttyS0 dfinity.system={slot} ro\n")
 
-    def set_block(self, **values: str) -> None:
-        """Change the block with GRUB's own tool."""
-        run("grub-editenv", self.grubenv, "set", *(f"{name}={value}" for name, value in values.items()))
-
-    def block(self) -> dict[str, str]:
-        """Read the block with GRUB's own tool."""
-        lines = run("grub-editenv", self.grubenv, "list").splitlines()
-        return dict(line.split("=", 1) for line in lines)
-
     def boot(self) -> str:
         """Do what GRUB's script does with the block, and boot; return the slot."""
         block = self.block()
@@ -103,40 +147,6 @@ class LoopNode:
             self.set_block(boot_alternative=slot, boot_cycle="stable")
         self.set_booted(slot)
         return slot
-
-    def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run manageboot as a caller does."""
-        command = self.command(*arguments)
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
-
-    def command(self, *arguments: str | Path) -> list[str]:
-        """The command line of a run."""
-        return [sys.executable, "-m", "manageboot", "-c", str(self.config), *map(str, arguments)]
-
-    def ok(self, *arguments: str | Path, **options: Any) -> str:
-        """Run manageboot, which has to succeed; return its stdout."""
-        done = self.run(*arguments, **options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def fails(self, *arguments: str | Path, status: int, code: str, **options: Any) -> str:
-        """Run manageboot, which has to fail in this way, with one error line; return that line."""
-        done = self.run(*arguments, **options)
-        lines = done.stderr.splitlines()
-        errors = [line for line in lines if line.startswith("manageboot: error: ")]
-        assert (done.returncode, len(errors), done.stdout) == (status, 1, ""), done
-        assert errors[0].endswith(f"[{code}]"), errors
-        assert errors[0].startswith("manageboot: error: cannot "), errors
-        return errors[0]
-
-    def status(self) -> dict[str, Any]:
-        """What `status --json` says."""
-        return json.loads(self.ok("status", "--json"))
-
-    def record(self, slot: str) -> str | None:
-        """The state in the record of a slot."""
-        entry = self.status()["slots"][slot]["record"]
-        return None if entry is None else entry["state"]
 
     def device_bytes(self, slot: str, part: str) -> bytes:
         """The content of a device, through the device."""

@@ -84,6 +84,7 @@ def test_waiting_ends(tmp_path: Path):
         lock.held(path, "z", wait_s=0.1).__enter__()
 
 
+@pytest.mark.devices
 def test_a_full_file_system_is_no_obstacle(tmp_path: Path):
     run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", tmp_path)
     try:

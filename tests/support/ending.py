@@ -1,4 +1,4 @@
-"""A signal ends the benchmark between two steps, never within one: so no device, folder or command is forgotten."""
+"""A signal ends a long proof between two steps, never within one: so no device, folder or command is forgotten."""
 
 import signal
 from types import FrameType

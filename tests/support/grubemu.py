@@ -7,17 +7,24 @@ question is asked once; the answers are kept by question, in a file too if one i
 import os
 import pickle
 import re
+import select
 import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from manageboot import bootloader
 from support.loop import run
+
+SHIPPED = Path(bootloader.__file__).with_name("grub.cfg")
+STOCK = Path(__file__).with_name("stock.cfg")
+"""The same state machine without manageboot's own variables, as nodes in service have it."""
 
 SECTOR = 512
 MIB = 1 << 20
 _FIRST = {"grub": 2048, "A": 6144, "B": 10240}
 _SECTORS = 4096
+_LIMIT_S = 60
 
 # What grub-emu lacks: loading and starting a kernel. A file that is missing fails, as in GRUB.
 _DRIVER = """
@@ -114,8 +121,11 @@ class Grub:
         # Into a file: grub-emu writes single bytes, and through a pipe that takes five times as long.
         with (self._directory / "said").open("wb") as said:
             command = ["grub-emu", "-d", self._directory / "driver", "-m", device_map]
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=True, timeout=60)
-        return (self._directory / "said").read_text(errors="replace")
+            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as running:
+                _wait(running)
+        text = (self._directory / "said").read_text(errors="replace")
+        assert running.returncode == 0, text
+        return text
 
     def remember(self) -> None:
         """Keep the answers for another process."""
@@ -145,15 +155,15 @@ class Grub:
         self.runs += 1
         image = self.disk(question)
         output = self.start(image)
-        booted = re.findall(rf"BOOTS hd{self._disk},gpt(\d)", output)
-        assert len(booted) <= 1 and len(booted) == output.count("BOOTS "), output
-        arguments = " ".join(kernel_line(output)[1:])
+        booted = started(output, disk=self._disk)
         after = question.block
         if after:
             with image.open("rb") as disk:
                 after = os.pread(disk.fileno(), len(after), self._offsets[image][b"B" * 16])
             assert question.writable or after == question.block
-        return Answer({"4": "A", "7": "B"}[booted[0]] if booted else None, arguments if booted else "", after)
+        if booted is None:
+            return Answer(None, "", after)
+        return Answer({4: "A", 7: "B"}[booted], " ".join(kernel_line(output)[1:]), after)
 
     def _put(self, disk: int, image: Path, marker: bytes, data: bytes | None) -> None:
         if data:
@@ -213,6 +223,24 @@ class Grub:
             file.write(part.read_bytes())
 
 
+def _wait(running: subprocess.Popen[bytes]) -> None:
+    """Wait for its end. Python's own waiting with a limit sleeps in between, for as long again as a run takes."""
+    descriptor = os.pidfd_open(running.pid)
+    try:
+        if not select.select([descriptor], [], [], _LIMIT_S)[0]:
+            running.kill()
+            raise AssertionError(f"grub-emu did not end within {_LIMIT_S} s")
+    finally:
+        os.close(descriptor)
+
+
 def kernel_line(output: str) -> list[str]:
     """Pick the kernel and its arguments out of what GRUB said: the last one that it loaded."""
     return re.findall(r"^\s*WORD (.*?)\s*$", output.rpartition("KERNEL")[2], re.MULTILINE)
+
+
+def started(output: str, *, disk: int = 0) -> int | None:
+    """Pick the number of the partition whose kernel was started out of what GRUB said; None: none was."""
+    booted = re.findall(rf"BOOTS hd{disk},gpt(\d)", output)
+    assert len(booted) <= 1 and len(booted) == output.count("BOOTS "), output
+    return int(booted[0]) if booted else None

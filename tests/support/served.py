@@ -1,0 +1,52 @@
+"""The server of the faulty disks: it goes away with its test, whatever has become of it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support import faultydisk
+
+_START_LIMIT_S = 60
+_STOP_LIMIT_S = 60
+
+
+@contextmanager
+def served(disks: Path, mount: Path) -> Iterator[None]:
+    """Serve the files of a folder as disks that fail as they are told to.
+
+    Args:
+        disks: the folder with the files.
+        mount: an empty folder, in which the disks and the file `control` appear.
+
+    Raises:
+        AssertionError: somebody still had a disk open at the end; it is gone all the same.
+    """
+    command = [sys.executable, faultydisk.__file__, mount, disks]
+    # In a group of its own: a signal from the terminal is for those who use the disks, and the disks outlive them.
+    with subprocess.Popen(command, process_group=0) as server:
+        try:
+            deadline = time.monotonic() + _START_LIMIT_S
+            while not os.path.ismount(mount):
+                assert server.poll() is None, "the file system did not start"
+                assert time.monotonic() < deadline, "the file system did not appear"
+                time.sleep(0.02)
+            yield
+        finally:
+            _stop(server, mount)
+
+
+def _stop(server: subprocess.Popen[bytes], mount: Path) -> None:
+    """Unmount it, and wait for its server; where that does not help, end the server first."""
+    try:
+        done = subprocess.run(["umount", mount], check=False, stderr=subprocess.PIPE, text=True, timeout=_STOP_LIMIT_S)
+        assert done.returncode == 0, done.stderr
+        server.wait(_STOP_LIMIT_S)
+    finally:
+        if server.poll() is None:
+            # Whoever still waits for a disk gets an error now, and the mount goes with the last of them.
+            server.kill()
+            subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
