@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from grubenv.block import EnvBlock
 from grubenv.checking import examine_file
-from grubenv.diagnosis import diagnose
-from grubenv.durable import DEFAULT_TIMEOUT_S
+from grubenv.damage.diagnosis import diagnose
+from grubenv.damage.mending import in_place, made_way, mended, size_for
+from grubenv.damage.salvage import salvage, shown
 from grubenv.errors import Damage, GrubEnvError, NotAtomicError, StorageError, from_os_error
-from grubenv.file import read_at, resolve
-from grubenv.inplace import carry_out
-from grubenv.lock import locked_directory
-from grubenv.mending import in_place, made_way, mended, size_for
-from grubenv.plan import plan
-from grubenv.replace import replace_file
-from grubenv.salvage import salvage, shown
-from grubenv.storage import Storage
+from grubenv.file import read_at
+from grubenv.place import resolve
+from grubenv.updating import DEFAULT_TIMEOUT_S
 from grubenv.view import SECTOR_SIZE
-from grubenv.writeback import write_back_journal
+from grubenv.writing.lock import locked_directory
+from grubenv.writing.plan import plan
+from grubenv.writing.replace import replace_file, write_back_journal
+from grubenv.writing.storage import Storage, carry_out
 
 if TYPE_CHECKING:
-    from grubenv.file import Path
-    from grubenv.order import Step
+    from grubenv.place import Path
+    from grubenv.writing.order import Step
 
 COPY_SUFFIX = ".damaged"
 _MOST_COPIES = 10

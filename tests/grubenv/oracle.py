@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from grubenv import EnvBlock, view
 from grubenv.damage import TABLE
-from grubenv.diagnosis import diagnose
+from grubenv.damage.diagnosis import diagnose
+from grubenv.damage.mending import in_place, mended, size_for
+from grubenv.damage.salvage import salvage
 from grubenv.errors import DamagedError, NoRoomError, NotAtomicError
-from grubenv.mending import in_place, mended, size_for
-from grubenv.plan import plan
-from grubenv.salvage import salvage
+from grubenv.writing.plan import plan
 from tests.grubenv.grubmodel import load_env
 
 FALLBACK = {"boot_alternative": "A", "boot_cycle": "stable"}

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import Damage, checking, extents, filesystem
+from grubenv import Damage, checking
 from grubenv.checking import check
 from grubenv.damage import TABLE
-from grubenv.diagnosis import diagnose
+from grubenv.damage.diagnosis import diagnose
+from grubenv.disk import extents, filesystem
 from grubenv.repairing import repair
 from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
 from tests.grubenv.disks import mounted

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import Inside, fatraw
+from grubenv import Inside
+from grubenv.disk import fat as fat_on_disk
 from support.fatdisk import MIB, FatDisk, make_fat
 from tests.grubenv.support import SAMPLE, block, need
 
@@ -236,8 +237,8 @@ def test_any_bytes_lead_to_the_file_or_to_an_error(tmp_path: Path, shape: str) -
             return bad[offset : offset + length].ljust(min(length, max(0, size - offset)), b"\0")
 
         try:
-            file = fatraw.find(read, size, "grubenv")
-        except fatraw.UnknownLayoutError:
+            file = fat_on_disk.find(read, size, "grubenv")
+        except fat_on_disk.UnknownLayoutError:
             pass
         else:
             if file is not None and file.runs:

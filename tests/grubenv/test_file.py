@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import DamagedError, FlushError, GrubEnvError, StorageError, replace, view
-from grubenv.storage import Storage
+from grubenv import DamagedError, FlushError, GrubEnvError, StorageError, view
+from grubenv.writing import replace
+from grubenv.writing.storage import Storage
 from tests.grubenv.disks import mounted
 from tests.grubenv.support import SAMPLE, WARNING, block
 

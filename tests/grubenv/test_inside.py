@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import Inside, fatraw
+from grubenv import Inside
+from grubenv.disk import fat
 from support.fatdisk import FatDisk
 
 FIRST = 1 << 20
@@ -250,7 +251,7 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path):
     made = Disk(tmp_path, *SHAPES["fat12"])
     made.put("grubenv", block())
     image = made.path.read_bytes()[FIRST : FIRST + 64 * 1024]
-    assert fatraw.find(lambda offset, length: image[offset : offset + length], PARTITION, "grubenv")
+    assert fat.find(lambda offset, length: image[offset : offset + length], PARTITION, "grubenv")
     dice = random.Random(1)
     for _ in range(300):
         bad = bytearray(image)
@@ -261,8 +262,8 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path):
             return bytes(data[offset : offset + length])
 
         try:
-            found = fatraw.find(read, PARTITION, "grubenv")
-        except fatraw.UnknownLayoutError:
+            found = fat.find(read, PARTITION, "grubenv")
+        except fat.UnknownLayoutError:
             continue
         if found is not None:
             assert sum(length for _, length in found.runs) == found.size

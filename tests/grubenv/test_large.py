@@ -7,8 +7,8 @@ import pytest
 
 from grubenv import SIGNATURE, EnvBlock, view
 from grubenv.block import Line
-from grubenv.mending import made_way
-from grubenv.salvage import Salvage, salvage
+from grubenv.damage.mending import made_way
+from grubenv.damage.salvage import Salvage, salvage
 
 
 def lines(count: int) -> Callable[[], object]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grubenv import EnvBlock, NotAtomicError
-from grubenv.plan import plan
 from grubenv.view import variables
+from grubenv.writing.plan import plan
 from tests.grubenv.support import NAMES, VALUES, WARNING, block, text, valid_blocks
 
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import grubenv
-from grubenv import storage
 from grubenv.checking import check
-from grubenv.diagnosis import diagnose
-from grubenv.mending import mended, same_for_grub, size_for
+from grubenv.damage.diagnosis import diagnose
+from grubenv.damage.mending import mended, same_for_grub, size_for
+from grubenv.damage.salvage import salvage
 from grubenv.repairing import repair
-from grubenv.salvage import salvage
+from grubenv.writing import storage
 from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
 from tests.grubenv.disks import loop_device, mount, need_loop_devices
 from tests.grubenv.found import FOUND, inputs

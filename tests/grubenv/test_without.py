@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import filesystem, repairing
-from grubenv.device import RawDevice
+from grubenv import repairing
+from grubenv.disk import filesystem
+from grubenv.disk.device import RawDevice
 from grubenv.file import read_at
 from support.loop import loop_device
 from support.without import run_without

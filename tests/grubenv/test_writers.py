@@ -61,7 +61,7 @@ def test_fifty_writers_lose_nothing(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
-import grubenv.durable, grubenv.repairing
+import grubenv.updating, grubenv.repairing
 open("/dev/null").close()
 {operation}
 """

@@ -1,4 +1,7 @@
-"""The damage table: each word that `check` uses, what GRUB makes of it, and what `repair` does about it."""
+"""What is wrong with the bytes of a block, what is left of them, and the block that a repair makes. No I/O.
+
+`TABLE` has each word that `check` uses, what GRUB makes of it, and what `repair` does about it.
+"""
 
 from __future__ import annotations
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from grubenv import view
 from grubenv.block import EnvBlock, Line, drop_last, make_line
-from grubenv.diagnosis import excess
+from grubenv.damage.diagnosis import excess
+from grubenv.damage.salvage import Salvage, salvage
 from grubenv.errors import BadValueError, NoRoomError, ReadingsDifferError
-from grubenv.order import Step, in_safe_order
-from grubenv.salvage import Salvage, salvage
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE, SIGNATURE
+from grubenv.writing.order import Step, in_safe_order
 
 _MOST_STEPS = 16
 """Beyond so many sectors a new file is made: each order of them would be tried, and all that lies in between read."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from grubenv.fatnames import ENTRY_BYTES, entries
-from grubenv.regular import MAX_SIZE
+from grubenv.disk.fatnames import ENTRY_BYTES, entries
+from grubenv.place import MAX_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

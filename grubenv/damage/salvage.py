@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from grubenv import view
 from grubenv.block import Line, make_line, name_fault
-from grubenv.diagnosis import CR_LF_SIGNATURE, excess
+from grubenv.damage.diagnosis import CR_LF_SIGNATURE, excess
 from grubenv.layout import ASSIGNMENT, BLOCK, PADDING_BYTE
 from grubenv.view import SIGNATURE, raw, text
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from grubenv.block import EnvBlock, Line, make_line
 from grubenv.layout import PADDING_BYTE
-from grubenv.order import in_safe_order
 from grubenv.view import SECTOR_SIZE, SIGNATURE
+from grubenv.writing.order import in_safe_order
 
 
 class NoWayError(Exception):
