@@ -12,12 +12,12 @@ from grubenv.damage.mending import in_place, mended, size_for
 from grubenv.damage.salvage import salvage
 from grubenv.errors import DamagedError, NoRoomError, NotAtomicError
 from grubenv.writing.plan import plan
+from tests.grubenv.blocks import FALLBACK, STATE
 from tests.grubenv.grubmodel import load_env
 
-FALLBACK = {"boot_alternative": "A", "boot_cycle": "stable"}
 Change = tuple[dict[str, str], tuple[str, ...]]
 CHANGES: tuple[Change, ...] = (
-    ({"boot_alternative": "B", "boot_cycle": "first_boot"}, ()),
+    (STATE, ()),
     ({"odd": "x\\y\nz=#\r\udcff"}, ("boot_cycle",)),
     ({}, ("boot_alternative", "boot_cycle", "a", "b")),
     ({f"n{number}": "v" * number for number in range(30)}, ("a",)),

@@ -10,9 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from grubenv import SIGNATURE
-from tests.grubenv.blocks import WARNING, block
-
-SAMPLE = block(WARNING + b"boot_alternative=A\nboot_cycle=stable\nforeign=kept as it is\n")
+from tests.grubenv.blocks import WARNING
 
 NAMES = st.text(st.sampled_from("abcxyz_0 .-+\\ü\udcff\r"), min_size=1, max_size=12)
 """Names that a block can hold, odd ones included."""

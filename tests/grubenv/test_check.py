@@ -16,9 +16,10 @@ from grubenv.damage import TABLE
 from grubenv.damage.diagnosis import diagnose
 from grubenv.disk import extents, filesystem
 from grubenv.repairing import repair
-from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
+from tests.grubenv.blocks import FALLBACK, SAMPLE, STATE, block
+from tests.grubenv.damages import EXAMPLES, Example
 from tests.grubenv.disks import mounted
-from tests.grubenv.support import SAMPLE, block, fstest_cat, make_image, need, run_grub
+from tests.grubenv.support import fstest_cat, make_image, need, run_grub
 
 PLACE_WORDS = {
     "sparse",

@@ -12,7 +12,7 @@ import grubenv
 from grubenv import __main__ as cli
 from grubenv import file
 from grubenv.cli import commands
-from tests.grubenv.support import SAMPLE, block
+from tests.grubenv.blocks import SAMPLE, block
 
 
 def run(capfdbinary: pytest.CaptureFixture[bytes], *words: str | Path) -> tuple[int, bytes, str]:

@@ -12,9 +12,9 @@ import pytest
 import grubenv
 from grubenv.checking import check
 from grubenv.disk import ext
-from tests.grubenv.damages import FALLBACK
+from tests.grubenv.blocks import FALLBACK, SAMPLE
 from tests.grubenv.disks import mounted
-from tests.grubenv.support import SAMPLE, fstest_cat, make_image, need
+from tests.grubenv.support import fstest_cat, make_image, need
 
 READABLE = ["", "^64bit", "meta_bg,^resize_inode", "mmp", "metadata_csum_seed", "large_dir", "encrypt", "bigalloc"]
 UNREADABLE = [

@@ -11,7 +11,8 @@ import grubenv
 from grubenv import Inside
 from grubenv.disk import fat as fat_on_disk
 from support.fatdisk import MIB, FatDisk, make_fat
-from tests.grubenv.support import SAMPLE, block, need
+from tests.grubenv.blocks import SAMPLE, block
+from tests.grubenv.support import need
 
 pytestmark = pytest.mark.grub
 
@@ -225,7 +226,7 @@ def test_any_bytes_lead_to_the_file_or_to_an_error(tmp_path: Path, shape: str) -
     fat = disk.reserved * disk.sector
     found = 0
     for bad in mutants(
-        kept, 1500, ((11, 48), (fat, fat + 64), (disk.root, disk.root + 64), (disk.data, disk.data + 96))
+        kept, 1500, ((0, 64), (11, 48), (fat, fat + 64), (disk.root, disk.root + 64), (disk.data, disk.data + 96))
     ):
         steps = 0
 

@@ -13,8 +13,8 @@ import grubenv
 from grubenv import DamagedError, FlushError, GrubEnvError, StorageError, view
 from grubenv.writing import replace
 from grubenv.writing.storage import Storage
+from tests.grubenv.blocks import SAMPLE, WARNING, block
 from tests.grubenv.disks import mounted
-from tests.grubenv.support import SAMPLE, WARNING, block
 
 SAMPLE_VARIABLES = {"boot_alternative": "A", "boot_cycle": "stable", "foreign": "kept as it is"}
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 import grubenv
 from grubenv.repairing import repair
+from tests.grubenv.blocks import FALLBACK
 from tests.grubenv.found import FOUND, inputs
 from tests.grubenv.grubmodel import load_env
-from tests.grubenv.oracle import CHANGES, FALLBACK, judge, reads
+from tests.grubenv.oracle import CHANGES, judge, reads
 from tests.grubenv.support import DAMAGED_OR_NOT, editenv, fstest_cat, make_image, need, run_grub, valid_blocks
 
 INPUTS = inputs()

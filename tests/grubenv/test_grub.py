@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 import grubenv
 from grubenv import DamagedError, EnvBlock, NoRoomError, NotAtomicError
 from grubenv.view import SIGNATURE, iterate, variables
+from tests.grubenv.blocks import SAMPLE, WARNING, block
 from tests.grubenv.support import (
     DAMAGED_OR_NOT,
     NAMES,
     PLAIN_NAMES,
-    SAMPLE,
     VALUES,
-    WARNING,
-    block,
     editenv,
     escape,
     fstest_cat,

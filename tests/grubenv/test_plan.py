@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from grubenv import EnvBlock, NotAtomicError
 from grubenv.view import variables
 from grubenv.writing.plan import plan
-from tests.grubenv.support import NAMES, VALUES, WARNING, block, text, valid_blocks
+from tests.grubenv.blocks import WARNING, block
+from tests.grubenv.support import NAMES, VALUES, text, valid_blocks
 
 
 def long_block(*, first: bytes = b"first=1\n", last: bytes = b"last=9\n") -> EnvBlock:

@@ -17,10 +17,12 @@ from grubenv.damage.mending import mended, same_for_grub, size_for
 from grubenv.damage.salvage import salvage
 from grubenv.repairing import repair
 from grubenv.writing import storage
-from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
-from tests.grubenv.disks import loop_device, mount, need_loop_devices
+from tests.grubenv.blocks import FALLBACK, SAMPLE, STATE, WARNING, block
+from tests.grubenv.damages import EXAMPLES, Example
+from tests.grubenv.disks import mount, need_loop_devices
 from tests.grubenv.found import FOUND, inputs
-from tests.grubenv.support import DAMAGED_OR_NOT, SAMPLE, WARNING, block, need, valid_blocks
+from tests.grubenv.support import DAMAGED_OR_NOT, need, valid_blocks
+from tests.support.loop import loop_device
 
 MENDING = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

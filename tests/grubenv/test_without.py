@@ -13,8 +13,7 @@ from grubenv.disk.device import RawDevice
 from grubenv.file import read_at
 from support.loop import loop_device
 from support.without import run_without
-from tests.grubenv.damages import FALLBACK
-from tests.grubenv.support import SAMPLE, block
+from tests.grubenv.blocks import FALLBACK, SAMPLE, block
 
 IN_B = block(b"boot_alternative=B\nboot_cycle=failsafe_check\nforeign=kept\n")
 WORDS = [f"{name}={value}" for name, value in FALLBACK.items()]

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import grubenv
 from grubenv.repairing import repair
+from tests.grubenv.blocks import FALLBACK
 from tests.grubenv.crash.log import SECTOR, Image
-from tests.grubenv.crash.operations import FALLBACK, NAMES, STABLE
+from tests.grubenv.crash.operations import NAMES, STABLE
 from tests.grubenv.crash.states import Reading
-from tests.grubenv.disks import loop_device, mount
+from tests.grubenv.disks import mount
+from tests.support.loop import loop_device
 
 BATCH = 60
 """Disks that one run of grub-emu looks at."""
