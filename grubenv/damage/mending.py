@@ -76,11 +76,13 @@ def in_place(data: bytes, block: EnvBlock, fallback: Mapping[str, str]) -> list[
     target = block.build()
 
     def is_safe(image: bytes) -> bool:
+        if not (same_for_grub(image, data) or same_for_grub(image, target)):
+            return False
         try:
             again, _ = mended(salvage(image), len(image), fallback)
         except NoRoomError:
             return False
-        return dict(again) == dict(block) and (same_for_grub(image, data) or same_for_grub(image, target))
+        return dict(again) == dict(block)
 
     return in_safe_order(data, target, is_safe, most=_MOST_STEPS)
 

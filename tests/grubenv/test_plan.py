@@ -63,6 +63,15 @@ def test_another_size_is_refused() -> None:
         plan(EnvBlock.create().build(), EnvBlock.create(2048))
 
 
+def test_of_a_large_block_fewer_sectors_are_written_at_once() -> None:
+    """Each state in between is read, so there are not more of them than can be read in a moment."""
+    small, large = EnvBlock.create(8192), EnvBlock.create(1 << 20)
+    assert len(plan(small.build(), small.update({"a": "x" * 8000}))) == 16
+    assert len(plan(large.build(), large.update({"a": "x" * 3900}))) == 8
+    with pytest.raises(NotAtomicError, match="the change spreads over several sectors"):
+        plan(large.build(), large.update({"a": "x" * 4200}))
+
+
 def check_every_prefix(image: bytes, new: EnvBlock, old: EnvBlock, front: tuple[str, ...] = ()) -> list[bytes]:
     """Check each state that a power cut can leave, and that the last one is what was wanted."""
     steps = plan(image, new, front)
