@@ -1,4 +1,4 @@
-"""What a file lies on: the file system, and the stack of devices below it."""
+"""What a file lies on: its mount, its file system, and its block device."""
 
 from __future__ import annotations
 
