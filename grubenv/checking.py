@@ -13,7 +13,7 @@ from grubenv.damage.diagnosis import diagnose
 from grubenv.disk import ext
 from grubenv.disk.device import RawDevice, first_difference
 from grubenv.disk.extents import Extent, extent_damages, extents, has_hole
-from grubenv.disk.filesystem import device_damage, device_path, file_system_damage, mount_of
+from grubenv.disk.filesystem import device_damage, device_path, file_system_damage, file_system_of
 from grubenv.errors import Damage, from_os_error, reason
 from grubenv.file import read_bytes
 from grubenv.place import Inside, require_regular, resolve
@@ -136,7 +136,7 @@ def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tu
     device = os.fstat(descriptor).st_dev
     kind = ""
     try:
-        kind = mount_of(descriptor).kind
+        kind = file_system_of(descriptor)
         fault = file_system_damage(kind) or device_damage(device)
         damages += [fault] if fault else []
     except OSError as exc:

@@ -293,27 +293,27 @@ def test_the_path_of_a_device(tmp_path: Path) -> None:
         filesystem.device_path(os.makedev(0, 7), sysfs)
 
 
-def test_the_mount_of_a_file(tmp_path: Path) -> None:
+def test_the_file_system_of_a_file(tmp_path: Path) -> None:
     with open("/proc/self/status", "rb") as file:
-        assert filesystem.mount_of(file.fileno()).kind == "proc"
+        assert filesystem.file_system_of(file.fileno()) == "proc"
     (tmp_path / "fdinfo").mkdir()
     (tmp_path / "fdinfo" / "3").write_text("pos:\t0\nmnt_id:\t41\n")
     (tmp_path / "mountinfo").write_text(
         "40 1 8:2 / / rw - ext4 /dev/sda2 rw\n41 40 8:1 / /e rw,x shared:3 - vfat /dev/sda1 rw,utf8\n"
     )
-    assert filesystem.mount_of(3, str(tmp_path)) == ("vfat", "/dev/sda1", frozenset({"rw", "utf8"}))
+    assert filesystem.file_system_of(3, str(tmp_path)) == "vfat"
     # A source may be empty, and a line cut short.
     (tmp_path / "mountinfo").write_text("41 40 0:9 / /e rw - tmpfs  rw,size=4k\n")
-    assert filesystem.mount_of(3, str(tmp_path)) == ("tmpfs", "", frozenset({"rw", "size=4k"}))
+    assert filesystem.file_system_of(3, str(tmp_path)) == "tmpfs"
     (tmp_path / "mountinfo").write_text("41 40 0:9 / /e rw - tmpfs\n\n")
     with pytest.raises(LookupError, match="no mount 41"):
-        filesystem.mount_of(3, str(tmp_path))
+        filesystem.file_system_of(3, str(tmp_path))
     (tmp_path / "fdinfo" / "3").write_text("pos:\t0\n")
     with pytest.raises(LookupError):
-        filesystem.mount_of(3, str(tmp_path))
+        filesystem.file_system_of(3, str(tmp_path))
     (tmp_path / "fdinfo" / "3").unlink()
     with pytest.raises(LookupError, match="/proc is not mounted"):
-        filesystem.mount_of(3, str(tmp_path))
+        filesystem.file_system_of(3, str(tmp_path))
 
 
 @pytest.mark.parametrize(
