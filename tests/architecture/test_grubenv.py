@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,9 @@ def test_a_query_loads_four_modules(tmp_path: Path):
     )
     loaded = {name for name in done.stdout.split() if name.partition(".")[0] == "grubenv"}
     assert loaded == {"grubenv", "grubenv.errors", "grubenv.file", "grubenv.place", "grubenv.view"}
+
+
+def test_the_wheel_has_every_room():
+    packages = tomllib.loads((GRUBENV.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = {f"grubenv.{room}" for room in ROOMS if (GRUBENV / room).is_dir()}
+    assert {name for name in packages if name.startswith("grubenv.")} == rooms
