@@ -82,7 +82,7 @@ def test_what_grub_reads_out_of_each_damage(tmp_path: Path) -> None:
             f'echo "[{index}:$boot_alternative:$boot_cycle]"',
         ]
     files = {f"f{index}": EXAMPLES[name].data for index, name in enumerate(names)}
-    printed = run_grub(tmp_path, make_image(tmp_path, files), script)
+    printed = run_grub(tmp_path, script, make_image(tmp_path, files))
     for index, name in enumerate(names):
         assert (f"[{index}:{STATE['boot_alternative']}:{STATE['boot_cycle']}]" in printed) is EXAMPLES[name].grub_reads
 
@@ -103,7 +103,7 @@ def test_grub_cannot_save_to_what_check_names(tmp_path: Path) -> None:
     script = ["set new=a_value_that_needs_room"]
     script += [f"save_env -f (hd0)/{name} new" for name in files]
     image = make_image(tmp_path, files)
-    run_grub(tmp_path, image, script)
+    run_grub(tmp_path, script, image)
     for name in files:
         try:
             saved = b"\nnew=a_value_that_needs_room\n" in fstest_cat(image, name)

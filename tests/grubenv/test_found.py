@@ -97,7 +97,7 @@ def test_the_model_loads_what_grub_loads(tmp_path: Path) -> None:
             f"save_env -f (hd0)/of_{name} {' '.join(FALLBACK)}",
         ]
     image = make_image(tmp_path, files)
-    run_grub(tmp_path, image, script)
+    run_grub(tmp_path, script, image)
     for name, data in blocks.items():
         expected = {variable: reads(data)[variable] for variable in FALLBACK if variable in reads(data)}
         assert grubenv.view.variables(fstest_cat(image, f"of_{name}")) == expected, name
