@@ -1,18 +1,22 @@
-"""Bytes to and from the disk itself: aligned, past the page cache, flushed."""
+"""A file that is written in place: sector by sector, past the page cache, flushed, and read back."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import mmap
 import os
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from grubenv.errors import FlushError, StorageError, from_os_error, reason
-from grubenv.regular import pread_all, require_regular
+from grubenv import view
+from grubenv.disk.device import first_difference, read_direct, write_direct
+from grubenv.errors import DamagedError, FlushError, GrubEnvError, StorageError, from_os_error, reason
+from grubenv.place import pread_all, require_regular
 
-ALIGNMENT = 4096
-"""Bytes: buffers and lengths that are multiples of this suit every disk's direct access."""
+if TYPE_CHECKING:
+    from grubenv.writing.order import Step
+
+_PAGE_SIZE = 65536
+"""Bytes: a multiple of the page size of every machine."""
 DIRECT_UNITS = (512, 4096)
 """The logical block sizes, in bytes, that disks have; the smallest that the disk accepts is written."""
 
@@ -37,11 +41,9 @@ class Storage:
         self.wrote_direct = False
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         os.close(self.descriptor)
 
     def flush(self) -> None:
@@ -65,17 +67,28 @@ class Storage:
             StorageError: it cannot be read.
         """
         try:
-            if self._set_direct(True):
-                try:
-                    return self._read_direct()
-                except OSError as exc:
-                    if exc.errno != errno.EINVAL:
-                        raise
-            self._set_direct(False)
-            os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            return pread_all(self.descriptor)
+            size = os.fstat(self.descriptor).st_size
+            data = self.read_range(0, size + 1)
         except OSError as exc:
             raise from_os_error(exc, "read", self.path) from exc
+        if len(data) != size:
+            raise StorageError(f"{len(data)} of {size} bytes could be read", path=self.path)
+        return data
+
+    def read_range(self, offset: int, length: int) -> bytes:
+        """Return bytes as the disk holds them, fewer at the end."""
+        if self._set_direct(True):
+            try:
+                return read_direct(self.descriptor, offset, length)
+            except OSError as exc:
+                if exc.errno != errno.EINVAL:
+                    raise
+        self._set_direct(False)
+        # The kernel drops whole pages only.
+        start = offset // _PAGE_SIZE * _PAGE_SIZE
+        end = -(-(offset + length) // _PAGE_SIZE) * _PAGE_SIZE
+        os.posix_fadvise(self.descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+        return pread_all(self.descriptor, offset, length)
 
     def write_sector(self, image: bytes, offset: int, length: int) -> None:
         """Write the bytes of `image` at `offset` with a single call, directly where the file system allows it.
@@ -104,27 +117,13 @@ class Storage:
             start = offset // unit * unit
             if length > unit or start + unit > len(image) or not self._set_direct(True):
                 continue
-            with mmap.mmap(-1, ALIGNMENT) as buffer:
-                buffer[:unit] = image[start : start + unit]
-                with memoryview(buffer)[:unit] as view:
-                    try:
-                        written = os.pwritev(self.descriptor, [view], start)
-                    except OSError as exc:
-                        if exc.errno == errno.EINVAL:
-                            continue
-                        raise
+            written = write_direct(self.descriptor, image[start : start + unit], start)
+            if written is None:
+                continue
             self._require_whole(written, unit, start)
             self.wrote_direct = True
             return True
         return False
-
-    def _read_direct(self) -> bytes:
-        size = os.fstat(self.descriptor).st_size
-        with mmap.mmap(-1, size // ALIGNMENT * ALIGNMENT + ALIGNMENT) as buffer:
-            count = os.preadv(self.descriptor, [buffer], 0)
-            if count != size:
-                raise StorageError(f"{count} of {size} bytes could be read", path=self.path)
-            return buffer[:count]
 
     def _set_direct(self, wanted: bool) -> bool:
         """Turn O_DIRECT on or off; return whether it is on."""
@@ -143,3 +142,47 @@ class Storage:
             raise StorageError(
                 f"only {written} of {length} bytes were written", verb="update", path=self.path, offset=offset
             )
+
+
+def carry_out(storage: Storage, steps: list[Step], old: bytes) -> str:
+    """Write each step's sector, flush it, and in the end compare what the disk holds with what was wanted.
+
+    Args:
+        old: what the disk holds before.
+
+    Returns:
+        `unchanged` if there are no steps; `direct` or `buffered`, by the way that was taken.
+
+    Raises:
+        FlushError, StorageError: `now` of the error says what a reading past the cache found afterwards.
+
+    Durability: on return the last step's image is on the disk; cut before, one of the images is, or `old`.
+    """
+    if not steps:
+        return "unchanged"
+    target = steps[-1].image
+    try:
+        for step in steps:
+            storage.write_sector(step.image, step.offset, step.length)
+            storage.flush()
+    except StorageError as error:
+        error.now = _what_the_disk_holds(storage, old, target)
+        raise
+    found = storage.read()
+    if found != target:
+        raise StorageError("what was read back is not what was written", offset=first_difference(found, target))
+    return "direct" if storage.wrote_direct else "buffered"
+
+
+def _what_the_disk_holds(storage: Storage, old: bytes, target: bytes) -> str:
+    """Read past the cache after a failure, once, without another flush."""
+    try:
+        found = storage.read()
+    except GrubEnvError:
+        return "unreadable"
+    if found in (old, target):
+        return "old" if found == old else "new, but not known to be durable"
+    try:
+        return "old variables" if view.variables(found) == view.variables(old) else "neither"
+    except DamagedError:
+        return "damaged"
