@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grubenv import view
+from grubenv import debug, view
 from grubenv.errors import DamagedError, GrubEnvError, StorageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def carry_out(storage: Storage, steps: list[Step], old: bytes) -> str:
 
     Durability: on return the last step's image is on the disk; cut before, one of the images is, or `old`.
     """
+    if debug.tell:
+        planned = ", ".join(f"{step.length} bytes at {step.offset}" for step in steps) or "nothing changes"
+        debug.tell("plan for %s: %s", storage.path, planned)
     if not steps:
         return "unchanged"
     target = steps[-1].image
@@ -42,6 +45,8 @@ def carry_out(storage: Storage, steps: list[Step], old: bytes) -> str:
             (i for i, (a, b) in enumerate(zip(found, target, strict=False)) if a != b), min(len(found), len(target))
         )
         raise StorageError("what was read back is not what was written", offset=offset)
+    if debug.tell:
+        debug.tell("compare %s: what was read back is what was wanted", storage.path)
     return "direct" if storage.wrote_direct else "buffered"
 
 

@@ -10,7 +10,7 @@ import errno
 import mmap
 import os
 
-from grubenv import fatraw
+from grubenv import debug, fatraw
 from grubenv.errors import AbsentError, NotRegularError, StorageError, from_os_error, reason
 from grubenv.lock import acquire
 from grubenv.place import Inside
@@ -47,6 +47,7 @@ class InsideStorage(Storage):
             AbsentError, NotRegularError, LockedError, NotPermittedError, StorageError: see `grubenv.update`.
         """
         self.path = str(place)
+        self._device = place.device
         self.wrote_direct = False
         try:
             self.descriptor = os.open(place.device, os.O_RDWR | os.O_CLOEXEC)
@@ -78,6 +79,8 @@ class InsideStorage(Storage):
             try:
                 with mmap.mmap(-1, whole) as buffer:
                     count = os.preadv(self.descriptor, [buffer], start)
+                    if debug.tell:
+                        debug.tell("read %s at %d, %d bytes, past the cache", self._device, start, count)
                     data = buffer[offset - start : min(offset - start + length, count)]
                     return _whole(data, length, self.path)
             except OSError as exc:
@@ -85,7 +88,10 @@ class InsideStorage(Storage):
                     raise
         self._set_direct(False)
         os.posix_fadvise(self.descriptor, start, whole, os.POSIX_FADV_DONTNEED)
-        return _whole(os.pread(self.descriptor, length, offset), length, self.path)
+        data = _whole(os.pread(self.descriptor, length, offset), length, self.path)
+        if debug.tell:
+            debug.tell("read %s at %d, %d bytes, through the cache", self._device, offset, length)
+        return data
 
     def write_sector(self, image: bytes, offset: int, length: int) -> None:
         """Write the bytes of `image` at `offset` with a single call, directly where the disk allows it.
@@ -101,6 +107,8 @@ class InsideStorage(Storage):
             if not self._write_aligned(data, position):
                 self._set_direct(False)
                 self._require_whole(os.pwrite(self.descriptor, data, position), length, offset)
+                if debug.tell:
+                    debug.tell("write %s at %d, %d bytes, through the cache", self._device, position, length)
         except OSError as exc:
             raise StorageError(f"write failed ({reason(exc)})", verb="update", path=self.path, offset=offset) from exc
 
@@ -118,6 +126,8 @@ class InsideStorage(Storage):
                         raise
                     return False
         self._require_whole(written, SECTOR_SIZE, position)
+        if debug.tell:
+            debug.tell("write %s at %d, %d bytes, past the cache", self._device, position, written)
         self.wrote_direct = True
         return True
 

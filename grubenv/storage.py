@@ -8,6 +8,7 @@ import mmap
 import os
 from typing import Self
 
+from grubenv import debug
 from grubenv.errors import FlushError, StorageError, from_os_error, reason
 from grubenv.regular import pread_all, require_regular
 
@@ -57,6 +58,8 @@ class Storage:
             os.fdatasync(self.descriptor)
         except OSError as exc:
             raise FlushError(f"flush failed ({reason(exc)})", verb="update", path=self.path) from exc
+        if debug.tell:
+            debug.tell("flush %s", self.path)
 
     def read(self) -> bytes:
         """Return the whole file as the disk holds it. Call `flush` first: what is not written back is dropped.
@@ -73,7 +76,10 @@ class Storage:
                         raise
             self._set_direct(False)
             os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            return pread_all(self.descriptor)
+            data = pread_all(self.descriptor)
+            if debug.tell:
+                debug.tell("read %s at 0, %d bytes, through the cache", self.path, len(data))
+            return data
         except OSError as exc:
             raise from_os_error(exc, "read", self.path) from exc
 
@@ -95,6 +101,8 @@ class Storage:
                 self._set_direct(False)
                 written = os.pwrite(self.descriptor, image[offset : offset + length], offset)
                 self._require_whole(written, length, offset)
+                if debug.tell:
+                    debug.tell("write %s at %d, %d bytes, through the cache", self.path, offset, written)
         except OSError as exc:
             raise StorageError(f"write failed ({reason(exc)})", verb="update", path=self.path, offset=offset) from exc
 
@@ -114,6 +122,8 @@ class Storage:
                             continue
                         raise
             self._require_whole(written, unit, start)
+            if debug.tell:
+                debug.tell("write %s at %d, %d bytes, past the cache", self.path, start, written)
             self.wrote_direct = True
             return True
         return False
@@ -124,6 +134,8 @@ class Storage:
             count = os.preadv(self.descriptor, [buffer], 0)
             if count != size:
                 raise StorageError(f"{count} of {size} bytes could be read", path=self.path)
+            if debug.tell:
+                debug.tell("read %s at 0, %d bytes, past the cache", self.path, count)
             return buffer[:count]
 
     def _set_direct(self, wanted: bool) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import struct
 
+from grubenv import debug
+
 _EXT4_IOC_CHECKPOINT = 0x4004662B
 
 
@@ -26,4 +28,6 @@ def write_back_journal(descriptor: int) -> bool:
         fcntl.ioctl(descriptor, _EXT4_IOC_CHECKPOINT, struct.pack("=I", 0))
     except OSError:
         return False
+    if debug.tell:
+        debug.tell("write back the journal")
     return True
