@@ -11,6 +11,7 @@ from manageboot.boot.markers import Traces, Trial
 from manageboot.boot.node import Node
 from manageboot.boot.record import SlotRecord
 from manageboot.protocol import Content, Cycle, Phase, Slot
+from manageboot.system import console
 
 
 class Cause(StrEnum):
@@ -64,6 +65,13 @@ def explain(node: Node) -> Fallback | None:
 
     It is told until the next installation voids the record, or the next commit the traces.
     """
+    found = _explain(node)
+    if console.debug:
+        console.debug("fallback: %s; in the block there is %s", found or "none", node.environment.traces)
+    return found
+
+
+def _explain(node: Node) -> Fallback | None:
     if node.environment.state is None:
         return None
     state, traces = node.state, node.environment.traces

@@ -7,6 +7,7 @@ from manageboot.config import Config
 from manageboot.disk import devices
 from manageboot.disk.buffer import all_zeros
 from manageboot.protocol import Slot, Verb
+from manageboot.system import console
 
 HEAD_BYTES = 128 << 10
 """Where ext, fat and xfs have their superblock, and, at 64 KiB, btrfs."""
@@ -23,7 +24,10 @@ def require(config: Config, slot: Slot, verb: Verb) -> None:
         DeviceMissingError, DeviceAmbiguousError, NotPermittedError, DeviceError: it can't be read.
     """
     path = devices.find(config.slots[slot][config.roles.withheld])
-    if all_zeros(memoryview(_read(path))):
+    head = _read(path)
+    if console.debug:
+        console.debug("read %s at 0, %d bytes: the head of slot %s", path, len(head), slot)
+    if all_zeros(memoryview(head)):
         raise errors.NothingInstalledError(
             f"cannot {verb} slot {slot}: {path} begins with zeros, so its last installation did not finish",
             hint="run upgrade-install first",

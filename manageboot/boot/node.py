@@ -9,7 +9,8 @@ from manageboot.boot.envblock import Condition, Environment
 from manageboot.boot.record import SlotRecord
 from manageboot.boot.slots import booted_slot
 from manageboot.config import Config
-from manageboot.protocol import BootState, Content, Slot, state_of_stopped
+from manageboot.protocol import BootState, Content, Decision, Slot, Verb, decide, explain, state_of_stopped
+from manageboot.system import console
 
 VERSION_PATH = "/opt/ic/share/version.txt"
 _VERSION_LIMIT_BYTES = 4096
@@ -83,7 +84,39 @@ def observe(config: Config) -> Node:
     except errors.ManagebootError as error:
         records, problem = {}, error
     off = config.boot.cmdline is None
-    return Node(booted, block, records, problem, trace, None if off else cmdline.boot_id(), stopped=off)
+    node = Node(booted, block, records, problem, trace, None if off else cmdline.boot_id(), stopped=off)
+    if console.debug:
+        told = problem or ", ".join(f"slot {slot} {records[slot].content}" for slot in sorted(records)) or "no slot"
+        console.debug("record: %s", told)
+        console.debug("grub: %s", trace or "it was not the shipped grub.cfg that booted the node")
+    return node
+
+
+def decided(node: Node, verb: Verb) -> Decision:
+    """Ask the protocol what a verb may do on a node; `--debug` shows the question and the answer.
+
+    Raises:
+        RefusedError: not in this state.
+        BlockDamagedError, BlockMissingError: the block says nothing.
+    """
+    if console.debug:
+        known = f"{explain(node.state)}, and the record says that slot {node.booted.other} is {node.passive_content}"
+        console.debug("may %s? %s: %s", verb, node.state.phase, known)
+    try:
+        decision = decide(node.state, verb, node.passive_content)
+    except errors.RefusedError as error:
+        if console.debug:
+            console.debug("no: %s", error.code)
+        raise
+    if console.debug:
+        console.debug("yes: %s", _words(decision))
+    return decision
+
+
+def _words(decision: Decision) -> str:
+    block, reboots, warns = decision
+    said = "the block stays" if block is None else f"the block becomes {block.alternative}, {block.cycle}"
+    return f"{said}{', the node reboots' if reboots else ''}{', with a warning' if warns else ''}"
 
 
 def running_version() -> str | None:

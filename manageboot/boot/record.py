@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from manageboot import errors
 from manageboot.protocol import Content, Slot
-from manageboot.system import files
+from manageboot.system import console, files
 
 FILE_NAME = "record.json"
 SCHEMA = 1
@@ -131,12 +131,21 @@ def store(directory: str, records: Records) -> None:
             os.fsync(file.fileno())
             if _from_the_disk(file.fileno()) != content:
                 raise errors.ReadBackError(f"cannot write {path}: the disk does not hold what was written")
+        if console.debug:
+            console.debug("write %s at 0, %d bytes, flushed, read back", temporary, len(content))
         os.rename(temporary, path)
         _sync_directory(directory)
+        if console.debug:
+            console.debug("rename %s to %s, directory flushed: %s", temporary, path, _contents(records))
     except OSError as error:
         with suppress(OSError):
             os.unlink(temporary)
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
+
+
+def _contents(records: Records) -> str:
+    """Say in words what is in the slots, for `--debug`."""
+    return ", ".join(f"slot {slot} {records[slot].content}" for slot in sorted(records)) or "no slot"
 
 
 def to_json(record: SlotRecord) -> dict[str, Any]:

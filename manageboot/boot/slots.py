@@ -5,6 +5,7 @@ from manageboot import errors
 from manageboot.config import BootConfig, Config, SlotConfig
 from manageboot.disk import devices
 from manageboot.protocol import Slot, state_of_stopped
+from manageboot.system import console
 
 SlotDevices = dict[str, str]
 """The device nodes of one slot, by role."""
@@ -21,11 +22,17 @@ def booted_slot(boot: BootConfig) -> Slot:
     if boot.cmdline is None:
         from manageboot.boot import envblock  # the running system's queries do without
 
-        return state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
+        booted = state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
+        if console.debug:
+            console.debug("booted: slot %s counts as booted, by the block of a system that is stopped", booted)
+        return booted
     try:
         values = kernelcmdline.values(kernelcmdline.read_line(boot.cmdline), boot.cmdline_key)
     except OSError as error:
         raise errors.from_os_error(error, f"read {boot.cmdline}", errors.BootedSlotUnknownError) from error
+    if console.debug:
+        found = " and ".join(values) or "nothing"
+        console.debug("booted: %s says %s=%s", boot.cmdline, boot.cmdline_key, found)
     if len(values) == 1 and values[0] in {"A", "B"}:
         return Slot(values[0])
     found = " and ".join(f"{boot.cmdline_key}={value}" for value in values) or f"no {boot.cmdline_key}"
@@ -43,7 +50,10 @@ def slot_devices(config: SlotConfig) -> SlotDevices:
         DeviceAmbiguousError: an identifier is there more than once.
         DevicesScatteredError: they are not all on one disk, or not all in one volume group.
     """
-    return devices.find_together(config)
+    found = devices.find_together(config)
+    if console.debug:
+        console.debug("devices: %s", ", ".join(f"{role} is {path}" for role, path in found.items()))
+    return found
 
 
 def writable_devices(config: Config, slot: Slot) -> SlotDevices:

@@ -50,7 +50,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     system = _take_system_type(arguments)
     parser = _Parser(
         prog="manageboot",
-        usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [guestos|hostos] VERB [ARGS]",
+        usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [--debug] [guestos|hostos] VERB [ARGS]",
         description="A/B boot and upgrade agent for nodes that boot with GRUB.",
         epilog=_EPILOG,
         formatter_class=_Formatter,
@@ -60,6 +60,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
     parser.add_argument(
         "--disk", metavar="DISK", help="disk or image of a system that is stopped, to work on from outside"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show each command, decision and write; also MANAGEBOOT_DEBUG=1"
     )
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)

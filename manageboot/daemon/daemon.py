@@ -22,7 +22,7 @@ from manageboot.daemon.policy import REBOOTING, Known, Rules, Task, decide
 from manageboot.daemon.steps import StepsRun
 from manageboot.events import events
 from manageboot.protocol import Phase
-from manageboot.system import lock, process
+from manageboot.system import console, lock, process
 from manageboot.system.beside import beside
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,8 @@ class Daemon:
         if not self._errands.running:
             known = self._look(now_s)
             decision = decide(self._rules, known, now_s)
+            if console.debug:
+                console.debug("decide: %s; %s; %.3f s since boot: %s", self._rules, known, now_s, decision)
             if decision.task is not None:
                 self._begin(decision.task, now_s)
             elif self._letters:

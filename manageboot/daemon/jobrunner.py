@@ -9,6 +9,7 @@ from manageboot.daemon import children
 from manageboot.daemon.children import Child, Outcome
 from manageboot.daemon.jobs import CONFIRMED, Errand, guarded
 from manageboot.daemon.policy import BUSY_S, LOCKING, TELLING, Task
+from manageboot.system import console
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class ErrandRun:
     def send(self, task: Task | None, errand: Errand, now_s: float) -> None:
         """Start an errand, for a task or only to tell of something."""
         self._task = task
+        if console.debug:
+            console.debug("job: %s", "tell of something" if task is None else task.value)
         run = guarded(errand, self._config, again=task is not None and task is self._kept_from)
         self._child = children.fork(run, now_s + _TIMEOUT_S, without=self._without)
 
@@ -75,6 +78,8 @@ class ErrandRun:
         if outcome is None:
             return None
         task, self._child = self._task, None
+        if console.debug:
+            console.debug("job ended: %s: %s", "tell of something" if task is None else task.value, outcome)
         if task is None:
             return None
         busy = outcome.status == errors.LockedError.exit_code

@@ -20,7 +20,7 @@ from manageboot.daemon.health import CheckResult
 from manageboot.events import events
 from manageboot.events.events import Event
 from manageboot.protocol import Phase, Slot, explain
-from manageboot.system import signals
+from manageboot.system import console, signals
 from manageboot.system.beside import beside
 from manageboot.upgrade import abort, arrival, inhibit, verbs
 
@@ -237,6 +237,8 @@ def _was_confirmed(config: Config) -> bool:
 
 def _flush() -> int:
     os.sync()
+    if console.debug:
+        console.debug("flush all disks")
     return 0
 
 

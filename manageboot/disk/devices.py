@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from manageboot import errors
+from manageboot.system import console
 
 _SYSFS_BLOCK = "/sys/class/block"
 _SYSFS_NUMBERS = "/sys/dev/block"
@@ -100,7 +101,7 @@ def _find(spec: str) -> str:
     kind, _, value = spec.partition("=")
     _require_sysfs(f"find {spec}")
     names = _logical_volumes(value) if kind == "LV" else _partitions(kind, value)
-    if len(names) > 1:
+    if (count := len(names)) > 1:
         booted = _disks(os.stat("/").st_dev)
         names = [name for name in names if booted & _disks_of(name)] if booted else names
         if len(names) != 1:
@@ -110,6 +111,9 @@ def _find(spec: str) -> str:
             )
     if not names:
         raise errors.DeviceMissingError(f"cannot find {spec}: no block device bears it")
+    if console.debug:
+        because = "no other bears it" if count == 1 else f"of the {count} that bear it, it is on the booted disk"
+        console.debug("device: %s is %s: %s", spec, names[0], because)
     return names[0]
 
 

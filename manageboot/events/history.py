@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from manageboot import errors
 from manageboot.config import Config
-from manageboot.system import files
+from manageboot.system import console, files
 from manageboot.system.text import joined, one_line
 
 FILE_NAME = "manageboot.log"
@@ -271,12 +271,16 @@ def _make(path: str, entries: list[Entry]) -> None:
             file.write(ring)
             file.flush()
             os.fsync(descriptor)
+        if console.debug:
+            console.debug("write %s at 0, %d bytes, flushed", temporary, len(ring))
         os.rename(temporary, path)
         directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
+        if console.debug:
+            console.debug("rename %s to %s, directory flushed", temporary, path)
     except OSError as error:
         with suppress(OSError):
             os.unlink(temporary)
@@ -294,5 +298,7 @@ def _overwrite(path: str, record: bytes, offset: int) -> None:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+        if console.debug:
+            console.debug("write %s at %d, %d bytes, flushed", path, offset, len(record))
     except OSError as error:
         raise errors.from_os_error(error, f"write {path} at {offset}") from error

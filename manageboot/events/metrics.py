@@ -16,6 +16,7 @@ from manageboot.disk import devices
 from manageboot.events import measures
 from manageboot.events.history import Entry
 from manageboot.events.measures import Labels, Metric
+from manageboot.system import console
 from manageboot.system.text import encodable
 
 _IC_OS = ("guestos", "hostos")
@@ -127,6 +128,8 @@ def _write(config: Config, name: str, metrics: Sequence[Metric]) -> None:
             file.write(content)
             os.fchmod(descriptor, 0o644)
         os.rename(temporary, path)
+        if console.debug:
+            console.debug("write %s at 0, %d bytes, and rename it to %s", temporary, len(content), path)
     except OSError as error:
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
     except ImportError as error:

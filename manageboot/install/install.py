@@ -24,7 +24,7 @@ from itertools import chain
 from manageboot import errors
 from manageboot.boot import envblock, fallback, record
 from manageboot.boot.head import HEAD_BYTES
-from manageboot.boot.node import observe
+from manageboot.boot.node import decided, observe
 from manageboot.boot.record import SlotRecord, now
 from manageboot.boot.slots import writable_devices
 from manageboot.config import Config
@@ -38,8 +38,8 @@ from manageboot.install.imagewriter import ImageWriter, no_head
 from manageboot.install.progress import Style, phase
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
-from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb, decide
-from manageboot.system import lock, signals
+from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb
+from manageboot.system import console, lock, signals
 from manageboot.upgrade.verbs import armed
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def install(
         if (fell_back := fallback.explain(node)) is not None:
             # The record that tells of it is about to be void.
             events.announce_fallback(config, node, fell_back)
-        decide(node.state, Verb.INSTALL, node.passive_content)
+        decided(node, Verb.INSTALL)
         slot = node.booted.other
         # A slot that could not be committed then would be void for nothing.
         envblock.rehearse(config.boot.grubenv, BlockState(slot, Cycle.FIRST_BOOT), armed(config, node))
@@ -103,6 +103,9 @@ def install(
         )  # fmt: skip
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
+        if console.debug:
+            what = "what differs from what is there" if skips else "all of it"
+            console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
         record.store(config.state.directory, {**records, slot: entry})

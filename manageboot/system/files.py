@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from manageboot import errors
+from manageboot.system import console
 
 
 def is_there(path: str, otherwise: type[errors.ManagebootError] = errors.InputError) -> bool:
@@ -109,6 +110,8 @@ def replace(path: str, content: bytes) -> None:
         with open(create(temporary), "wb") as file:
             file.write(content)
         os.rename(temporary, path)
+        if console.debug:
+            console.debug("write %s at 0, %d bytes, and rename it to %s", temporary, len(content), path)
     except OSError:
         with suppress(OSError):
             os.unlink(temporary)

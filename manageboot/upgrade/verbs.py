@@ -11,12 +11,12 @@ import time
 from manageboot import errors
 from manageboot.boot import envblock, fallback, head, record, trusted
 from manageboot.boot.markers import Traces, Trial
-from manageboot.boot.node import Node, observe, running_version
+from manageboot.boot.node import Node, decided, observe, running_version
 from manageboot.boot.record import SlotRecord, now
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
-from manageboot.protocol import Content, Decision, Phase, Slot, Verb, decide, explain
+from manageboot.protocol import Content, Decision, Phase, Slot, Verb, explain
 from manageboot.system import lock, process, signals
 from manageboot.upgrade import abort, sample
 
@@ -106,7 +106,7 @@ def confirm(config: Config) -> str:
     node = observe(config)
     # Where GRUB's file system is not mounted, nothing tells whether there is a trial.
     envblock.check_present(node.environment)
-    decision = decide(node.state, Verb.CONFIRM, node.passive_content)
+    decision = decided(node, Verb.CONFIRM)
     if decision.block is None and not half_confirmed(node):
         if decision.warns:
             logger.warning("nothing is confirmed: %s", explain(node.state))
@@ -219,7 +219,7 @@ def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
         logger.warning("%s", node.record_problem)
     if (fell_back := fallback.explain(node)) is not None:
         events.announce_fallback(config, node, fell_back)
-    return node, decide(node.state, verb, node.passive_content)
+    return node, decided(node, verb)
 
 
 def _given_up(config: Config, node: Node) -> bool:

@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant("the second witness is never brought up to date", _E,
            "    _settle_trust(environment)\n", "", depth=9),
     Mutant("an installation does not ask the table", _I,
-           "        decide(node.state, Verb.INSTALL, node.passive_content)\n", ""),
+           "        decided(node, Verb.INSTALL)\n", ""),
     Mutant("an installation leaves the old record", _I,
            "record.store(config.state.directory, {**records, slot: entry})\n        with", "with"),
     Mutant("an installation leaves the old head of boot", _I,
