@@ -151,7 +151,7 @@ class TrialError(RefusedError):
 
 
 class NotOnTrialError(RefusedError):
-    """There is no trial that could be given up."""
+    """There is no trial that could be aborted."""
 
     code = "NOT_ON_TRIAL"
 

@@ -2,8 +2,8 @@
 
 Pure: no I/O, no clock. GRUB's half is bootloader/grub.cfg; docs/protocol.md shows both as one table.
 
-Two witnesses tell the state: the kernel command line says which slot is booted, the environment block says what GRUB
-was last told (`boot_alternative`) and how far it got with it (`boot_cycle`).
+The state has two parts: the kernel command line says which slot is booted, the environment block says what GRUB was
+last told (`boot_alternative`) and how far it got with it (`boot_cycle`).
 """
 
 from enum import Enum, StrEnum
@@ -56,13 +56,16 @@ class Content(StrEnum):
 
 
 class Verb(StrEnum):
-    """What a caller may ask for that changes something."""
+    """What a caller may ask for that changes something, or must wait until nothing is under way."""
 
     INSTALL = "upgrade-install"
     COMMIT = "upgrade-commit"
     CANCEL = "upgrade-cancel"
     CONFIRM = "confirm"
     ROLLBACK = "rollback"
+    ABORT = "abort"
+    """A rollback of a trial and of nothing else, with its cause: `rollback --because CAUSE`."""
+    BOOTLOADER_INSTALL = "bootloader install"
 
 
 class BlockState(NamedTuple):
@@ -85,7 +88,7 @@ FACTORY = BlockState(Slot.A, Cycle.STABLE)
 
 
 class BootState(NamedTuple):
-    """What both witnesses say."""
+    """What the kernel command line and the block say."""
 
     booted: Slot
     block: BlockState
@@ -97,7 +100,7 @@ class BootState(NamedTuple):
 
     @property
     def phase(self) -> Phase:
-        """What the two witnesses mean together."""
+        """What the two mean together."""
         agree = self.booted is self.block.alternative
         match self.block.cycle:
             case Cycle.INSTALL | Cycle.STABLE:
@@ -136,7 +139,7 @@ class Write(Enum):
     NOTHING = "leave it alone"
     ARM = "passive, first_boot"
     TRUST = "booted, stable"
-    GIVE_UP = "booted, failsafe_check"
+    ABORT = "booted, failsafe_check"
 
 
 class Rule(NamedTuple):
@@ -151,7 +154,7 @@ class Rule(NamedTuple):
     refusal: type[errors.RefusedError] | None = None
 
 
-class Decision(NamedTuple):
+class Transition(NamedTuple):
     """What is to be done: the new content of the block (None: leave it alone), and whether to reboot then."""
 
     block: BlockState | None
@@ -161,7 +164,7 @@ class Decision(NamedTuple):
 
 _ANYTHING_NEW = frozenset({Content.INSTALLED})
 _A_WAY_BACK = frozenset({Content.CONFIRMED})
-# Others, such as a recovery from outside, may arm a slot that the record knows nothing of.
+# Others, such as an offline recovery, may arm a slot that the record knows nothing of.
 _NOT_HALF_WRITTEN = frozenset(Content) - {Content.INSTALLING}
 
 TABLE: dict[tuple[Phase, Verb], Rule] = {
@@ -181,15 +184,23 @@ TABLE: dict[tuple[Phase, Verb], Rule] = {
     (Phase.TRIAL, Verb.CANCEL): Rule(refusal=errors.TrialError),
     (Phase.TRIAL, Verb.CONFIRM): Rule(Write.TRUST),
     # GRUB goes back by itself when it finds failsafe_check.
-    (Phase.TRIAL, Verb.ROLLBACK): Rule(Write.GIVE_UP, reboots=True),
+    (Phase.TRIAL, Verb.ROLLBACK): Rule(Write.ABORT, reboots=True),
+    # Somebody may confirm the trial just before; going back from there is a decision of its own.
+    (Phase.IDLE, Verb.ABORT): Rule(refusal=errors.NotOnTrialError),
+    (Phase.PENDING, Verb.ABORT): Rule(refusal=errors.NotOnTrialError),
+    (Phase.TRIAL, Verb.ABORT): Rule(Write.ABORT, reboots=True),
+    # A trial goes on with the script that started it.
+    (Phase.IDLE, Verb.BOOTLOADER_INSTALL): Rule(),
+    (Phase.PENDING, Verb.BOOTLOADER_INSTALL): Rule(refusal=errors.CommitPendingError),
+    (Phase.TRIAL, Verb.BOOTLOADER_INSTALL): Rule(refusal=errors.TrialError),
 } | {(Phase.CONFLICT, verb): Rule(refusal=errors.ConflictError) for verb in Verb}
 
 
-def decide(state: BootState, verb: Verb, passive: Content) -> Decision:
+def transition(state: BootState, verb: Verb, passive: Content) -> Transition:
     """Look a verb up in the table.
 
     Args:
-        state: what the two witnesses say.
+        state: what the kernel command line and the block say.
         verb: what the caller wants.
         passive: what the record says about the passive slot.
 
@@ -201,20 +212,20 @@ def decide(state: BootState, verb: Verb, passive: Content) -> Decision:
     """
     rule = TABLE[state.phase, verb]
     if rule.refusal is not None:
-        raise rule.refusal(f"cannot {verb}: {explain(state)}", hint=_HINTS[state.phase])
+        raise rule.refusal(f"cannot {verb}: {describe(state)}", hint=_HINTS.get(state.phase))
     if rule.needs is not None and passive not in rule.needs:
         raise _unfit_record(state, verb, passive)
     wanted = {
         Write.NOTHING: None,
         Write.ARM: BlockState(state.passive, Cycle.FIRST_BOOT),
         Write.TRUST: BlockState(state.booted, Cycle.STABLE),
-        Write.GIVE_UP: BlockState(state.booted, Cycle.FAILSAFE_CHECK),
+        Write.ABORT: BlockState(state.booted, Cycle.FAILSAFE_CHECK),
     }[rule.write]
-    return Decision(None if wanted == state.block else wanted, rule.reboots, rule.warns)
+    return Transition(None if wanted == state.block else wanted, rule.reboots, rule.warns)
 
 
-def explain(state: BootState) -> str:
-    """Say in words what the two witnesses say."""
+def describe(state: BootState) -> str:
+    """Put a state into words."""
     booted, (alternative, cycle, _) = state.booted, state.block
     match state.phase:
         case Phase.IDLE:
@@ -240,7 +251,7 @@ _HINTS = {
 def _unfit_record(state: BootState, verb: Verb, passive: Content) -> errors.RefusedError:
     slot = state.passive
     if state.phase is Phase.PENDING:
-        return errors.CommitPendingError(f"cannot {verb}: {explain(state)}", hint=_HINTS[Phase.PENDING])
+        return errors.CommitPendingError(f"cannot {verb}: {describe(state)}", hint=_HINTS[Phase.PENDING])
     if verb is Verb.ROLLBACK:
         return errors.NoWayBackError(
             f"cannot {verb} to slot {slot}: its record says {passive}, not {Content.CONFIRMED}",

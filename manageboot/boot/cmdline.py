@@ -1,15 +1,21 @@
-"""What the shipped grub.cfg says of this boot on the kernel command line; no other one says it."""
+"""The kernel command line: which slot is booted, and how GRUB came to boot it.
+
+It is read as the kernel reads it, by `grubenv.kernelcmdline`, and once for each look at the node.
+"""
 
 from typing import NamedTuple
 
 from grubenv import kernelcmdline
+from manageboot import errors
 from manageboot.config import BootConfig
+from manageboot.protocol import Slot, state_of_stopped
+from manageboot.system import console
 
 _BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 
 
-class BootTrace(NamedTuple):
-    """The `manageboot.*` words; what is not there is empty."""
+class GrubParameters(NamedTuple):
+    """The `manageboot.*` parameters, which only the shipped grub.cfg passes; one that is not there is empty."""
 
     slot: str
     cycle: str = ""
@@ -22,18 +28,40 @@ class BootTrace(NamedTuple):
     """What went wrong: damaged, unwritable, unloadable; or menu, where somebody chose the slot."""
 
 
-def read(boot: BootConfig) -> BootTrace | None:
-    """Return what GRUB said, or None where it was not the shipped grub.cfg that booted the node."""
-    if boot.cmdline is None:
-        return None
+def read(boot: BootConfig) -> tuple[Slot, GrubParameters | None]:
+    """Read the booted slot and the parameters; None: it was not the shipped grub.cfg that booted the node.
+
+    Raises:
+        BootedSlotUnknownError: the command line can't be read, does not name a slot, or names both.
+    """
+    line = _line(boot)
+    return _slot(boot, line), _grub_parameters(line)
+
+
+def booted_slot(boot: BootConfig) -> Slot:
+    """Read the booted slot alone; of a system that is stopped, from the block.
+
+    Raises:
+        BootedSlotUnknownError: the command line can't be read, does not name a slot, or names both.
+        BlockDamagedError, BlockMissingError: the block of a system that is stopped says nothing.
+        InputError, DeviceError, NotPermittedError: that block can't be read.
+    """
+    if boot.cmdline is not None:
+        return _slot(boot, _line(boot))
+    from manageboot.boot import envblock  # the running system's queries do without
+
+    booted = state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
+    if console.debug:
+        console.debug("booted: slot %s counts as booted, by the block of a system that is stopped", booted)
+    return booted
+
+
+def grub_parameters(boot: BootConfig) -> GrubParameters | None:
+    """Read the parameters alone, whatever slot is booted; None: there are none, or the command line can't be read."""
     try:
-        line = kernelcmdline.read_line(boot.cmdline)
-    except OSError:
+        return _grub_parameters(_line(boot))
+    except errors.ManagebootError:
         return None
-    found = {field: kernelcmdline.values(line, f"manageboot.{field.rstrip('_')}") for field in BootTrace._fields}
-    if len(found["slot"]) != 1:
-        return None
-    return BootTrace(*(values.pop() if len(values) == 1 else "" for values in found.values()))
 
 
 def boot_id() -> str | None:
@@ -43,3 +71,31 @@ def boot_id() -> str | None:
             return file.read().strip()
     except OSError:
         return None
+
+
+def _line(boot: BootConfig) -> bytes:
+    assert boot.cmdline is not None, "nobody asks for this offline"
+    try:
+        return kernelcmdline.read_line(boot.cmdline)
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {boot.cmdline}", errors.BootedSlotUnknownError) from error
+
+
+def _slot(boot: BootConfig, line: bytes) -> Slot:
+    values = kernelcmdline.values(line, boot.cmdline_key)
+    if console.debug:
+        console.debug("booted: %s says %s=%s", boot.cmdline, boot.cmdline_key, " and ".join(values) or "nothing")
+    if len(values) == 1 and values[0] in {"A", "B"}:
+        return Slot(values[0])
+    found = " and ".join(f"{boot.cmdline_key}={value}" for value in values) or f"no {boot.cmdline_key}"
+    raise errors.BootedSlotUnknownError(
+        f"cannot tell the booted slot: {boot.cmdline} has {found}",
+        hint=f"GRUB has to pass {boot.cmdline_key}=A or {boot.cmdline_key}=B; the key is boot.cmdline_key",
+    )
+
+
+def _grub_parameters(line: bytes) -> GrubParameters | None:
+    found = {field: kernelcmdline.values(line, f"manageboot.{field.rstrip('_')}") for field in GrubParameters._fields}
+    if len(found["slot"]) != 1:
+        return None
+    return GrubParameters(*(values.pop() if len(values) == 1 else "" for values in found.values()))

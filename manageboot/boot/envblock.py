@@ -11,14 +11,14 @@ from typing import NamedTuple
 import grubenv
 from grubenv import Inside
 from manageboot import errors
-from manageboot.boot import blockfile, markers, trusted
-from manageboot.boot.markers import Traces
+from manageboot.boot import blockfile, trusted
+from manageboot.boot.markers import BOOT_NAMES, NAMES, Markers, from_variables
 from manageboot.protocol import FACTORY, BlockState, Cycle, Slot
 from manageboot.system import console, text
 
 ALTERNATIVE = "boot_alternative"
 CYCLE = "boot_cycle"
-_REQUIRED = (ALTERNATIVE, CYCLE, *markers.BOOT_NAMES)
+_REQUIRED = (ALTERNATIVE, CYCLE, *BOOT_NAMES)
 """What GRUB decides by has to lie in the first sector."""
 
 
@@ -40,16 +40,16 @@ class Environment(NamedTuple):
     """What it tells GRUB; None where it is damaged, or absent where GRUB would not look for it."""
     problem: errors.ManagebootError | None
     """Why that can't be told."""
-    traces: Traces = Traces()
+    markers: Markers = Markers()
     """What GRUB and the agent left for each other."""
     shipped: bool = False
-    """Whether the shipped grub.cfg booted the node, so that GRUB knows the second witness."""
+    """Whether the shipped grub.cfg booted the node, so that GRUB knows the trusted slot."""
 
 
 def read(path: str | Inside) -> Environment:
     """Read what the block tells GRUB. Writes nothing.
 
-    An empty or absent block means what it means to GRUB: the slot of the second witness, or else A, stable. One that is
+    An empty or absent block means what it means to GRUB: the trusted slot, or else A, stable. One that is
     absent where no grub.cfg lies beside it means nothing: GRUB's file system most likely is not mounted there.
 
     Raises:
@@ -57,7 +57,7 @@ def read(path: str | Inside) -> Environment:
     """
     found = _read(path)
     if console.debug:
-        says = str(found.problem) if found.state is None else _words(found.state, found.traces)
+        says = str(found.problem) if found.state is None else _words(found.state, found.markers)
         console.debug("block: %s is %s: %s", path, found.condition, says)
     return found
 
@@ -68,8 +68,8 @@ def _read(path: str | Inside) -> Environment:
             if blockfile.is_empty(path):
                 return Environment(path, Condition.EMPTY, _assumed(path), None)
             variables = grubenv.query(path)
-        left_behind = markers.from_variables(variables)
-        return Environment(path, Condition.OK, _interpret(path, variables, left_behind), None, left_behind)
+        markers = from_variables(variables)
+        return Environment(path, Condition.OK, _interpret(path, variables, markers), None, markers)
     except FileNotFoundError:
         return _absent(path)
     except OSError as error:
@@ -110,7 +110,7 @@ def settle(environment: Environment) -> None:
         with translated():
             grubenv.read(environment.path)
         blockfile.flush(environment.path)
-    _settle_trust(environment)
+    _settle_trusted(environment)
 
 
 def check_present(environment: Environment) -> None:
@@ -124,13 +124,13 @@ def check_present(environment: Environment) -> None:
         raise environment.problem
 
 
-def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
+def write(path: str | Inside, state: BlockState, markers: Markers) -> None:
     """Tell GRUB what to do at the next boot; all variables and comments that are not ours stay.
 
     Args:
         path: the block.
-        state: what the two variables say; `left` follows from the traces.
-        left_behind: all traces as they are to be; an empty one leaves the block.
+        state: what the two variables say; `left` follows from the markers.
+        markers: all as they are to be; an empty one leaves the block.
 
     Raises:
         BlockDamagedError, BlockMissingError, CreateError, DeviceError, LockedError, NotPermittedError.
@@ -138,20 +138,20 @@ def write(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
     if console.debug:
-        console.debug("block: %s is to say %s", path, _words(state, left_behind))
+        console.debug("block: %s is to say %s", path, _words(state, markers))
     with translated():
         if isinstance(path, Inside):
-            blockfile.make_inside(path, grubenv.EnvBlock.create().update(_ours(state, left_behind)[0]).build())
-        grubenv.update(path, *_ours(state, left_behind), create_missing=True, required_in_first_sector=_REQUIRED)
+            blockfile.make_inside(path, grubenv.EnvBlock.create().update(_ours(state, markers)[0]).build())
+        grubenv.update(path, *_ours(state, markers), create_missing=True, required_in_first_sector=_REQUIRED)
 
 
-def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None:
+def rehearse(path: str | Inside, state: BlockState, markers: Markers) -> None:
     """Refuse what `write` would refuse, or GRUB for want of room when it starts the trial. Writes nothing.
 
     Args:
         path: the block.
         state: what a commit would write.
-        left_behind: the traces of that commit.
+        markers: those of that commit.
 
     Raises:
         BlockFullError, BlockNotAtomicError: what is in the block already leaves no room, or no safe way.
@@ -164,10 +164,10 @@ def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None
             blockfile.require_maker(path)
     from manageboot.boot import writable  # no query needs it
 
-    ours = _ours(state, left_behind)
+    ours = _ours(state, markers)
     started = {CYCLE: Cycle.FAILSAFE_CHECK.value}
-    if left_behind.nonce:
-        started |= dict(zip(markers.NAMES, left_behind._replace(ack=left_behind.nonce, tried="1"), strict=True))
+    if markers.nonce:
+        started |= dict(zip(NAMES, markers._replace(ack=markers.nonce, tried="1"), strict=True))
     try:
         block = grubenv.rehearse(path, *ours, required_in_first_sector=_REQUIRED)
         block.update({name: value for name, value in started.items() if value})
@@ -182,7 +182,7 @@ def rehearse(path: str | Inside, state: BlockState, left_behind: Traces) -> None
         raise found.kind(f"cannot commit with {path}, so nothing is installed: {found.cause}", hint=found.hint)
 
 
-def write_trust(path: str | Inside, slot: Slot) -> None:
+def write_trusted(path: str | Inside, slot: Slot) -> None:
     """Tell GRUB which slot to take when the block says nothing.
 
     Raises:
@@ -194,30 +194,30 @@ def write_trust(path: str | Inside, slot: Slot) -> None:
         trusted.write(path, slot)
 
 
-def _settle_trust(environment: Environment) -> None:
-    """Bring the second witness up to the block, before a verb overwrites the slot that it may still name."""
+def _settle_trusted(environment: Environment) -> None:
+    """Bring the trusted slot up to the block, before a verb overwrites the one that it may still name."""
     state = environment.state
     if environment.condition is not Condition.OK or state is None or state.cycle is not Cycle.STABLE:
         return
     named = trusted.read(environment.path)
     if named is state.alternative.other or (named is None and environment.shipped):
         try:
-            write_trust(environment.path, state.alternative)
+            write_trusted(environment.path, state.alternative)
         except errors.ManagebootError as error:
             import logging
 
             # GRUB still has the block to go by.
-            logging.getLogger(__name__).warning("the second witness is behind: %s", error)
+            logging.getLogger(__name__).warning("the trusted slot is behind: %s", error)
 
 
-def _words(state: BlockState, left_behind: Traces) -> str:
+def _words(state: BlockState, markers: Markers) -> str:
     """Write the variables as they stand in the block, for `--debug`."""
-    return " ".join(f"{name}={value}" for name, value in _ours(state, left_behind)[0].items())
+    return " ".join(f"{name}={value}" for name, value in _ours(state, markers)[0].items())
 
 
-def _ours(state: BlockState, left_behind: Traces) -> tuple[dict[str, str], list[str]]:
+def _ours(state: BlockState, markers: Markers) -> tuple[dict[str, str], list[str]]:
     """Give the variables that a write sets, and the names that it unsets."""
-    ours = dict(zip(markers.NAMES, left_behind, strict=True))
+    ours = dict(zip(NAMES, markers, strict=True))
     both = {ALTERNATIVE: state.alternative.value, CYCLE: state.cycle.value}
     return both | {name: value for name, value in ours.items() if value}, [n for n, value in ours.items() if not value]
 
@@ -236,7 +236,7 @@ def _assumed(path: str | Inside) -> BlockState:
         return FACTORY._replace(alternative=trusted.taken_by_grub(path) or FACTORY.alternative)
 
 
-def _interpret(path: str | Inside, variables: dict[str, str], left_behind: Traces) -> BlockState:
+def _interpret(path: str | Inside, variables: dict[str, str], markers: Markers) -> BlockState:
     alternative = variables.get(ALTERNATIVE) or FACTORY.alternative.value
     cycle = variables.get(CYCLE) or FACTORY.cycle.value
     for name, value, known in ((ALTERNATIVE, alternative, tuple(Slot)), (CYCLE, cycle, tuple(Cycle))):
@@ -247,7 +247,7 @@ def _interpret(path: str | Inside, variables: dict[str, str], left_behind: Trace
                 if isinstance(path, str)
                 else f"take the file out with mcopy, set it with `grubenv FILE set {name}=...`, and put it back",
             )
-    return BlockState(Slot(alternative), Cycle(cycle), left_behind.left if cycle == Cycle.FAILSAFE_CHECK else 0)
+    return BlockState(Slot(alternative), Cycle(cycle), markers.left if cycle == Cycle.FAILSAFE_CHECK else 0)
 
 
 _ERRORS: dict[type[Exception], type[errors.ManagebootError]] = {

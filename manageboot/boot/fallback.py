@@ -7,7 +7,7 @@ other: the record may be gone, and a stock agent or GRUB leaves nothing in the b
 from enum import StrEnum
 from typing import NamedTuple
 
-from manageboot.boot.markers import Traces, Trial
+from manageboot.boot.markers import Markers, Trial
 from manageboot.boot.node import Node
 from manageboot.boot.record import SlotRecord
 from manageboot.protocol import Content, Cycle, Phase, Slot
@@ -60,32 +60,32 @@ class Fallback(NamedTuple):
         return TEXTS[self.cause]
 
 
-def explain(node: Node) -> Fallback | None:
+def detect(node: Node) -> Fallback | None:
     """Say why the other slot, which was committed, is not the booted one; None: nothing fell back.
 
-    It is told until the next installation voids the record, or the next commit the traces.
+    It is told until the next installation voids the record, or the next commit the markers.
     """
-    found = _explain(node)
+    found = _detect(node)
     if console.debug:
-        console.debug("fallback: %s; in the block there is %s", found or "none", node.environment.traces)
+        console.debug("fallback: %s; in the block there is %s", found or "none", node.environment.markers)
     return found
 
 
-def _explain(node: Node) -> Fallback | None:
+def _detect(node: Node) -> Fallback | None:
     if node.environment.state is None:
         return None
-    state, traces = node.state, node.environment.traces
+    state, markers = node.state, node.environment.markers
     if node.stopped:
-        # What became of a commit since, only the block tells: the records of outside know no more.
+        # What became of a commit since, only the block tells: the records for an offline disk know no more.
         over = node.environment.state.cycle is Cycle.FAILSAFE_CHECK and state.phase is Phase.IDLE
         return Fallback(state.passive, _cause(node)) if over else None
     entry = node.records.get(state.passive)
-    unwritable = node.trace is not None and node.trace.fault == "unwritable"
+    unwritable = node.grub is not None and node.grub.fault == "unwritable"
     if state.phase is Phase.PENDING:
         return Fallback(state.passive, Cause.NEVER_STARTED, _commit(node)) if _passed_over(entry, node) else None
     # GRUB went back and could not write that down: the block still names the trial.
     unrecorded = state.phase is Phase.CONFLICT and state.block.cycle is Cycle.FAILSAFE_CHECK and unwritable
-    if (state.phase is Phase.IDLE and _went_back(entry, traces)) or unrecorded:
+    if (state.phase is Phase.IDLE and _went_back(entry, markers)) or unrecorded:
         return Fallback(state.passive, _cause(node), _commit(node))
     return None
 
@@ -95,56 +95,56 @@ def _passed_over(entry: SlotRecord | None, node: Node) -> bool:
 
     What record and kernel command line tell of a commit before that one proves nothing.
     """
-    traces, trace = node.environment.traces, node.trace
-    noted = entry is not None and entry.committed_in is not None and (entry.nonce or "") == traces.nonce
+    markers, grub = node.environment.markers, node.grub
+    noted = entry is not None and entry.committed_in is not None and (entry.nonce or "") == markers.nonce
     here = noted and entry is not None and entry.committed_in == node.boot_id
     # Without /proc no boot has a name.
     earlier = noted and not here and node.boot_id is not None
-    match "" if trace is None else trace.fault:
+    match "" if grub is None else grub.fault:
         case "menu":
             return False
-        case "unwritable" if trace is not None and trace.nonce == traces.nonce:
-            return trace.nonce != "" or not here
+        case "unwritable" if grub is not None and grub.nonce == markers.nonce:
+            return grub.nonce != "" or not here
         case "unwritable":
             # Of another commit; or by an earlier version of the script, which did not say of which.
             return earlier
     # A word that GRUB has acknowledged was there before whoever committed since.
-    return earlier and not traces.acknowledged
+    return earlier and not markers.acknowledged
 
 
-def _went_back(entry: SlotRecord | None, traces: Traces) -> bool:
+def _went_back(entry: SlotRecord | None, markers: Markers) -> bool:
     """Say whether the last trial was one of the slot with this record, and whether that is still to be told.
 
     GRUB writes that it went back, and every verb that writes the block takes it away. So where it stands, it is of the
     last trial; an installation, which leaves the block alone, is told by the word that its record took along.
     """
     if entry is None:
-        return traces.fallback != ""
+        return markers.fallback != ""
     match entry.content:
         case Content.COMMITTED:
-            return traces.fallback != "" or not _outlived(entry, traces)
+            return markers.fallback != "" or not _outlived(entry, markers)
         case Content.CONFIRMED:
             # A rollback that did not stay. A script that leaves no word of it does not clear the agent's either.
-            return traces.fallback != "" or (entry.committed_in is not None and traces.trial != "")
+            return markers.fallback != "" or (entry.committed_in is not None and markers.trial != "")
         case Content.INSTALLED:
             # A commit whose record was lost, or that was to be taken back.
-            return traces.fallback != "" and traces.nonce != (entry.nonce or "")
+            return markers.fallback != "" and markers.nonce != (entry.nonce or "")
         case _:
             return False
 
 
-def _outlived(entry: SlotRecord, traces: Traces) -> bool:
+def _outlived(entry: SlotRecord, markers: Markers) -> bool:
     """Say whether GRUB tried another commit after that of a record, and that one was confirmed: the record is behind.
 
     So it is where the power was cut between the block and the record of a confirm. A commit without a word of its own
     left no acknowledgement either, so any that is there came later.
     """
-    return traces.nonce == "" and traces.ack not in {"", entry.nonce}
+    return markers.nonce == "" and markers.ack not in {"", entry.nonce}
 
 
 def _commit(node: Node) -> str | None:
     entry = node.records.get(node.booted.other)
-    nonce = node.environment.traces.nonce or None
+    nonce = node.environment.markers.nonce or None
     if entry is None:
         return nonce
     if entry.content is Content.COMMITTED:
@@ -153,17 +153,17 @@ def _commit(node: Node) -> str | None:
 
 
 def _cause(node: Node) -> Cause:
-    traces = node.environment.traces
+    markers = node.environment.markers
     entry = node.records.get(node.booted.other)
     committed = entry is not None and entry.content is Content.COMMITTED
-    of_another = committed and entry is not None and entry.nonce not in {None, traces.nonce}
-    # A later commit may leave no word, as one from outside; the shipped script has cleared what was there before it.
-    told = node.trace is not None and traces.nonce == "" and traces.trial != ""
+    of_another = committed and entry is not None and entry.nonce not in {None, markers.nonce}
+    # A later commit may leave no word, as an offline one; the shipped script has cleared what was there before it.
+    told = node.grub is not None and markers.nonce == "" and markers.trial != ""
     if of_another and not told:
-        # The block was made anew since, or another agent committed: its traces are not of this trial.
+        # The block was made anew since, or another agent committed: its markers are not of this trial.
         return Cause.UNKNOWN
-    if traces.fallback == "unloadable":
+    if markers.fallback == "unloadable":
         return Cause.UNLOADABLE
-    if traces.trial in tuple(Trial):
-        return _BY_TRIAL[Trial(traces.trial)]
-    return Cause.DIED_EARLY if traces.acknowledged else Cause.UNKNOWN
+    if markers.trial in tuple(Trial):
+        return _BY_TRIAL[Trial(markers.trial)]
+    return Cause.DIED_EARLY if markers.acknowledged else Cause.UNKNOWN

@@ -21,7 +21,7 @@ class Trial(StrEnum):
     DEADLINE = "deadline"
 
 
-class Traces(NamedTuple):
+class Markers(NamedTuple):
     """The variables `mb_nonce`, `mb_ack` and so on; what is not in the block is empty."""
 
     nonce: str = ""
@@ -43,8 +43,8 @@ class Traces(NamedTuple):
         return self.nonce != "" and self.nonce == self.ack
 
     @property
-    def given_up(self) -> bool:
-        """Whether the agent gave a trial up; which one it was, only the nonce tells."""
+    def aborted(self) -> bool:
+        """Whether the agent aborted a trial; which one it was, only the nonce tells."""
         return self.trial in {Trial.BY_HAND, Trial.UNHEALTHY, Trial.DEADLINE}
 
     @property
@@ -59,16 +59,16 @@ class Traces(NamedTuple):
         return max(0, int(self.tries) - int(self.tried))
 
 
-NAMES = tuple(_PREFIX + field for field in Traces._fields)
+NAMES = tuple(_PREFIX + field for field in Markers._fields)
 """The names in the block, in the order of the fields."""
 
 BOOT_NAMES = tuple(_PREFIX + field for field in ("nonce", "ack", "tries", "tried"))
 """Those that GRUB decides by."""
 
 
-def from_variables(variables: Mapping[str, str]) -> Traces:
-    """Pick the traces out of a block's variables."""
-    return Traces(*(variables.get(name, "") for name in NAMES))
+def from_variables(variables: Mapping[str, str]) -> Markers:
+    """Pick the markers out of a block's variables."""
+    return Markers(*(variables.get(name, "") for name in NAMES))
 
 
 def _is_number(value: str, low: int, high: int) -> bool:

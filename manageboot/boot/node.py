@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 from manageboot import errors
 from manageboot.boot import cmdline, envblock, record
-from manageboot.boot.cmdline import BootTrace
+from manageboot.boot.cmdline import GrubParameters
 from manageboot.boot.envblock import Condition, Environment
 from manageboot.boot.record import SlotRecord
-from manageboot.boot.slots import booted_slot
 from manageboot.config import Config
-from manageboot.protocol import BootState, Content, Decision, Slot, Verb, decide, explain, state_of_stopped
+from manageboot.protocol import BootState, Content, Slot, state_of_stopped
 from manageboot.system import console
 
 VERSION_PATH = "/opt/ic/share/version.txt"
@@ -24,16 +23,16 @@ class Node(NamedTuple):
     records: dict[Slot, SlotRecord]
     record_problem: errors.ManagebootError | None
     """Why the records can't be read; then they count as void."""
-    trace: BootTrace | None
+    grub: GrubParameters | None
     """What the shipped grub.cfg said of this boot; None: another one booted the node."""
     boot_id: str | None
     """The kernel's name for this boot."""
     stopped: bool = False
-    """Whether it is off, and looked at from outside."""
+    """Whether it is off, and looked at offline."""
 
     @property
     def state(self) -> BootState:
-        """What both witnesses say; of a system that is stopped, what the block alone does.
+        """What kernel command line and block say; of a system that is stopped, what the block alone does.
 
         Raises:
             BlockDamagedError, BlockMissingError: the block says nothing.
@@ -48,19 +47,19 @@ class Node(NamedTuple):
             tried: whether the block spoke of a trial in this boot; the shipped script tells it as well.
         """
         lost = self.environment.condition in {Condition.EMPTY, Condition.ABSENT}
-        return lost and (tried or (self.trace is not None and self.trace.try_ != ""))
+        return lost and (tried or (self.grub is not None and self.grub.try_ != ""))
 
     @property
     def may_be_stale(self) -> bool:
-        """Whether a trial counts as given up in the block, and that may be an earlier one.
+        """Whether a trial counts as aborted in the block, and that may be an earlier one.
 
         Only the shipped script clears that when a trial begins. With another one, whoever commits and sets no more than
         the two variables of IC-OS leaves it there.
         """
-        trace = self.trace
-        # Where it did not start a trial, somebody chose this slot from GRUB's menu: what stands there holds.
-        cleared = trace is not None and (trace.try_ == "" or trace.nonce == self.environment.traces.nonce)
-        return self.environment.traces.given_up and not cleared
+        said, markers = self.grub, self.environment.markers
+        # Where it did not start a trial, somebody chose this slot from GRUB's menu: what the block says holds.
+        cleared = said is not None and (said.try_ == "" or said.nonce == markers.nonce)
+        return markers.aborted and not cleared
 
     @property
     def passive_content(self) -> Content:
@@ -76,47 +75,17 @@ def observe(config: Config) -> Node:
         BlockDamagedError, BlockMissingError: the block does not tell it either, of a system that is stopped.
         InputError, DeviceError, NotPermittedError: the block can't be read.
     """
-    booted = booted_slot(config.boot)
-    trace = cmdline.read(config.boot)
-    block = envblock.read(config.boot.grubenv)._replace(shipped=trace is not None)
+    off = config.boot.cmdline is None
+    booted, grub = (cmdline.booted_slot(config.boot), None) if off else cmdline.read(config.boot)
+    block = envblock.read(config.boot.grubenv)._replace(shipped=grub is not None)
     try:
         records, problem = record.load(config.state.directory), None
     except errors.ManagebootError as error:
         records, problem = {}, error
-    off = config.boot.cmdline is None
-    node = Node(booted, block, records, problem, trace, None if off else cmdline.boot_id(), stopped=off)
     if console.debug:
-        told = problem or ", ".join(f"slot {slot} {records[slot].content}" for slot in sorted(records)) or "no slot"
-        console.debug("record: %s", told)
-        console.debug("grub: %s", trace or "it was not the shipped grub.cfg that booted the node")
-    return node
-
-
-def decided(node: Node, verb: Verb) -> Decision:
-    """Ask the protocol what a verb may do on a node; `--debug` shows the question and the answer.
-
-    Raises:
-        RefusedError: not in this state.
-        BlockDamagedError, BlockMissingError: the block says nothing.
-    """
-    if console.debug:
-        known = f"{explain(node.state)}, and the record says that slot {node.booted.other} is {node.passive_content}"
-        console.debug("may %s? %s: %s", verb, node.state.phase, known)
-    try:
-        decision = decide(node.state, verb, node.passive_content)
-    except errors.RefusedError as error:
-        if console.debug:
-            console.debug("no: %s", error.code)
-        raise
-    if console.debug:
-        console.debug("yes: %s", _words(decision))
-    return decision
-
-
-def _words(decision: Decision) -> str:
-    block, reboots, warns = decision
-    said = "the block stays" if block is None else f"the block becomes {block.alternative}, {block.cycle}"
-    return f"{said}{', the node reboots' if reboots else ''}{', with a warning' if warns else ''}"
+        console.debug("record: %s", problem or record.describe(records))
+        console.debug("grub: %s", grub or "it was not the shipped grub.cfg that booted the node")
+    return Node(booted, block, records, problem, grub, None if off else cmdline.boot_id(), stopped=off)
 
 
 def running_version() -> str | None:

@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -119,32 +118,19 @@ def store(directory: str, records: Records) -> None:
     """
     path = os.path.join(directory, FILE_NAME)
     slots = {slot.value: to_json(records[slot]) for slot in records}
+    if console.debug:
+        console.debug("record: %s is to say %s", path, describe(records))
     text = json.dumps({"schema": SCHEMA, "slots": slots, "samples": _samples(records)}, indent=1)
-    content = f"{text}\n".encode()
-    temporary = f"{path}.new"
     try:
         _make_directory(directory)
         # Queries need no root, and nobody else may write.
-        with open(files.create(temporary), "w+b") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            if _from_the_disk(file.fileno()) != content:
-                raise errors.ReadBackError(f"cannot write {path}: the disk does not hold what was written")
-        if console.debug:
-            console.debug("write %s at 0, %d bytes, flushed, read back", temporary, len(content))
-        os.rename(temporary, path)
-        _sync_directory(directory)
-        if console.debug:
-            console.debug("rename %s to %s, directory flushed: %s", temporary, path, _contents(records))
+        files.replace(path, f"{text}\n".encode(), durable=True)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
 
 
-def _contents(records: Records) -> str:
-    """Say in words what is in the slots, for `--debug`."""
+def describe(records: Records) -> str:
+    """Say in words what is in the slots."""
     return ", ".join(f"slot {slot} {records[slot].content}" for slot in sorted(records)) or "no slot"
 
 
@@ -233,12 +219,6 @@ def _short(value: object) -> str:
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
 
 
-def _from_the_disk(descriptor: int) -> bytes:
-    """Read a flushed file past the page cache: what was flushed can be dropped from it."""
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-
-
 def _make_directory(directory: str) -> None:
     if os.path.isdir(directory):
         return
@@ -246,12 +226,4 @@ def _make_directory(directory: str) -> None:
     _make_directory(parent)
     os.mkdir(directory)
     os.chmod(directory, 0o755)
-    _sync_directory(parent)
-
-
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.flush_directory(parent)

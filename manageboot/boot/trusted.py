@@ -1,7 +1,7 @@
-"""The second witness of which slot is trusted: a block of its own beside the first, `manageboot.env`.
+"""The trusted slot: which one GRUB takes when the environment block says nothing, as it is damaged, empty or gone.
 
-GRUB goes by it when the environment block says nothing: damaged, empty or gone. Upgrades do not touch it. It is written
-after the block, never with it, once a slot is trusted; cut in between, it names the slot that was trusted before.
+It is the one variable of a block of its own beside the first, `manageboot.env`. Upgrades do not touch it. It is written
+after the environment block, never with it, once a slot is trusted; cut in between, it names the one trusted before.
 """
 
 import os
@@ -22,7 +22,7 @@ def path_of(block: str | Inside) -> str | Inside:
 
 
 def read(block: str | Inside) -> Slot | None:
-    """Return the slot that GRUB takes when the block at this path says nothing; None: there is no word of it."""
+    """Return the trusted slot, from the path of the environment block; None: none is named, or it can't be read."""
     try:
         return taken_by_grub(block)
     except grubenv.NotPermittedError:
@@ -30,7 +30,7 @@ def read(block: str | Inside) -> Slot | None:
 
 
 def taken_by_grub(block: str | Inside) -> Slot | None:
-    """Say the same where the answer depends on it alone.
+    """Return the same where nothing else is there to go by.
 
     Raises:
         grubenv.NotPermittedError: we may not read it, and GRUB asks nobody.
@@ -46,7 +46,7 @@ def taken_by_grub(block: str | Inside) -> Slot | None:
 
 
 def write(block: str | Inside, slot: Slot) -> None:
-    """Say that a slot is trusted.
+    """Name the trusted slot.
 
     The first block may lie in a directory of somebody who may not write elsewhere: no link is followed, and what is
     no block is never replaced by one.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from grubenv import Inside
 from grubenv.lock import RUN_DIRECTORY
 from manageboot import errors
-from manageboot.disk import mounts
+from manageboot.disk import mounts, sysfs
 
 # Source: linux/fs.h.
 _FS_IOC_GETFLAGS = 0x80086601
@@ -84,11 +84,10 @@ def _no_new_file(directory: str) -> Iterator[Obstacle]:
 def _read_only_device(device: int) -> Iterator[Obstacle]:
     """Ask whether what a file system lies on takes writes; it may have been mounted before that ended."""
     for number in _numbers(device):
-        directory = os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
-        with open(f"{directory}/ro", encoding="ascii") as file:
-            if file.read().strip() == "1":
-                node = f"/dev/{os.path.basename(directory)}"
-                yield Obstacle(errors.NotPermittedError, f"{node} is read-only", f"see blockdev --setrw {node}")
+        directory = sysfs.numbered(number)
+        if sysfs.attribute(directory, "ro") == "1":
+            node = sysfs.node(directory)
+            yield Obstacle(errors.NotPermittedError, f"{node} is read-only", f"see blockdev --setrw {node}")
 
 
 def _numbers(device: int) -> list[int]:
@@ -111,7 +110,7 @@ def _no_lock() -> Iterator[Obstacle]:
 
 
 def _inside(place: Inside) -> Iterator[Obstacle]:
-    """Ask of a disk or an image that is worked on from outside."""
+    """Ask of a disk or an image that is worked on offline."""
     with suppress(OSError):
         status = os.stat(place.device)
         if stat.S_ISBLK(status.st_mode):

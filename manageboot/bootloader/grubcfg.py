@@ -10,11 +10,11 @@ from grubenv.lock import locked_directory
 from grubenv.replace import replace_file
 from manageboot import errors
 from manageboot.boot import envblock
-from manageboot.boot.node import observe
 from manageboot.bootloader import modules
 from manageboot.config import Config
-from manageboot.protocol import Phase, explain
-from manageboot.system import lock, process
+from manageboot.protocol import Verb
+from manageboot.system import process
+from manageboot.upgrade.begin import begun
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +102,13 @@ def check_modules(config: Config, verb: str) -> None:
 def install(config: Config) -> str:
     """Put the shipped script in the place of the node's, which stays beside it as grub.cfg.old.
 
-    It never happens by itself, and only while the booted slot is trusted: a trial goes on with the script that
-    started it.
+    It never happens by itself, and only while the booted slot is trusted.
 
     Returns:
         What was done, in words.
 
     Raises:
-        RefusedError: a commit is pending, a trial runs, or the two witnesses contradict each other.
+        RefusedError: a commit is pending, a trial runs, or kernel command line and block contradict each other.
         BootloaderError: GRUB's own checker does not take the script.
         GrubModulesError: modules that it needs are missing.
         BlockDamagedError, InputError: the block, or the node's script, can't be read.
@@ -119,12 +118,7 @@ def install(config: Config) -> str:
     the old one or the new one; on vfat, which has no atomic rename, a cut at that very instant can leave only
     grub.cfg.old and grub.cfg.new.
     """
-    with lock.held(config.state.lock, "bootloader install", wait_s=config.state.lock_timeout_s, brief=True):
-        node = observe(config)
-        if node.state.phase is not Phase.IDLE:
-            kind = {Phase.PENDING: errors.CommitPendingError, Phase.TRIAL: errors.TrialError}
-            refusal = kind.get(node.state.phase, errors.ConflictError)
-            raise refusal(f"cannot install {FILE_NAME}: {explain(node.state)}")
+    with begun(config, Verb.BOOTLOADER_INSTALL):
         comparison = compare(config)
         if not comparison.differences:
             return f"{comparison.path} is the shipped one already"
@@ -137,7 +131,7 @@ def install(config: Config) -> str:
         except OSError as error:
             raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
         with envblock.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
-            # Here the way of a new block is gone twice, since it is the one that was proved against GRUB.
+            # Both files are replaced as a new block is, which was proved against GRUB.
             replace_file(directory, FILE_NAME + OLD_SUFFIX, old, path + OLD_SUFFIX)
             replace_file(directory, FILE_NAME, shipped().encode(), path)
         return f"{path} is the shipped one, from the next boot on; the old one is {path}{OLD_SUFFIX}"

@@ -29,7 +29,7 @@ def perform(arguments: Sequence[str]) -> None:
     if options.debug:
         _show_debug()
     if options.disk is not None:
-        _run_outside(options)
+        _run_offline(options)
         return
     if options.verb == "inspect" and not config.exists(options.config, profile=options.system):
         # An image is looked at where it is built as well.
@@ -75,10 +75,10 @@ def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None]) -> 
     return 0
 
 
-def _run_outside(options: argparse.Namespace) -> None:
+def _run_offline(options: argparse.Namespace) -> None:
     from manageboot.offline import offline
 
-    if options.verb not in _OUTSIDE:
+    if options.verb not in _OFFLINE:
         raise errors.UsageError(
             "cannot run: with --disk there are only the verbs that need no running system",
             hint="they stand in docs/recovery.md",
@@ -93,7 +93,7 @@ def _run_outside(options: argparse.Namespace) -> None:
         lock_timeout_s=getattr(options, "lock_timeout", None),
         foreign=True,
     )
-    write, devices = _OUTSIDE[options.verb]
+    write, devices = _OFFLINE[options.verb]
     if write:
         _show_warnings()
     disk = _absolute(options.disk)
@@ -147,10 +147,6 @@ def _commit(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.upgrade import verbs
 
     _show_warnings()
-    if options.disk is not None:
-        from manageboot.offline import offline
-
-        offline.verify(settings)
     _say(verbs.commit(settings, reboot=not options.no_reboot and options.disk is None))
 
 
@@ -176,7 +172,7 @@ def _confirm(options: argparse.Namespace, settings: config.Config) -> None:
 
     _show_warnings()
     if options.hold:
-        _say(inhibit.hold(settings))
+        _say(inhibit.take(settings))
     elif options.release:
         _say(inhibit.release(settings))
     else:
@@ -190,13 +186,13 @@ def _daemon(_options: argparse.Namespace, settings: config.Config) -> None:
 
 
 def _current(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
 
     console.answer(booted_slot(settings.boot))
 
 
 def _target(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
 
     console.answer(booted_slot(settings.boot).other)
 
@@ -208,14 +204,14 @@ def _next(_options: argparse.Namespace, settings: config.Config) -> None:
 
 
 def _current_root(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
     from manageboot.disk import devices
 
     console.answer(devices.find(settings.slots[booted_slot(settings.boot)]["root"]))
 
 
 def _target_root(_options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.slots import booted_slot
+    from manageboot.boot.cmdline import booted_slot
     from manageboot.disk import devices
 
     console.answer(devices.find(settings.slots[booted_slot(settings.boot).other]["root"]))
@@ -284,7 +280,7 @@ _HANDLERS: dict[str, _Handler] = {
     "bootloader": _bootloader,
 }
 
-_OUTSIDE = {
+_OFFLINE = {
     "upgrade-install": (True, True),
     "upgrade-commit": (True, True),
     "upgrade-cancel": (True, False),

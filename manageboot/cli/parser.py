@@ -48,6 +48,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         UsageError: it is none.
     """
     system = _take_system_type(arguments)
+    asks_for_help = any(word == "--help" or word.startswith("-h") for word in arguments)
+    try:
+        options = _parser(None if asks_for_help else arguments).parse_args(arguments)
+    except errors.UsageError:
+        # Now with all verbs: a message may list them.
+        options = _parser(None).parse_args(arguments)
+    options.system = system
+    if len(getattr(options, "images", [])) > 2:
+        raise errors.UsageError("cannot run: more than two images", hint="manageboot --help")
+    return options
+
+
+def _parser(words: list[str] | None) -> _Parser:
+    """Make the parser; with the verbs that are among these words, or with all."""
     parser = _Parser(
         prog="manageboot",
         usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [--debug] [guestos|hostos] VERB [ARGS]",
@@ -66,8 +80,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
+    # Each parser takes argparse a quarter of a millisecond, and queries are called often: the other verbs share one.
+    others = _Parser(formatter_class=_Formatter, add_help=False, conflict_handler="resolve")
 
     def add(name: str, text: str, *aliases: str) -> argparse.ArgumentParser:
+        if words is not None and not {name, *aliases}.intersection(words):
+            return others
         verb = verbs.add_parser(
             name, aliases=aliases, help=text, description=text, formatter_class=_Formatter, allow_abbrev=False
         )
@@ -110,11 +128,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         verb.add_argument(
             "--lock-timeout", type=_seconds, metavar="SECONDS", help="wait so long for another run to end"
         )
-    options = parser.parse_args(arguments)
-    options.system = system
-    if len(getattr(options, "images", [])) > 2:
-        parser.error("more than two images")
-    return options
+    return parser
 
 
 def _seconds(text: str) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manageboot import errors
-from manageboot.config import tomlfile
-from manageboot.config.table import Table
+from manageboot.config import toml
+from manageboot.config.toml import Table
 from manageboot.protocol import MAX_TRIES, Slot
 from manageboot.system import console, files
 
@@ -29,22 +29,22 @@ _PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
 
 
 class BootConfig(NamedTuple):
-    """Where the two witnesses are, and how to reboot."""
+    """Where kernel command line and environment block are, and how to reboot."""
 
     grubenv: "str | Inside"
     cmdline: str | None
-    """None: the system is stopped, and its disk is worked on from outside."""
+    """None: the system is stopped, and its disk is worked on offline."""
     cmdline_key: str
     reboot_command: tuple[str, ...]
     tries: int
     reboot_again: bool
     grub_partition: str | None = None
-    """The partition of the block, for whoever works on the disk from outside."""
+    """The partition of the block, for whoever works on the disk offline."""
 
     @property
     def directory(self) -> str:
         """The directory of the block, links followed: there lies what GRUB reads and no upgrade touches."""
-        assert isinstance(self.grubenv, str), "nobody asks for this from outside"
+        assert isinstance(self.grubenv, str), "nobody asks for this offline"
         return os.path.dirname(os.path.realpath(self.grubenv))
 
 
@@ -61,8 +61,8 @@ class RolesConfig(NamedTuple):
     """Those that an installation wipes; a slot may lack them."""
 
     @property
-    def withheld(self) -> str:
-        """The role that GRUB loads the kernel from: its head is what makes a slot bootable."""
+    def header_last(self) -> str:
+        """The role that GRUB loads the kernel from: its header, written last, is what makes a slot bootable."""
         return "boot" if "boot" in self.written else "root"
 
 
@@ -74,6 +74,11 @@ class StateConfig(NamedTuple):
     history: str | None
     lock_timeout_s: int
     """How long a run waits for another one to end; 0: not at all."""
+
+    @property
+    def runtime_directory(self) -> str:
+        """Where the lock is, and beside it what is good for one boot."""
+        return os.path.dirname(self.lock)
 
 
 class InstallConfig(NamedTuple):
@@ -146,12 +151,12 @@ def load(
     """
     if path is None and not foreign:
         path = _own_path()
-    own = tomlfile.read(path) if path is not None else {}
+    own = toml.read(path) if path is not None else {}
     named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
     name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
-    layers = [tomlfile.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
+    layers = [toml.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
     if name != "custom":
-        layers.append(tomlfile.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
+        layers.append(toml.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
     layers.append({key: value for key, value in own.items() if key != "profile"})
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -268,7 +273,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     specs = [spec for slot in config.slots.values() for spec in slot.values()]
     for spec in specs:
         if specs.count(spec) > 1:
-            raise errors.ConfigError(f"cannot use {source}: {spec} stands twice in slots")
+            raise errors.ConfigError(f"cannot use {source}: {spec} is listed twice in slots")
     return config
 
 
@@ -290,9 +295,11 @@ def _roles(table: Table) -> RolesConfig:
     everything = roles.written + roles.wiped
     for role in everything:
         if not re.fullmatch("[a-z][a-z0-9_-]*", role) or role in TAKEN_NAMES:
-            raise errors.ConfigError(f"cannot use {table.source}: {role!r} is no name for a role of slots")
+            raise errors.ConfigError(f"cannot use {table.source}: {role!r} is not a name for a role of slots")
         if everything.count(role) > 1:
-            raise errors.ConfigError(f"cannot use {table.source}: {role} stands twice in slots.written and slots.wiped")
+            raise errors.ConfigError(
+                f"cannot use {table.source}: {role} is listed twice in slots.written and slots.wiped"
+            )
     if "root" not in roles.written:
         raise errors.ConfigError(f"cannot use {table.source}: slots.written has to name root")
     return roles

@@ -45,7 +45,7 @@ def run(config: Config) -> None:
     log.begin()
     # Its own may be gone, or be kept from being unmounted.
     os.chdir("/")
-    with lock.held(statefile.lock_path(config.state.lock), "daemon", wait_s=_LOCK_WAIT_S) as descriptor:
+    with lock.held(statefile.lock_path(config.state.runtime_directory), "daemon", wait_s=_LOCK_WAIT_S) as descriptor:
         Daemon(config, lock_descriptor=descriptor).run()
 
 
@@ -66,7 +66,7 @@ class Daemon:
         """
         self._config = config
         self._rules = Rules(config.confirm.policy == "automatic", config.confirm.deadline_s, config.boot.reboot_again)
-        self._memory, shown = statefile.load(config.state.lock)
+        self._memory, shown = statefile.load(config.state.runtime_directory)
         self._display = Display(config, shown)
         self._watch = DeviceWatch(config.slots, shown.devices)
         self._local = StepsRun(localfs.steps())

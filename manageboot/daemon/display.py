@@ -9,7 +9,7 @@ from manageboot.daemon.health import Examination
 from manageboot.daemon.memory import Memory
 from manageboot.daemon.policy import Known, awaits_reboot
 from manageboot.daemon.statefile import Shown
-from manageboot.protocol import BootState, Phase, explain
+from manageboot.protocol import BootState, Phase, describe
 from manageboot.system.beside import beside
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class Display:
 
     def __init__(self, config: Config, shown: Shown) -> None:
         """Go on with what the last daemon of this boot showed."""
-        self._lock = config.state.lock
+        self._directory = config.state.runtime_directory
         self._deadline_s = config.confirm.deadline_s
         self._shown = shown
         self._stored: object = None
@@ -45,7 +45,7 @@ class Display:
             known: what is known of the node.
             examination: the health checks, if they have begun.
         """
-        words = [problem or ("" if state is None else explain(state))]
+        words = [problem or ("" if state is None else describe(state))]
         if known.held:
             words.append("on hold")
         if examination is not None and examination.doing and known.phase is Phase.TRIAL:
@@ -72,10 +72,10 @@ class Display:
             return
         stored = False
         with beside("the daemon can't be shown"):
-            stored = statefile.store(self._lock, memory, self._shown)
+            stored = statefile.store(self._directory, memory, self._shown)
         if stored:
             self._stored = (memory, self._shown)
             self._failed = False
         elif not self._failed:
             self._failed = True
-            logger.error("cannot write %s: `status` and the next daemon are behind", statefile.path(self._lock))
+            logger.error("cannot write %s: `status` and the next daemon are behind", statefile.path(self._directory))

@@ -10,19 +10,19 @@ from contextlib import suppress
 
 from manageboot import errors
 from manageboot.boot import envblock, fallback, trusted
+from manageboot.boot.cmdline import booted_slot
 from manageboot.boot.envblock import Condition
 from manageboot.boot.markers import Trial
 from manageboot.boot.node import Node, observe, running_version
-from manageboot.boot.slots import booted_slot
 from manageboot.config import Config
 from manageboot.daemon import children, lastresort
 from manageboot.daemon.health import CheckResult
 from manageboot.events import events
 from manageboot.events.events import Event
-from manageboot.protocol import Phase, Slot, explain
+from manageboot.protocol import Phase, Slot, describe
 from manageboot.system import console, signals
 from manageboot.system.beside import beside
-from manageboot.upgrade import abort, arrival, inhibit, verbs
+from manageboot.upgrade import abort, inhibit, verbs
 
 logger = logging.getLogger(__name__)
 
@@ -70,13 +70,13 @@ def guarded(errand: Errand, config: Config, *, again: bool = False) -> Callable[
 def arrive(config: Config) -> None:
     """Force down what GRUB wrote, leave a trace in a trial, and tell of it. The records need not be there yet."""
     before = observe(config)
-    logger.info("%s%s", arrival.arrived(config), _what_grub_said(before))
+    logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))
     if before.environment.state is None:
         return
-    state, trace = before.state, before.trace
+    state, trace = before.state, before.grub
     if state.phase is Phase.TRIAL:
         _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
-        other = trace is not None and trace.nonce != before.environment.traces.nonce
+        other = trace is not None and trace.nonce != before.environment.markers.nonce
         if state.grub_wrote_nothing or other:
             _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
 
@@ -84,7 +84,7 @@ def arrive(config: Config) -> None:
 def tell_boot(config: Config) -> None:
     """Tell what this boot is, as far as the records tell it: of a fallback, the cause. Complete a confirm."""
     node = observe(config)
-    if (fell_back := fallback.explain(node)) is not None:
+    if (fell_back := fallback.detect(node)) is not None:
         events.announce_fallback(config, node, fell_back)
     # An empty block says of a trial of slot A what it says of a slot that is trusted, so it counts for nothing here.
     if node.environment.condition is Condition.OK and verbs.half_confirmed(node):
@@ -112,8 +112,8 @@ def confirm(config: Config) -> None:
         NotOnTrialError: it was.
     """
     node = observe(config)
-    traces = node.environment.traces
-    if traces.given_up and abort.in_this_boot(config, traces.trial):
+    traces = node.environment.markers
+    if traces.aborted and abort.in_this_boot(config, traces.trial):
         raise errors.NotOnTrialError(f"cannot confirm: the trial of slot {node.booted} was given up in this boot")
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
@@ -155,7 +155,7 @@ def give_up(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Errand:
 def tell_overdue(config: Config) -> None:
     """Tell that a reboot did not come."""
     node = observe(config)
-    _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {explain(node.state)}")
+    _tell(config, node, Event.REBOOT_MISSING, f"The node waits for a reboot: {describe(node.state)}")
 
 
 def tell_health(results: list[CheckResult]) -> Errand:
@@ -209,7 +209,7 @@ def reboot(*, flush: bool, tried: bool, trial: bool = True, insisted_s: float = 
 
 def _stays(config: Config, tried: bool) -> int:
     """Say, as an exit status, whether the node has no reason to go down any more: somebody decided so meanwhile."""
-    if inhibit.held(config):
+    if inhibit.active(config):
         logger.info("no reboot: a person is at work")
         return _STAYS
     try:
@@ -259,7 +259,7 @@ def _tell(config: Config, node: Node, event: Event, message: str) -> None:
 
 
 def _what_grub_said(node: Node) -> str:
-    block, trace = node.environment.state, node.trace
+    block, trace = node.environment.state, node.grub
     words = [] if block is None else [f"boot_alternative={block.alternative} boot_cycle={block.cycle}"]
     if trace is not None:
         words.append(f"GRUB found {trace.cycle or 'nothing'}" + (f", try {trace.try_}" if trace.try_ else ""))

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import cache
 
 from manageboot.system.beside import beside
-from manageboot.system.datagram import Receiver
+from manageboot.system.datagram import DatagramSocket
 from manageboot.system.text import one_line
 
 _STATUS_CHARACTERS = 900
@@ -69,4 +69,4 @@ def _send(state: str) -> None:
             daemon.notify(state)
 
 
-_receiver = cache(Receiver)
+_receiver = cache(DatagramSocket)

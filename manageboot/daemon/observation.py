@@ -37,7 +37,7 @@ def look(config: Config, *, tried: bool, over: bool) -> Sight:
         tried: whether a trial was seen in this boot.
         over: whether the trial of this boot, if there was one, is known to be over.
     """
-    state, trial, may_be_stale, problem, damaged = None, "", False, "", False
+    node, state, trial, may_be_stale, problem, damaged = None, None, "", False, "", False
     try:
         node = observe(config)
         # Where GRUB's file system is not mounted, there is no block that would say anything.
@@ -45,7 +45,7 @@ def look(config: Config, *, tried: bool, over: bool) -> Sight:
         if node.lost_its_block(tried=tried) and not over:
             path, condition = node.environment.path, node.environment.condition
             raise errors.BlockMissingError(f"cannot read {path}: it is {condition}, and GRUB started a trial by it")
-        state, trial = node.state, node.environment.traces.trial
+        state, trial = node.state, node.environment.markers.trial
         may_be_stale = node.may_be_stale and not abort.marked(config, trial)
     except errors.BlockDamagedError as error:
         problem, damaged = str(error), True
@@ -53,6 +53,6 @@ def look(config: Config, *, tried: bool, over: bool) -> Sight:
         problem = str(error)
     except Exception as error:  # noqa: BLE001  a trial has to end, whatever is wrong with the look at it
         problem = f"cannot look at this node: {type(error).__name__}: {error}"
-    trace = cmdline.read(config.boot)
-    grub_tries = trace is not None and trace.try_ != ""
-    return Sight(state, problem, damaged, trial, may_be_stale, grub_tries, inhibit.held(config))
+    grub = cmdline.grub_parameters(config.boot) if node is None else node.grub
+    grub_tries = grub is not None and grub.try_ != ""
+    return Sight(state, problem, damaged, trial, may_be_stale, grub_tries, inhibit.active(config))

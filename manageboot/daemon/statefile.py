@@ -36,29 +36,29 @@ class Shown(NamedTuple):
 _Kept = TypeVar("_Kept", Memory, Shown)
 
 
-def lock_path(node_lock: str) -> str:
-    """Return the lock that a running daemon holds, from the path of the node's lock."""
-    return os.path.join(os.path.dirname(node_lock), "daemon.lock")
+def lock_path(directory: str) -> str:
+    """Return the lock that a running daemon holds, in the runtime directory."""
+    return os.path.join(directory, "daemon.lock")
 
 
-def path(node_lock: str) -> str:
-    """Return where the file is, from the path of the node's lock."""
-    return os.path.join(os.path.dirname(node_lock), _NAME)
+def path(directory: str) -> str:
+    """Return where the file is, in the runtime directory."""
+    return os.path.join(directory, _NAME)
 
 
-def store(node_lock: str, memory: Memory, shown: Shown) -> bool:
+def store(directory: str, memory: Memory, shown: Shown) -> bool:
     """Replace the file as a whole; return whether that was done. Nothing of it has to survive a power cut."""
     try:
-        files.replace(path(node_lock), _fitting(memory, shown).encode())
+        files.replace(path(directory), _fitting(memory, shown).encode())
     except OSError:
         return False
     return True
 
 
-def load(node_lock: str) -> tuple[Memory, Shown]:
+def load(directory: str) -> tuple[Memory, Shown]:
     """Read what the last daemon of this boot left. What can't be meant counts as nothing: then it is found out anew."""
     try:
-        content = files.parse(files.read(path(node_lock), _MAX_BYTES, ours=True))
+        content = files.parse(files.read(path(directory), _MAX_BYTES, ours=True))
     except (OSError, ValueError):
         content = None
     if not isinstance(content, dict) or content.get("boot", "") != cmdline.boot_id():
@@ -66,10 +66,10 @@ def load(node_lock: str) -> tuple[Memory, Shown]:
     return _taken(Memory(), content.get("memory"), _is_memory), _taken(Shown(), content.get("shown"), _is_shown)
 
 
-def to_json(node_lock: str) -> dict[str, Any]:
+def to_json(directory: str) -> dict[str, Any]:
     """Gather what `status --json` prints of the daemon."""
-    holder = lock.holder(lock_path(node_lock))
-    _, shown = load(node_lock)
+    holder = lock.holder(lock_path(directory))
+    _, shown = load(directory)
     return {"running": holder is not None, **_plain(shown)}
 
 

@@ -4,10 +4,12 @@ import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from manageboot import errors
+from manageboot.disk import sysfs
 from manageboot.disk.buffer import aligned_buffer, all_zeros
 from manageboot.system import console
 
@@ -20,8 +22,8 @@ _BLKZEROOUT = 0x127F
 # A request of the kernel's can't be interrupted; on a device that has to write the zeros this is below a second.
 _ZERO_STEP_BYTES = 64 << 20
 
-# Without the offload zeros are looked for, and written where they are not, in steps of this.
 _SEARCH_STEP_BYTES = 1 << 20
+"""The step in which zeros are looked for: before they are written without the offload, and after a wipe."""
 _PROBE_BYTES = 4096
 
 
@@ -72,7 +74,6 @@ class BlockDevice:
             console.debug(told, path, self.size, self.block_size, *ways)
 
     def __enter__(self) -> Self:
-        """Return the open device."""
         return self
 
     def __exit__(
@@ -189,14 +190,31 @@ class BlockDevice:
         return int(struct.unpack(layout, answer)[0])
 
 
-def _has_zeroes_offload(device: int) -> bool:
+def wipe(device: BlockDevice, length: int) -> None:
+    """Make the first bytes of a device zeros, or all of it if it is smaller.
+
+    Raises:
+        ReadBackError: it holds something else afterwards.
+        DeviceError: the device failed.
+
+    Durability: once it returns, the zeros are on the disk.
+    """
+    length = min(length, device.size) // device.block_size * device.block_size
+    device.zero(0, length)
+    device.flush()
+    buffer = memoryview(aligned_buffer(_SEARCH_STEP_BYTES))
+    for offset in range(0, length, _SEARCH_STEP_BYTES):
+        part = buffer[: min(_SEARCH_STEP_BYTES, length - offset)]
+        device.read_into(offset, part)
+        if not all_zeros(part):
+            raise errors.ReadBackError(f"cannot wipe {device.path} at {offset}: it still holds data")
+
+
+def _has_zeroes_offload(number: int) -> bool:
     """Tell from a device number. Source: linux, Documentation/ABI/stable/sysfs-block, write_zeroes_max_bytes."""
-    directory = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    directory = sysfs.numbered(number)
     # A partition has no queue of its own.
-    for queue in (f"{directory}/queue", f"{directory}/../queue"):
-        try:
-            with open(f"{queue}/write_zeroes_max_bytes", encoding="ascii") as file:
-                return int(file.read()) > 0
-        except (OSError, ValueError):
-            continue
+    disk = os.path.dirname(directory) if sysfs.is_partition(directory) else directory
+    with suppress(OSError):
+        return sysfs.integer(disk, "queue/write_zeroes_max_bytes") > 0
     return False

@@ -9,13 +9,13 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from manageboot import errors
+from manageboot.disk import sysfs
 from manageboot.system import console
 
-_SYSFS_BLOCK = "/sys/class/block"
-_SYSFS_NUMBERS = "/sys/dev/block"
 _UDEV_DATABASE = "/run/udev/data"
 
 # What a specification is compared with: udev's property, and the kernel's own in the uevent file.
@@ -77,6 +77,32 @@ def find_together(specs: Mapping[str, str]) -> dict[str, str]:
                 f"cannot use {first} and {spec} together: they are on {expected} and on {place}",
                 hint="detach the copy of this node's disk, or name the devices by path",
             )
+    if console.debug:
+        console.debug("devices: %s", ", ".join(f"{role} is {path}" for role, path in found.items()))
+    return found
+
+
+def writable_devices(mine: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Find the device nodes of a slot that is about to be written, by role.
+
+    Args:
+        mine: the specifications of this slot, by role.
+        others: those of the other slot.
+
+    Raises:
+        DeviceMissingError: one is not there, or is no block device.
+        DeviceAmbiguousError, DevicesScatteredError, DevicesUnknownError: as for `find_together`.
+        DeviceBusyError: one is also a device of the other slot, or is two parts of this one.
+    """
+    found = find_together(mine)
+    taken = {device_number(path): path for path in find_together(others).values()}
+    for path in found.values():
+        number = device_number(path)
+        if number is None:
+            raise errors.DeviceMissingError(f"cannot write {path}: it is no block device")
+        if number in taken:
+            raise errors.DeviceBusyError(f"cannot write {path}: it is the same device as {taken[number]}")
+        taken[number] = path
     return found
 
 
@@ -87,7 +113,7 @@ def _is_volume(spec: str) -> bool:
 def _place(spec: str, name: str) -> str:
     """Name what holds a device and its fellows: the disk of a partition, or the group of a logical volume."""
     if _is_volume(spec):
-        return f"volume group {_read(f'{_SYSFS_BLOCK}/{name}/dm/uuid')[_GROUP_UUID]}"
+        return f"volume group {_read(sysfs.named(name), 'dm/uuid')[_GROUP_UUID]}"
     return f"disk {' and '.join(sorted(_disks_of(name)))}"
 
 
@@ -118,7 +144,7 @@ def _find(spec: str) -> str:
 
 
 def _require_sysfs(doing: str) -> None:
-    if not os.path.isdir(_SYSFS_BLOCK):
+    if not sysfs.is_mounted():
         raise errors.DevicesUnknownError(f"cannot {doing}: /sys is not mounted", hint="mount -t sysfs sysfs /sys")
 
 
@@ -137,7 +163,7 @@ def device_number(path: str) -> int | None:
     if not stat.S_ISBLK(status.st_mode):
         return None
     # The node may stay when the device goes; without /sys there is nothing but the node to go by.
-    gone = os.path.isdir(_SYSFS_NUMBERS) and not os.path.exists(_directory(status.st_rdev))
+    gone = sysfs.is_mounted() and not os.path.exists(sysfs.numbered(status.st_rdev))
     return None if gone else status.st_rdev
 
 
@@ -151,9 +177,9 @@ def size(path: str) -> int | None:
     if number is None:
         return None
     _require_sysfs(f"tell the size of {path}")
-    # sysfs counts in sectors of 512 bytes, whatever the device has. A device may go between two looks.
-    sectors = _read(f"{_directory(number)}/size")
-    return int(sectors) * 512 if sectors else None
+    # A device may go between two looks.
+    sectors = _read(sysfs.numbered(number), "size")
+    return int(sectors) * sysfs.SECTOR_BYTES if sectors else None
 
 
 def failure(path: str) -> str | None:
@@ -170,7 +196,7 @@ def failure(path: str) -> str | None:
     if size_bytes == 0:
         return "it has no medium"
     for disk in sorted(_disks(number)):
-        state = _read(f"{_SYSFS_BLOCK}/{disk}/device/state")
+        state = _read(sysfs.named(disk), "device/state")
         if state in _FAILED_STATES:
             return f"{disk} is {state}"
     return None
@@ -183,12 +209,8 @@ def layers(device: int) -> set[int]:
         DevicesUnknownError: that can't be told.
     """
     _require_sysfs("tell what a device lies on")
-    found = {device}
-    directory = f"{_directory(device)}/slaves"
-    for name in os.listdir(directory) if os.path.isdir(directory) else []:
-        number = _number(name)
-        found |= set() if number is None else layers(number)
-    return found
+    below = (_number(slave) for slave in sysfs.slaves(sysfs.numbered(device)))
+    return {device}.union(*(layers(number) for number in below if number is not None))
 
 
 def _partitions(kind: str, value: str) -> list[str]:
@@ -231,9 +253,9 @@ def _all() -> Iterator[_BlockDevice]:
         for device in pyudev.Context().list_devices(subsystem="block"):
             yield _BlockDevice(device.sys_name, {key: value for key in _KEYS if (value := _property(device, key))})
         return
-    for name in sorted(os.listdir(_SYSFS_BLOCK)):
-        lines = _read(f"{_SYSFS_BLOCK}/{name}/uevent").split("\n")
-        mapped = {key: _read(f"{_SYSFS_BLOCK}/{name}/dm/{key[3:].lower()}") for key in _MAPPED_PROPERTIES}
+    for name in sysfs.names():
+        lines = _read(sysfs.named(name), "uevent").split("\n")
+        mapped = {key: _read(sysfs.named(name), f"dm/{key[3:].lower()}") for key in _MAPPED_PROPERTIES}
         yield _BlockDevice(name, mapped | dict(line.split("=", 1) for line in lines if "=" in line))
 
 
@@ -257,36 +279,40 @@ def _decode(value: str) -> str:
 
 
 def _disks_of(name: str) -> set[str]:
-    number = _number(name)
+    """Name the whole disks that a device lies on, by its name; none: it went a moment ago."""
+    number = _number(sysfs.named(name))
     return set() if number is None else _disks(number)
-
-
-def _number(name: str) -> int | None:
-    """Return the number of a device in /sys/class/block; None: it went a moment ago."""
-    major, _, minor = _read(f"{_SYSFS_BLOCK}/{name}/dev").partition(":")
-    return os.makedev(int(major), int(minor)) if minor else None
 
 
 def _disks(device: int) -> set[str]:
     """Name the whole disks that a block device lies on; device-mapper may put it on several."""
-    directory = os.path.realpath(_directory(device))
+    directory = sysfs.numbered(device)
     if not os.path.isdir(directory):
         return set()
-    slaves = os.listdir(f"{directory}/slaves") if os.path.isdir(f"{directory}/slaves") else []
-    if slaves:
-        return set().union(*(_disks_of(slave) for slave in slaves))
-    if os.path.exists(f"{directory}/partition"):
-        directory = os.path.dirname(directory)
-    return {os.path.basename(directory)}
+    if slaves := sysfs.slaves(directory):
+        return set().union(*(_disks_of(os.path.basename(slave)) for slave in slaves))
+    return {os.path.basename(os.path.dirname(directory) if sysfs.is_partition(directory) else directory)}
 
 
-def _directory(device: int) -> str:
-    return f"{_SYSFS_NUMBERS}/{os.major(device)}:{os.minor(device)}"
+def _read(directory: str, name: str) -> str:
+    """Return an attribute of a device; empty: it is not there.
+
+    Raises:
+        DevicesUnknownError, DeviceError, NotPermittedError: it can't be read.
+    """
+    with _translated():
+        return sysfs.attribute(directory, name) or ""
 
 
-def _read(path: str) -> str:
+def _number(directory: str) -> int | None:
+    """Return the number of a device; None: it went a moment ago. Raises what `_read` does."""
+    with _translated():
+        return sysfs.number(directory)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+        yield
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {error.filename}", errors.DevicesUnknownError) from error

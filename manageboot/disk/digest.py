@@ -17,7 +17,6 @@ class ImageDigest:
     """The SHA-256 of each window of one image that is not all zeros."""
 
     def __init__(self) -> None:
-        """Start with an image of zeros only."""
         self.windows: dict[int, bytes] = {}
 
     def add(self, offset: int, window: memoryview) -> bytes | None:

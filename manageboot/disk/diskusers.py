@@ -15,11 +15,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from manageboot import errors
-from manageboot.disk import mounts
+from manageboot.disk import mounts, sysfs
 from manageboot.disk.layers import Layer, attachments, disk_of, holders, identity, kernel_name, layers, partitions
 from manageboot.disk.openfiles import View
 
-_PATIENCE_S = 1.0
+_RELEASE_WAIT_S = 1.0
+"""Time for a query, or a run that was killed, to let go of a device."""
 _LOOP_WAIT_S = 5.0
 _POLL_INTERVAL_S = 0.05
 
@@ -91,7 +92,7 @@ def require_unused(paths: Sequence[str]) -> None:
 
 def _patiently(look: Callable[[], _T]) -> _T:
     """Look again for a second: a query may have it for an instant, or a run that was killed is not quite gone."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _RELEASE_WAIT_S
     while True:
         try:
             return look()
@@ -242,11 +243,9 @@ def _points(name: str) -> list[str]:
 
 
 def _goes_by_itself(name: str) -> bool:
-    try:
-        with open(f"/sys/class/block/{name}/loop/autoclear", encoding="ascii") as file:
-            return file.read().strip() == "1"
-    except OSError:
-        return True  # it has just gone
+    with suppress(OSError):
+        return sysfs.attribute(sysfs.named(name), "loop/autoclear") in {"1", None}
+    return True
 
 
 def _loop_devices(found: _Found) -> Iterator[tuple[str, str]]:

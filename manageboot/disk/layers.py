@@ -12,18 +12,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from manageboot.disk import sysfs
 from manageboot.errors import is_exhausted
-
-_BLOCK = "/sys/class/block"
-_NUMBERS = "/sys/dev/block"
 
 # Source: linux/loop.h.
 _LOOP_GET_STATUS64 = 0x4C05
 _STATUS = struct.Struct("=QQQQQ 192x")
 """Device and inode of the file, number of the device if it is one, offset and size limit; the rest is not needed."""
-
-_SYSFS_SECTOR_SIZE = 512
-"""In sysfs sectors have so many bytes, whatever the device says."""
 
 Identity = tuple[int, int]
 """A file's device and inode, or a block device's number and 0."""
@@ -31,8 +26,6 @@ Identity = tuple[int, int]
 
 _GONE = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EHOSTDOWN})
 """What a file says whose file system has gone, as one of FUSE does when its program was killed."""
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO})
-"""What an attribute of sysfs says that is not there, or whose device goes away at this moment."""
 _ELSEWHERE: Identity = (-1, 0)
 """A file that can't be asked, so none of those that were asked a moment before."""
 
@@ -98,18 +91,18 @@ def layers(path: str, status: os.stat_result, span: Span = WHOLE) -> Iterator[La
         return
     concerned = ((number, 0) for number, _, place in _partitions(status.st_rdev) if place.overlaps(span))
     yield Layer(path, frozenset({own, *concerned}), exclusive=True, span=span)
-    directory = _directory(status.st_rdev)
-    file = _read(f"{directory}/loop/backing_file")
+    directory = sysfs.numbered(status.st_rdev)
+    file = _backing_file(directory)
     if file is not None:
         below = os.stat(file)
         if identity(below) != _attachment(os.path.basename(directory)).target:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file)
         yield from layers(file, below, span.within(_loop_span(directory)))
-    shared = [(_directory(number), WHOLE) for number in _slaves(directory)]
-    if os.path.exists(f"{directory}/partition"):
+    shared = [(os.path.realpath(slave), WHOLE) for slave in sysfs.slaves(directory)]
+    if sysfs.is_partition(directory):
         shared.append((os.path.dirname(directory), span.within(_partition_span(directory))))
     for one, part in shared:
-        node = _node(one)
+        node = sysfs.node(one)
         status_below = os.stat(node)
         for layer in layers(node, status_below, part):
             # Where a volume lies on it nobody here knows; the partitions beside it are others'.
@@ -129,33 +122,34 @@ def attachments() -> Iterator[Attachment]:
     Raises:
         OSError: there is no sysfs to ask, or nothing to ask it with.
     """
-    for name in sorted(os.listdir(_BLOCK)):
-        if name.startswith("loop") and (file := _read(f"{_BLOCK}/{name}/loop/backing_file")) is not None:
+    for name in sysfs.names():
+        directory = sysfs.named(name)
+        if name.startswith("loop") and (file := _backing_file(directory)) is not None:
             found = _attachment(name)
             if found.target is None:
                 with suppress(OSError):
-                    found = Attachment(name, identity(os.stat(file)), _loop_span(f"{_BLOCK}/{name}"))
-            if found.target is not None or os.path.exists(f"{_BLOCK}/{name}/loop"):
+                    found = Attachment(name, identity(os.stat(file)), _loop_span(directory))
+            if found.target is not None or os.path.exists(f"{directory}/loop"):
                 yield found
 
 
 def holders(number: int) -> list[str]:
     """Name the devices that lie on a block device, as the kernel calls them."""
     try:
-        return sorted(os.listdir(f"{_directory(number)}/holders"))
+        return sysfs.holders(sysfs.numbered(number))
     except OSError:
         return []
 
 
 def disk_of(number: int) -> int | None:
     """Return the number of the disk that a partition is of; None: it is no partition."""
-    directory = _directory(number)
-    return _number(os.path.dirname(directory)) if os.path.exists(f"{directory}/partition") else None
+    directory = sysfs.numbered(number)
+    return sysfs.number(os.path.dirname(directory)) if sysfs.is_partition(directory) else None
 
 
 def kernel_name(status: os.stat_result) -> str:
     """Return what the kernel calls a block device."""
-    return os.path.basename(_directory(status.st_rdev))
+    return os.path.basename(sysfs.numbered(status.st_rdev))
 
 
 def _attachment(name: str) -> Attachment:
@@ -164,7 +158,7 @@ def _attachment(name: str) -> Attachment:
     try:
         descriptor = os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if os.fstat(descriptor).st_rdev != _number(f"{_BLOCK}/{name}"):
+            if os.fstat(descriptor).st_rdev != sysfs.number(sysfs.named(name)):
                 return unknown
             answer = bytearray(_STATUS.size)
             fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, answer)
@@ -178,15 +172,25 @@ def _attachment(name: str) -> Attachment:
     return Attachment(name, (number, 0) if number else (device, inode), _span(offset, limit))
 
 
+def _backing_file(directory: str) -> str | None:
+    """Return the path of the file that a loop device is attached to; None: it is no loop device, or attached to none.
+
+    Raises:
+        OSError: that can't be told.
+    """
+    path = sysfs.attribute(directory, "loop/backing_file")
+    return None if path is None else os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
 def _loop_span(directory: str) -> Span:
-    """Read from sysfs which part of its file a loop device is."""
-    return _span(_integer(f"{directory}/loop/offset"), _integer(f"{directory}/loop/sizelimit"))
+    """Read which part of its file a loop device is."""
+    return _span(sysfs.integer(directory, "loop/offset"), sysfs.integer(directory, "loop/sizelimit"))
 
 
 def _partition_span(directory: str) -> Span:
-    """Read from sysfs which part of its disk a partition is."""
-    start, size = _integer(f"{directory}/start"), _integer(f"{directory}/size")
-    return _span(start * _SYSFS_SECTOR_SIZE, size * _SYSFS_SECTOR_SIZE)
+    """Read which part of its disk a partition is."""
+    start, size = sysfs.integer(directory, "start"), sysfs.integer(directory, "size")
+    return _span(start * sysfs.SECTOR_BYTES, size * sysfs.SECTOR_BYTES)
 
 
 def _span(start: int, size: int) -> Span:
@@ -194,47 +198,7 @@ def _span(start: int, size: int) -> Span:
 
 
 def _partitions(number: int) -> Iterator[tuple[int, str, Span]]:
-    directory = _directory(number)
-    with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(directory)):
-            if os.path.exists(f"{directory}/{name}/partition"):
-                found = f"{directory}/{name}"
-                yield _number(found), _node(found), _partition_span(found)
-
-
-def _directory(number: int) -> str:
-    return os.path.realpath(f"{_NUMBERS}/{os.major(number)}:{os.minor(number)}")
-
-
-def _number(directory: str) -> int:
-    with open(f"{directory}/dev", encoding="ascii") as file:
-        major, minor = file.read().split(":")
-    return os.makedev(int(major), int(minor))
-
-
-def _slaves(directory: str) -> list[int]:
-    try:
-        return [_number(f"{directory}/slaves/{name}") for name in sorted(os.listdir(f"{directory}/slaves"))]
-    except FileNotFoundError:
-        return []
-
-
-def _node(directory: str) -> str:
-    return "/dev/" + os.path.basename(directory).replace("!", "/")
-
-
-def _read(path: str) -> str | None:
-    """Return an attribute of sysfs; None: it is not there. What can't be read is not called absent."""
-    try:
-        with open(path, "rb") as file:
-            return os.fsdecode(file.read().removesuffix(b"\n"))
-    except OSError as error:
-        if error.errno in _NOT_THERE:
-            return None
-        raise
-
-
-def _integer(path: str) -> int:
-    """Read a number of sysfs; what has just gone counts as 0."""
-    text = _read(path) or ""
-    return int(text) if text.isdecimal() else 0
+    for directory in sysfs.partitions(sysfs.numbered(number)):
+        partition = sysfs.number(directory)
+        if partition is not None:
+            yield partition, sysfs.node(directory), _partition_span(directory)

@@ -1,6 +1,6 @@
 """Loop devices: a part of a disk or of an image as a block device of its own.
 
-They are told to go away with their last user, so none is left behind however this process ends.
+They are autoclear: the kernel detaches each with its last user, so none is left however this process ends.
 """
 
 import errno
@@ -23,7 +23,7 @@ _CONFIG = struct.Struct("=LL 24x QQ 12x L 64s 112x 64x")
 _NAME_BYTES = 63
 
 _TRIES = 64
-"""Between the question for a free one and its use others may take it."""
+"""Others may take a free one before it is used here."""
 
 
 @contextmanager

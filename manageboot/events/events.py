@@ -95,7 +95,7 @@ def announce_fallback(config: Config, node: Node, fell_back: Fallback) -> None:
 
     Args:
         config: the settings.
-        node: the node on which `fallback.explain` found it.
+        node: the node on which `fallback.detect` found it.
         fell_back: what it found.
     """
     with beside(_UNTOLD):

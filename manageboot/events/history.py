@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import zlib
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from manageboot import errors
@@ -258,32 +257,9 @@ def _make(path: str, entries: list[Entry]) -> None:
     ring = bytearray((b" " * (RECORD_BYTES - 1) + b"\n") * RECORD_COUNT)
     for entry in entries:
         ring[_offset(entry) : _offset(entry) + RECORD_BYTES] = encode(entry)
-    temporary = f"{path}.new"
     try:
-        # Whatever a run that was killed, or somebody else, has left there is not opened: a pipe would wait for ever.
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        with open(descriptor, "wb") as file:
-            # Queries need no root. vfat has no modes.
-            with suppress(OSError):
-                os.fchmod(descriptor, 0o644)
-            file.write(ring)
-            file.flush()
-            os.fsync(descriptor)
-        if console.debug:
-            console.debug("write %s at 0, %d bytes, flushed", temporary, len(ring))
-        os.rename(temporary, path)
-        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        if console.debug:
-            console.debug("rename %s to %s, directory flushed", temporary, path)
+        files.replace(path, bytes(ring), durable=True)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
         raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
 
 

@@ -9,11 +9,11 @@ from enum import Enum
 
 from manageboot.protocol import Slot
 from manageboot.system.beside import beside
-from manageboot.system.datagram import Receiver
+from manageboot.system.datagram import DatagramSocket
 from manageboot.system.text import joined
 
 # Source: systemd, sd_journal_sendv(3).
-_JOURNALD = Receiver("/run/systemd/journal/socket")
+_JOURNALD = DatagramSocket("/run/systemd/journal/socket")
 
 
 class Event(Enum):

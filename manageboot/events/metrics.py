@@ -1,26 +1,40 @@
 """Metrics, as text files that node_exporter collects; the only module that imports prometheus_client.
 
-Those of IC-OS have the names, labels and files that its dashboards know; ours are in `manageboot.prom`. Whoever writes
-holds the lock of the history.
+They are gauges that follow from one look at the node and from its history, so every writer writes the same: verbs and
+daemon, before and after a reboot. Those of IC-OS have the names, labels and files that its dashboards know; ours are in
+`manageboot.prom`. Whoever writes holds the lock of the history.
 """
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 from manageboot import errors
+from manageboot.boot.envblock import Condition
+from manageboot.boot.fallback import Cause
 from manageboot.boot.node import Node, running_version
 from manageboot.config import Config
 from manageboot.disk import devices
-from manageboot.events import measures
 from manageboot.events.history import Entry
-from manageboot.events.measures import Labels, Metric
-from manageboot.system import console
+from manageboot.protocol import Cycle, Phase, Slot
+from manageboot.system import files
 from manageboot.system.text import encodable
 
 _IC_OS = ("guestos", "hostos")
 """The profiles that have the metrics of IC-OS, whose names begin like that."""
+
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Metric(NamedTuple):
+    """One gauge: its values by their labels."""
+
+    name: str
+    text: str
+    values: Mapping[Labels, float]
 
 
 def wanted(config: Config) -> bool:
@@ -42,10 +56,10 @@ def write(config: Config, node: Node | None, happened: Sequence[Entry]) -> None:
     if not wanted(config):
         return
     if config.profile in _IC_OS:
-        _write(config, f"{config.profile}_boot_stable", [measures.boot_stable(config.profile, node)])
+        _write(config, f"{config.profile}_boot_stable", [_boot_stable(config.profile, node)])
         if node is not None:
             _write_action(config, node, happened)
-    _write(config, "manageboot", [*measures.of_node(node), *measures.of_history(happened)])
+    _write(config, "manageboot", [*of_node(node), *of_history(happened)])
 
 
 def write_image(config: Config, role: str, path: str) -> None:
@@ -72,7 +86,61 @@ def write_devices(config: Config, failed: Mapping[str, str]) -> None:
         return
     present = [(slot.value, role) for slot, specs in config.slots.items() for role in specs]
     lost = [(slot, role) for slot, role in present if f"slots.{slot}.{role}" in failed]
-    _write(config, "manageboot_devices", [measures.of_devices(present, lost)])
+    _write(config, "manageboot_devices", [of_devices(present, lost)])
+
+
+def of_node(node: Node | None) -> list[Metric]:
+    """Measure the node as it is; None: it could not be looked at."""
+    state = node.state if node is not None and node.environment.state is not None else None
+    phase = "unreadable" if state is None else state.phase.value
+    booted = None if node is None else node.booted
+    condition = None if node is None else node.environment.condition
+    return [
+        _one_of("manageboot_booted_slot", "1 for the slot that runs.", "slot", Slot, booted),
+        _one_of("manageboot_state", "1 for the state that status tells.", "state", [*Phase, "unreadable"], phase),
+        _one_of(
+            "manageboot_environment_block",
+            "1 for the condition of the environment block.",
+            "condition",
+            Condition,
+            condition,
+        ),
+    ]
+
+
+def of_history(happened: Sequence[Entry]) -> list[Metric]:
+    """Measure what the history tells, the oldest first; what never happened has no sample."""
+    causes: dict[str, float] = {cause.value: 0 for cause in Cause}
+    installed = confirmed = None
+    for entry in happened:
+        match entry.event:
+            case "fallback":
+                cause = entry.cause or Cause.UNKNOWN.value
+                causes[cause] = causes.get(cause, 0) + 1
+            case "installed":
+                installed = entry
+            case "confirmed":
+                confirmed = entry
+    fallbacks: dict[Labels, float] = {(("cause", cause),): count for cause, count in causes.items()}
+    metrics = [Metric("manageboot_fallbacks", "Trials that did not stay, as far back as the history goes.", fallbacks)]
+    if installed is not None:
+        prefix = "manageboot_last_install"
+        metrics += _single(f"{prefix}_timestamp_seconds", "When it was complete, by the clock.", _time(installed))
+        metrics += _single(f"{prefix}_duration_seconds", "How long it took.", installed.seconds)
+        metrics += _single(f"{prefix}_written_bytes", "What went to the devices.", installed.written_bytes)
+    if confirmed is not None:
+        text = "From the boot of the last confirmed trial to its confirm."
+        metrics += _single("manageboot_boot_to_confirm_seconds", text, confirmed.seconds)
+    return metrics
+
+
+def of_devices(present: Iterable[tuple[str, str]], failed: Iterable[tuple[str, str]]) -> Metric:
+    """Measure the devices of the slots, each a slot and a role in it."""
+    lost = set(failed)
+    values: dict[Labels, float] = {
+        (("slot", slot), ("role", role)): float((slot, role) not in lost) for slot, role in present
+    }
+    return Metric("manageboot_device_healthy", "Whether a device of a slot is there and works.", values)
 
 
 def _write_action(config: Config, node: Node, happened: Sequence[Entry]) -> None:
@@ -94,13 +162,40 @@ def _write_action(config: Config, node: Node, happened: Sequence[Entry]) -> None
     return None
 
 
+def _boot_stable(system: str, node: Node | None) -> Metric:
+    """Say whether the booted slot is trusted, as IC-OS does: by the block alone."""
+    block = None if node is None else node.environment.state
+    stable = block is not None and block.cycle in {Cycle.INSTALL, Cycle.STABLE}
+    return Metric(f"{system}_boot_stable", f"{system} is boot stable", {(): float(stable)})
+
+
+def _boot_action(system: str, labels: Labels, value: int) -> Metric:
+    """Say what was last done, in the one sample that IC-OS has for it."""
+    return Metric(f"{system}_boot_action", f"{system} boot action", {labels: value})
+
+
+def _single(name: str, text: str, value: float | None) -> list[Metric]:
+    return [] if value is None else [Metric(name, text, {(): value})]
+
+
+def _one_of(name: str, text: str, label: str, choices: Iterable[str], chosen: str | None) -> Metric:
+    return Metric(name, text, {((label, str(choice)),): float(choice == chosen) for choice in choices})
+
+
+def _time(entry: Entry) -> float | None:
+    try:
+        return datetime.fromisoformat(entry.time).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 def _as_label(role: str) -> str:
     """Write a role as the name of a label may be; newer versions of the library would do so by themselves."""
     return re.sub("[^a-zA-Z0-9_]", "_", role)
 
 
 def _boot_device(config: Config, node: Node) -> str:
-    spec = config.slots[node.booted][config.roles.withheld]
+    spec = config.slots[node.booted][config.roles.header_last]
     try:
         return devices.find(spec)
     except errors.ManagebootError:
@@ -108,28 +203,16 @@ def _boot_device(config: Config, node: Node) -> str:
 
 
 def _write_sample(config: Config, labels: Labels, value: int) -> None:
-    _write(config, f"{config.profile}_boot_action", [measures.boot_action(config.profile, labels, value)])
+    _write(config, f"{config.profile}_boot_action", [_boot_action(config.profile, labels, value)])
 
 
 def _write(config: Config, name: str, metrics: Sequence[Metric]) -> None:
-    """Put a file in the place of the old one, for all to read whatever the umask is.
-
-    The library's own way to write one goes by the umask, and follows a link that lies where its temporary file should:
-    the directory may belong to the user of node_exporter.
+    """Put a file in the place of the old one. The library's own way to do so follows a link that lies in its way: the
+    directory may belong to the user of node_exporter.
     """
     path = os.path.join(config.metrics.directory, f"{name}.prom")
-    temporary = f"{path}.new"
     try:
-        content = _rendered(metrics)
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(descriptor, 0o644)
-        os.rename(temporary, path)
-        if console.debug:
-            console.debug("write %s at 0, %d bytes, and rename it to %s", temporary, len(content), path)
+        files.replace(path, _rendered(metrics))
     except OSError as error:
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
     except ImportError as error:

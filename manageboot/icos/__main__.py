@@ -1,7 +1,11 @@
 """Start the old command line: the script `manageboot.sh`, and `python -m manageboot.icos`."""
 
+import gc
 import signal
 import sys
+
+# As in manageboot.__main__.
+gc.set_threshold(30_000)
 
 # Until the command line listens, a signal ends the run as it ends any program: at once, and without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from manageboot import errors
-from manageboot.boot.head import HEAD_BYTES
+from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import ImageRecord
 from manageboot.disk.blockdev import BlockDevice
 from manageboot.disk.buffer import aligned_buffer, all_zeros, equal
@@ -42,13 +42,13 @@ class Window:
 
 
 class ImageWriter:
-    """Writes one image to one device, in windows; knows its digest, and keeps the head back if asked to.
+    """Writes one image to one device, in windows; knows its digest, and writes the header last if asked to.
 
     `windows`, `hash` and `write` may each be called in a thread of its own, for one window after the other.
     """
 
-    def __init__(self, device: BlockDevice, *, withhold_head: bool) -> None:
-        """Write to a device; with withhold_head, all but the first HEAD_BYTES until `publish_head`."""
+    def __init__(self, device: BlockDevice, *, header_last: bool) -> None:
+        """Write to a device; with header_last, all but the first HEADER_BYTES until `write_header`."""
         self.device = device
         self.size = 0
         """Of the image, in bytes."""
@@ -56,10 +56,10 @@ class ImageWriter:
         """Bytes of data that were written so far."""
         self.kept = 0
         """Bytes of data that the device held already."""
-        self.head: mmap.mmap | None = None
-        """What is withheld, once it is known."""
+        self.header: mmap.mmap | None = None
+        """What is written last, once it is known."""
         self._data_size = 0
-        self._withhold_head = withhold_head
+        self._header_last = header_last
         self._digest = ImageDigest()
         self._found = memoryview(aligned_buffer(WINDOW_BYTES))
 
@@ -74,14 +74,14 @@ class ImageWriter:
                 f"cannot write {name} to {self.device.path}: it has {size} bytes, the device {self.device.size}"
             )
 
-    def check_head(self, name: str) -> None:
-        """Make sure that what is withheld shows, once it is published.
+    def check_header(self, name: str) -> None:
+        """Make sure that the header shows, once it is written.
 
         Raises:
             ImageMemberError: it is zeros.
         """
-        if self.head is None or all_zeros(memoryview(self.head)):
-            raise no_head(name, self.size)
+        if self.header is None or all_zeros(memoryview(self.header)):
+            raise no_header(name, self.size)
 
     def windows(self, member: Member, buffers: Buffers) -> Iterator[Window]:
         """Cut the image into windows; those in a hole have no buffer.
@@ -127,34 +127,34 @@ class ImageWriter:
         padded = self.device.round_up(window.length)
         window.buffer[window.length : padded] = bytes(padded - window.length)
         start = 0
-        if window.offset == 0 and self._withhold_head:
-            start = min(HEAD_BYTES, padded)
-            self.head = aligned_buffer(start)
-            memoryview(self.head)[:] = window.buffer[:start]
+        if window.offset == 0 and self._header_last:
+            start = min(HEADER_BYTES, padded)
+            self.header = aligned_buffer(start)
+            memoryview(self.header)[:] = window.buffer[:start]
         elif skip_identical and self._holds(window.offset, window.buffer[:padded]):
             window.kept = True
             self.kept += padded
             return
         self._write_runs(window.offset, window.buffer[:padded], start)
 
-    def publish_head(self) -> None:
-        """Write what was withheld.
+    def write_header(self) -> None:
+        """Write the header, which comes last.
 
         Raises:
             ReadBackError: the device holds something else afterwards.
             DeviceError: the device failed.
 
-        Durability: once it returns, the head is on the disk.
+        Durability: once it returns, the header is on the disk.
         """
-        if self.head is None:
+        if self.header is None:
             return
-        head = memoryview(self.head)
-        self.device.write(0, head)
-        self.written += len(head)
+        header = memoryview(self.header)
+        self.device.write(0, header)
+        self.written += len(header)
         self.device.flush()
-        found = self._found[: len(head)]
+        found = self._found[: len(header)]
         self.device.read_into(0, found)
-        if not equal(found, head):
+        if not equal(found, header):
             raise errors.ReadBackError(f"cannot write {self.device.path} at 0: it does not hold what was written")
 
     def whole(self) -> Whole:
@@ -193,12 +193,12 @@ class ImageWriter:
                 self.written += end - position
 
 
-def no_head(name: str, size: int) -> errors.ImageMemberError:
-    """Make the error for an image whose head would be withheld, and is zeros: what an interrupted run leaves.
+def no_header(name: str, size: int) -> errors.ImageMemberError:
+    """Make the error for an image whose header comes last, and is zeros: what an interrupted run leaves.
 
     No GRUB finds a file system there, and no commit takes the slot for whole.
     """
-    zeros = min(HEAD_BYTES, size)
+    zeros = min(HEADER_BYTES, size)
     return errors.ImageMemberError(
         f"cannot install {name}: it begins with {zeros} bytes of zeros, so there is no file system in it"
     )

@@ -3,15 +3,17 @@
 The order is what makes it safe; each step is on the disk before the next one begins:
 
 1. The old record is void.
-2. The head of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
-3. Boot (all but its head), root and what else the image brings are written and flushed; the input has been read to its
-   end and judged.
+2. The header of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
+3. Boot (all but its header), root and what else the image brings are written and flushed; the input has been read to
+   its end and judged.
 4. They are read back, past the cache, and compared.
 5. The beginning of var is wiped.
-6. The head of boot is written, flushed and read back: now the slot could be booted.
+6. The header of boot is written, flushed and read back: now the slot could be booted.
 7. The record says installed: now it may be committed.
 
-Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1.
+Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1. Nothing is told before
+it is on the disk, and all of it by the thread that called: of an image after 4, of the one with the header after 6, and
+that the slot is installed after 7.
 """
 
 import logging
@@ -22,25 +24,24 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain
 
 from manageboot import errors
-from manageboot.boot import envblock, fallback, record
-from manageboot.boot.head import HEAD_BYTES
-from manageboot.boot.node import decided, observe
+from manageboot.boot import record
+from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import SlotRecord, now
-from manageboot.boot.slots import writable_devices
 from manageboot.config import Config
 from manageboot.disk import diskusers
-from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.wipe import wipe
+from manageboot.disk.blockdev import BlockDevice, wipe
+from manageboot.disk.devices import writable_devices
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
-from manageboot.install.imagewriter import ImageWriter, no_head
-from manageboot.install.progress import Style, phase
+from manageboot.install.imagewriter import ImageWriter, no_header
+from manageboot.install.progress import Style, step
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
-from manageboot.protocol import BlockState, Content, Cycle, Slot, Verb
-from manageboot.system import console, lock, signals
-from manageboot.upgrade.verbs import armed
+from manageboot.protocol import Content, Slot, Verb
+from manageboot.system import console, signals
+from manageboot.upgrade import arming
+from manageboot.upgrade.begin import begun
 
 logger = logging.getLogger(__name__)
 
@@ -71,35 +72,27 @@ def install(
     Durability: once it returns, the slot is whole on the disk and may be committed; before, it can't be.
     """
     with (
-        lock.held(config.state.lock, Verb.INSTALL, wait_s=config.state.lock_timeout_s),
-        shown(config.state.lock) as file,
+        begun(config, Verb.INSTALL, brief=False) as (node, _),
+        shown(config.state.runtime_directory) as file,
         ExitStack() as stack,
     ):
-        node = observe(config)
-        envblock.settle(node.environment)
-        if (fell_back := fallback.explain(node)) is not None:
-            # The record that tells of it is about to be void.
-            events.announce_fallback(config, node, fell_back)
-        decided(node, Verb.INSTALL)
         slot = node.booted.other
         # A slot that could not be committed then would be void for nothing.
-        envblock.rehearse(config.boot.grubenv, BlockState(slot, Cycle.FIRST_BOOT), armed(config, node))
-        devices = writable_devices(config, slot)
+        arming.rehearse(config, node)
+        devices = writable_devices(config.slots[slot], config.slots[slot.other])
         diskusers.require_unused(list(devices.values()))
         names = {role: member_name(role) for role in config.roles.written}
         update = stack.enter_context(open_image(images, list(names.values())))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
-        withheld = config.roles.withheld
-        writers = {name: ImageWriter(opened[role], withhold_head=role == withheld) for role, name in names.items()}
-        members = _begun(update, writers, names[withheld], check_content=config.install.check_content)
-        if node.record_problem is not None:
-            logger.warning("%s; it is replaced", node.record_problem)
+        header_last = config.roles.header_last
+        writers = {name: ImageWriter(opened[role], header_last=role == header_last) for role, name in names.items()}
+        members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
 
         begin_s = time.monotonic()
         entry = SlotRecord(
             Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now(),
             # What the block tells of the commit before is over with this.
-            nonce=node.environment.traces.nonce or None,
+            nonce=node.environment.markers.nonce or None,
         )  # fmt: skip
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
@@ -110,22 +103,25 @@ def install(
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
         record.store(config.state.directory, {**records, slot: entry})
         with _failure_recorded(config, records, slot, entry, transfer):
-            wipe(opened[withheld], HEAD_BYTES)
-            with phase("write", update.bytes_total, progress, file) as meter:
-                told = _told(config, {names[role]: (role, devices[role]) for role in names}, members)
-                transfer.run(told, lambda: meter.update(transfer.counts))
+            wipe(opened[header_last], HEADER_BYTES)
+            with step("write", update.bytes_total, progress, file) as meter:
+                transfer.run(members, lambda: meter.update(transfer.counts))
                 meter.update(transfer.counts)
             version = transfer.version.text
             _check_digest(update, sha256)
-            writers[names[withheld]].check_head(names[withheld])
+            writers[names[header_last]].check_header(names[header_last])
             if config.install.check_content:
                 check_whole({name: writer.whole() for name, writer in writers.items()})
             _warn(update, transfer)
-            with phase("publish", None, progress, file):
+            for role in names:
+                if role != header_last:
+                    events.image_written(config, role, devices[role])
+            with step("publish", None, progress, file):
                 for role in config.roles.wiped:
                     if role in opened:
                         wipe(opened[role], config.install.wipe_var_bytes)
-                writers[names[withheld]].publish_head()
+                writers[names[header_last]].write_header()
+            events.image_written(config, header_last, devices[header_last])
             entry = entry._replace(
                 content=Content.INSTALLED,
                 version=version,
@@ -150,8 +146,8 @@ def install(
         return f"slot {slot} holds {named}{kept}"
 
 
-def _begun(
-    update: UpdateImage, writers: dict[str, ImageWriter], withheld: str, *, check_content: bool
+def _judged(
+    update: UpdateImage, writers: dict[str, ImageWriter], header_last: str, *, check_content: bool
 ) -> Iterator[Member]:
     """Judge all that can be known of an update image before anything is destroyed, and give its members.
 
@@ -160,7 +156,7 @@ def _begun(
     Args:
         update: the update image, of which nothing was read yet.
         writers: where each image goes, by the name of its member.
-        withheld: the name of the image whose head is withheld.
+        header_last: the name of the image whose header is written last.
         check_content: whether images are refused that are known to be none that a slot can hold.
     """
     members = checked(update) if check_content else update.members()
@@ -170,23 +166,9 @@ def _begun(
         begun.append(next(members))
     for member in (*update.known, begun[-1]):
         writers[member.name].check_size(member.name, member.size)
-        if member.name == withheld and not member.head[:HEAD_BYTES].strip(b"\0"):
-            raise no_head(member.name, member.size)
+        if member.name == header_last and not member.head[:HEADER_BYTES].strip(b"\0"):
+            raise no_header(member.name, member.size)
     return chain(begun, members)
-
-
-def _told(config: Config, targets: dict[str, tuple[str, str]], members: Iterator[Member]) -> Iterator[Member]:
-    """Tell of each image once it was read to its end; a few windows of it are still on their way.
-
-    Args:
-        config: the settings.
-        targets: the role and the device of each image, by the name of its member.
-        members: those of the update image.
-    """
-    for member in members:
-        yield member
-        if member.name in targets:
-            events.image_written(config, *targets[member.name])
 
 
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:

@@ -20,10 +20,10 @@ _JSON_INTERVAL_S = 0.5
 
 
 class Counts(NamedTuple):
-    """What a phase has done so far, in bytes."""
+    """What a step has done so far, in bytes."""
 
     done: int = 0
-    """Of the phase's total."""
+    """Of the step's total."""
     written: int = 0
     """Data that went to the devices; zeros that they made themselves do not count."""
     kept: int = 0
@@ -33,24 +33,24 @@ class Counts(NamedTuple):
 
 
 class Meter(Protocol):
-    """What a phase of the work reports to."""
+    """What a step of the work reports to."""
 
     def update(self, counts: Counts) -> None:
-        """Say what the phase has done; as often as one likes."""
+        """Say what the step has done; as often as one likes."""
         ...
 
     def close(self, *, whole: bool) -> None:
-        """Say that the phase has ended, and whether it did all it had to."""
+        """Say that the step has ended, and whether it did all it had to."""
         ...
 
 
 @contextmanager
-def phase(name: str, total: int | None, style: Style, file: ProgressFile) -> Iterator[Meter]:
-    """Show one phase of the work on stderr, and in the file.
+def step(name: str, total: int | None, style: Style, file: ProgressFile) -> Iterator[Meter]:
+    """Show one step of the work on stderr, and in the file.
 
     Args:
         name: such as "write".
-        total: bytes that the phase has to go through, or None if that is not known.
+        total: bytes that the step has to go through, or None if that is not known.
         style: how to show it; auto is a bar if stderr is a terminal, a line if it is the journal, else nothing.
         file: where other processes see it.
     """

@@ -17,9 +17,9 @@ _MAX_BYTES = 4096
 class ProgressFile:
     """Replaced as a whole, so that a reader never sees half of it. Nothing of it has to survive a power cut."""
 
-    def __init__(self, lock: str) -> None:
-        """Keep the file beside the lock, which the caller holds."""
-        self._path = path(lock)
+    def __init__(self, directory: str) -> None:
+        """Keep the file in the runtime directory; the caller holds the lock."""
+        self._path = path(directory)
         self._last = float("-inf")
 
     def update(self, progress: dict[str, Any]) -> None:
@@ -37,25 +37,25 @@ class ProgressFile:
 
 
 @contextmanager
-def shown(lock: str) -> Iterator[ProgressFile]:
-    """Give a progress file for the time of a with block."""
-    file = ProgressFile(lock)
+def shown(directory: str) -> Iterator[ProgressFile]:
+    """Give a progress file in the runtime directory for the time of a with block."""
+    file = ProgressFile(directory)
     try:
         yield file
     finally:
         file.remove()
 
 
-def path(lock: str) -> str:
-    """Return where the file is, from the path of the lock."""
-    return os.path.join(os.path.dirname(lock), _NAME)
+def path(directory: str) -> str:
+    """Return where the file is, in the runtime directory."""
+    return os.path.join(directory, _NAME)
 
 
-def read(lock: str, holder: str | None) -> dict[str, Any] | None:
+def read(directory: str, holder: str | None) -> dict[str, Any] | None:
     """Return how far the holder of the lock is.
 
     Args:
-        lock: the path of the lock.
+        directory: the runtime directory.
         holder: "PID VERB", as `lock.holder` returns it.
 
     Returns:
@@ -64,7 +64,7 @@ def read(lock: str, holder: str | None) -> dict[str, Any] | None:
     if holder is None:
         return None
     try:
-        progress = files.parse(files.read(path(lock), _MAX_BYTES))
+        progress = files.parse(files.read(path(directory), _MAX_BYTES))
     except (OSError, ValueError):
         return None
     if not isinstance(progress, dict) or str(progress.pop("pid", None)) != holder.split()[0]:
@@ -73,7 +73,7 @@ def read(lock: str, holder: str | None) -> dict[str, Any] | None:
 
 
 def _is_progress(progress: dict[str, Any]) -> bool:
-    """Say whether this is what a phase shows; another version may show more."""
+    """Say whether this is what a step shows; another version may show more."""
     texts = ("phase", "state")
     numbers = ("bytes_done", "bytes_written", "bytes_kept", "bytes_verified", "seconds")
     return (

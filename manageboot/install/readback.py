@@ -22,15 +22,15 @@ _READ_WINDOWS = 4
 
 _SAMPLE_BYTES = 4096
 _SAMPLE_STEP_BYTES = 16 << 20
-"""Zeros are read back in samples, at the begin of each such step and at their end."""
+"""Zeros are read back in samples, at the beginning of each such step and at their end."""
 
 
 class ReadBack:
     """Compares what devices hold with what they were given, byte for byte.
 
     Data is read whole. Of zeros, which the device made by its own means, samples are read: that finds a device that
-    did not do it, or did it elsewhere, without reading gigabytes of nothing. The withheld head is compared when it is
-    published.
+    did not do it, or did it elsewhere, without reading gigabytes of nothing. A header that comes last is compared when
+    it is written.
     """
 
     def __init__(self, *, compare: bool) -> None:
@@ -101,8 +101,8 @@ class ReadBack:
     def _compare_data(self, window: Window, found: memoryview) -> None:
         assert window.buffer is not None
         image, expected = window.image, window.buffer[: window.length]
-        if window.offset == 0 and image.head is not None:
-            found[: len(image.head)] = memoryview(image.head)[: len(found)]
+        if window.offset == 0 and image.header is not None:
+            found[: len(image.header)] = memoryview(image.header)[: len(found)]
         if not equal(found, expected):
             said = "zeros" if all_zeros(found) else f"sha256 {window_digest(found).hex()}"
             raise _error(image, window.offset, f"sha256 {window_digest(expected).hex()}", said)

@@ -56,7 +56,7 @@ class Transfer:
             DataError: the update image is bad, or too large.
             DeviceError: reading or writing failed, or a device does not hold what was written.
 
-        Durability: once it returns, the images are on the disk, all but a withheld head.
+        Durability: once it returns, the images are on the disk, all but the header that comes last.
         """
         stages: dict[str, Stage] = {
             "decompress": lambda _: self._read(members),

@@ -1,1 +1,1 @@
-"""The disk of a system that is stopped, worked on from outside."""
+"""The disk of a system that is stopped, worked on offline (`--disk`)."""

@@ -1,4 +1,4 @@
-"""The disk of a system that is stopped, worked on from outside: a configuration that leads every verb there.
+"""The disk of a system that is stopped, worked on offline: a configuration that leads every verb there.
 
 The slots' partitions become loop devices, the environment block is changed where it lies inside its vfat partition, and
 records, history and lock are this system's, in a directory for each disk: the other system's own may be encrypted.
@@ -7,20 +7,15 @@ records, history and lock are this system's, in a directory for each disk: the o
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from grubenv import Inside
 from manageboot import errors
-from manageboot.boot.node import observe
-from manageboot.boot.record import ImageRecord
 from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
-from manageboot.disk import diskusers, loop
-from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.buffer import aligned_buffer
-from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
+from manageboot.disk import diskusers, loop, sysfs
 from manageboot.offline import gpt
 from manageboot.offline.gpt import Partition, PartitionTable
-from manageboot.protocol import Content, Slot, Verb
+from manageboot.protocol import Slot
 from manageboot.system import lock
 
 
@@ -97,45 +92,6 @@ def _make_directory(path: str) -> None:
         raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
 
 
-def verify(config: Config) -> None:
-    """Make sure that a slot which is about to be committed still holds what was installed.
-
-    Between the two the other system may have run, and have installed something itself; this system would not know.
-
-    Raises:
-        NothingInstalledError: it holds something else.
-        DeviceError: it can't be read.
-    """
-    node = observe(config)
-    slot = node.booted.other
-    entry = node.records.get(slot)
-    if entry is None or entry.content is not Content.INSTALLED:
-        return  # no commit without a record; the verb says so
-    for role, image in (entry.images or {}).items():
-        path = config.slots[slot].get(role)
-        if path is None:
-            raise errors.NothingInstalledError(
-                f"cannot {Verb.COMMIT} slot {slot}: its {role} was installed, and is not in the configuration any more",
-                hint="put it back there, or run upgrade-install again",
-            )
-        with BlockDevice(path) as device:
-            if image.size > device.size or _digest(device, image) != image.digest:
-                raise errors.NothingInstalledError(
-                    f"cannot {Verb.COMMIT} slot {slot}: its {role} is not what was installed any more",
-                    hint="the system ran since, or somebody wrote to its disk: run upgrade-install again",
-                )
-
-
-def _digest(device: BlockDevice, image: ImageRecord) -> str:
-    digest = ImageDigest()
-    window = memoryview(aligned_buffer(WINDOW_BYTES))
-    for offset in range(0, image.size, WINDOW_BYTES):
-        length = min(WINDOW_BYTES, image.size - offset)
-        device.read_into(offset, window[: device.round_up(length)])
-        digest.add(offset, window[:length])
-    return digest.hexdigest(image.size)
-
-
 def _open(stack: ExitStack, config: Config, disk: str, *, verb: str, write: bool) -> int:
     """Open a disk that nobody uses; another run of ours is waited for, and told from whoever else uses it."""
     wait_s = config.state.lock_timeout_s
@@ -180,23 +136,18 @@ def _state(state: StateConfig, table: PartitionTable) -> StateConfig:
     directory = os.path.join(state.directory, "disks", key)
     return state._replace(
         directory=directory,
-        lock=os.path.join(os.path.dirname(state.lock), "disks", key, "lock"),
+        lock=os.path.join(state.runtime_directory, "disks", key, "lock"),
         history=os.path.join(directory, "manageboot.log"),
     )
 
 
 def _disk_lock(state: StateConfig, table: PartitionTable) -> str:
     """Return the lock of a whole run on a disk; a verb takes its own lock meanwhile, as inside."""
-    return os.path.join(os.path.dirname(_state(state, table).lock), "disk")
+    return os.path.join(_state(state, table).runtime_directory, "disk")
 
 
 def _identity(disk: str) -> str:
     """Return what device-mapper calls the device for good, as LVM does; else its path."""
-    try:
-        number = os.stat(disk).st_rdev
-        with open(
-            f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            return file.read().strip() or disk
-    except OSError:
-        return disk
+    with suppress(OSError):
+        return sysfs.attribute(sysfs.numbered(os.stat(disk).st_rdev), "dm/uuid") or disk
+    return disk

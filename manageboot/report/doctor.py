@@ -1,4 +1,4 @@
-"""What is wrong with this node's boot chain, and what to do: every witness beside every other. Writes nothing."""
+"""What is wrong with this node's boot chain, and what to do: everything that tells of it, compared. Writes nothing."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,10 @@ from manageboot import errors
 from manageboot.boot import envblock, fallback, markers, trusted, writable
 from manageboot.boot.envblock import Condition
 from manageboot.boot.node import Node, observe
-from manageboot.boot.slots import slot_devices
 from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.disk import devices
-from manageboot.protocol import Cycle, Phase, Slot, explain
+from manageboot.protocol import Cycle, Phase, Slot, describe
 from manageboot.system.text import one_line
 
 SCHEMA = 1
@@ -131,34 +130,34 @@ def _protocol(node: Node) -> Iterator[Finding]:
         return
     state = node.state
     if state.phase is Phase.CONFLICT:
-        yield Finding("CONFLICT", explain(state))
+        yield Finding("CONFLICT", describe(state))
     if state.grub_wrote_nothing:
         yield Finding("GRUB_DID_NOT_WRITE", f"GRUB started slot {state.booted} and could not record the try")
-    fell_back = fallback.explain(node)
+    fell_back = fallback.detect(node)
     if fell_back is not None:
         yield Finding("FELL_BACK", f"slot {fell_back.slot} was committed: {fell_back.text} ({fell_back.cause})")
-    fault = "" if node.trace is None else node.trace.fault
+    fault = "" if node.grub is None else node.grub.fault
     never = fell_back is not None and fell_back.cause is fallback.Cause.NEVER_STARTED
     if never and fault != "unwritable":
-        yield Finding("GRUB_READS_OTHER_BLOCK", f"{explain(state)}, and the node was rebooted since")
-    elif node.trace is not None and state.phase is Phase.TRIAL and node.trace.nonce != node.environment.traces.nonce:
-        found, wanted = node.trace.nonce or "none", node.environment.traces.nonce or "none"
+        yield Finding("GRUB_READS_OTHER_BLOCK", f"{describe(state)}, and the node was rebooted since")
+    elif node.grub is not None and state.phase is Phase.TRIAL and node.grub.nonce != node.environment.markers.nonce:
+        found, wanted = node.grub.nonce or "none", node.environment.markers.nonce or "none"
         yield Finding("GRUB_READS_OTHER_BLOCK", f"GRUB read the nonce {found}, the block has {wanted}")
 
 
 def _grub(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Judge what GRUB said on the kernel command line, and its script."""
-    trace = node.trace
-    if trace is None:
+    grub = node.grub
+    if grub is None:
         # A grub.cfg of IC-OS is no fault; it only can't do what was asked for here.
         if config.boot.tries > 1:
             yield Finding("TRIES_IGNORED", f"boot.tries is {config.boot.tries}, and GRUB's script knows one try")
         return
-    if trace.fault == "unwritable":
+    if grub.fault == "unwritable":
         yield Finding("GRUB_CANNOT_WRITE", f"GRUB could not write {node.environment.path}, so it started no trial")
-    if trace.fault == "damaged":
+    if grub.fault == "damaged":
         yield Finding("GRUB_FOUND_DAMAGE", f"GRUB could not use {node.environment.path} and took slot {node.booted}")
-    if trace.fault == "unloadable" and node.environment.state is not None and node.state.phase is Phase.CONFLICT:
+    if grub.fault == "unloadable" and node.environment.state is not None and node.state.phase is Phase.CONFLICT:
         yield Finding("TRUSTED_SLOT_UNLOADABLE", f"GRUB could not load slot {node.booted.other}, which is trusted")
     yield from _script(config, unknown)
     block = node.environment.state
@@ -201,7 +200,7 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
             if part == "root":
                 roots[slot] = number
         try:
-            slot_devices(specs)
+            devices.find_together(specs)
         except errors.DevicesScatteredError as error:
             yield Finding("DEVICES_SCATTERED", f"slot {slot}: {error}")
         except errors.ManagebootError:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manageboot import errors
-from manageboot.boot.slots import booted_slot, slot_devices
+from manageboot.boot.cmdline import booted_slot
 from manageboot.config import Config
 from manageboot.disk import devices
 from manageboot.disk.buffer import aligned_buffer
@@ -100,7 +100,7 @@ def _capacities(config: Config | None) -> dict[str, int]:
     if config is None:
         return {}
     try:
-        passive = slot_devices(config.slots[booted_slot(config.boot).other])
+        passive = devices.find_together(config.slots[booted_slot(config.boot).other])
     except errors.ManagebootError:
         return {}
     sizes = {member_name(role): devices.size(path) for role, path in passive.items()}

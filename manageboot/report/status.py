@@ -10,7 +10,7 @@ from manageboot.boot.node import Node, observe, running_version
 from manageboot.config import Config
 from manageboot.daemon import statefile
 from manageboot.install import progressfile
-from manageboot.protocol import BootState, Phase, Slot, explain
+from manageboot.protocol import BootState, Phase, Slot, describe
 from manageboot.system import lock
 from manageboot.system.text import one_line
 from manageboot.upgrade import inhibit
@@ -30,28 +30,28 @@ def collect(config: Config) -> dict[str, Any]:
     path = node.environment.path
     running = lock.holder(config.state.lock)
     state = None if block is None else node.state
-    fell_back = fallback.explain(node)
-    daemon = {**statefile.to_json(config.state.lock), "held": inhibit.held(config)}
+    fell_back = fallback.detect(node)
+    daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.active(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,
         "disk": path.device if isinstance(path, Inside) else None,
         "state": "unreadable" if state is None else state.phase.value,
-        "explanation": str(node.environment.problem) if state is None else _explain(node, state),
+        "explanation": str(node.environment.problem) if state is None else _describe(node, state),
         "booted": node.booted.value,
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
         "version": None if node.stopped else running_version(),
         "running": running,
-        "progress": progressfile.read(config.state.lock, running),
+        "progress": progressfile.read(config.state.runtime_directory, running),
         "block": {
             "path": str(path),
             "condition": node.environment.condition.value,
             "boot_alternative": None if block is None else block.alternative.value,
             "boot_cycle": None if block is None else block.cycle.value,
-            "traces": node.environment.traces._asdict(),
+            "traces": node.environment.markers._asdict(),
         },
-        "grub": None if node.trace is None else {key.rstrip("_"): word for key, word in node.trace._asdict().items()},
+        "grub": None if node.grub is None else {key.rstrip("_"): word for key, word in node.grub._asdict().items()},
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
         "daemon": daemon,
@@ -59,10 +59,10 @@ def collect(config: Config) -> dict[str, Any]:
     }
 
 
-def _explain(node: Node, state: BootState) -> str:
+def _describe(node: Node, state: BootState) -> str:
     if node.stopped and state.phase is Phase.IDLE:
         return f"slot {state.booted} is trusted, and counts as booted"
-    return explain(state)
+    return describe(state)
 
 
 def render(status: dict[str, Any]) -> str:
@@ -148,7 +148,7 @@ def _problems(node: Node, state: BootState | None, fell_back: Fallback | None) -
     if state is None:
         return problems
     if state.phase is Phase.CONFLICT:
-        problems.append({"code": errors.ConflictError.code, "text": explain(state)})
+        problems.append({"code": errors.ConflictError.code, "text": describe(state)})
     if state.grub_wrote_nothing:
         problems.append(
             {"code": "GRUB_DID_NOT_WRITE", "text": f"GRUB started slot {state.booted} and could not record the try"}

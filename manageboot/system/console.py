@@ -17,8 +17,8 @@ from manageboot.system.text import one_line
 
 _STDERR = 2
 
-_PATIENCE_S = 0.2
-"""How long a message waits for room in a pipe or a terminal that is full just now."""
+_ROOM_WAIT_S = 0.2
+"""Time for the reader of a full pipe or terminal to make room for a message."""
 
 _POLL_INTERVAL_S = 0.005
 
@@ -39,10 +39,10 @@ def tell(line: str) -> None:
     line = one_line(line)
     for listener in _listeners:
         listener(line)
-    _write(f"{line}\n", _PATIENCE_S)
+    _write(f"{line}\n", _ROOM_WAIT_S)
 
 
-def show(text: str, patience_s: float = 0) -> bool:
+def show(text: str, wait_s: float = 0) -> bool:
     """Print on stderr what may be missed, such as progress, as it is.
 
     Where a pipe is half full nobody has read for long, and the rest is kept for messages: whoever looks into it at the
@@ -50,17 +50,17 @@ def show(text: str, patience_s: float = 0) -> bool:
 
     Args:
         text: what to print.
-        patience_s: how long it waits for room.
+        wait_s: time for a reader to make room.
 
     Returns:
         Whether all of it was taken.
     """
-    ends_s = time.monotonic() + patience_s
+    ends_s = time.monotonic() + wait_s
     while _is_filling():
         if time.monotonic() >= ends_s:
             return False
         time.sleep(_POLL_INTERVAL_S)
-    return _write(text, patience_s)
+    return _write(text, wait_s)
 
 
 def is_journal() -> bool:
@@ -95,7 +95,7 @@ def answer(text: str) -> None:
         raise errors.from_os_error(error, "write the result", errors.DeviceError) from error
 
 
-def _write(text: str, patience_s: float) -> bool:
+def _write(text: str, wait_s: float) -> bool:
     """Write to stderr, or lose what finds no room in time; return whether all was taken."""
     # Where nothing is left to load a module with, there is nothing to lose either.
     with suppress(OSError, ImportError, MemoryError):
@@ -107,7 +107,7 @@ def _write(text: str, patience_s: float) -> bool:
             room.register(descriptor, select.POLLOUT)
             rest = text.encode("utf-8", "backslashreplace")
             # A terminal may take a part of it.
-            while rest and room.poll(patience_s * 1000):
+            while rest and room.poll(wait_s * 1000):
                 rest = rest[os.write(descriptor, rest) :]
             return not rest
         finally:

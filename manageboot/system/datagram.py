@@ -1,21 +1,21 @@
-"""Whoever reads the datagrams of a socket, as the journal and systemd do: it may hang, and a sender would with it.
+"""Whether the reader of a datagram socket, as the journal and systemd are, has room for one more.
 
-The libraries that send to them wait without limit, and hold Python's lock meanwhile, so a thread of its own would help
-nobody. This looks before they send.
+It may hang, and a sender would hang with it: the libraries that send wait without limit, and hold Python's lock
+meanwhile, so a thread of its own would help nobody. This looks before they send.
 """
 
 import select
 
-_PATIENCE_MS = 1000
+_ROOM_WAIT_MS = 1000
 
 
-class Receiver:
-    """The reading end of a datagram socket, at a path."""
+class DatagramSocket:
+    """A datagram socket at a path, as whoever sends to it sees it."""
 
     def __init__(self, path: str) -> None:
-        """Look at nothing yet; a path that begins with `@` is an abstract one."""
+        """Take the path of a socket; one that begins with `@` is abstract."""
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
-        self._patience_ms = _PATIENCE_MS
+        self._wait_ms = _ROOM_WAIT_MS
 
     def takes_more(self) -> bool:
         """Return whether there is room for a datagram, or is soon: at most a second later, and at once after that.
@@ -30,8 +30,8 @@ class Receiver:
                 probe.connect(self._address)
                 poll = select.poll()
                 poll.register(probe, select.POLLOUT)
-                there_is = bool(poll.poll(self._patience_ms))
+                there_is = bool(poll.poll(self._wait_ms))
         except OSError:
             return True
-        self._patience_ms = _PATIENCE_MS if there_is else 0
+        self._wait_ms = _ROOM_WAIT_MS if there_is else 0
         return there_is

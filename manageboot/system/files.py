@@ -4,7 +4,6 @@ What lies in /run, or where the records are, may be of another version or of ano
 all. Nobody waits for it, and what it holds is taken only where it can be meant.
 """
 
-import math
 import os
 import stat
 from collections.abc import Sequence
@@ -65,7 +64,7 @@ def read(path: str, limit_bytes: int, *, ours: bool = False) -> bytes:
 
 
 def parse(content: bytes) -> Any:
-    """Read JSON, without what Python alone takes for it, and without a key that stands twice.
+    """Read JSON, without what Python alone takes for it, and without a key that is there twice.
 
     Raises:
         ValueError: it is something else, or so deep that nobody means it.
@@ -85,37 +84,76 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
-def create(path: str) -> int:
-    """Make a new file, whatever lay there, and return its descriptor; all may read it, whatever the umask is.
+def replace(path: str, content: bytes, *, durable: bool = False) -> None:
+    """Replace a file as a whole: a reader sees the old one or the new one. All may read it, whatever the umask is.
+
+    Args:
+        path: the file; a link in its place is replaced, not followed.
+        content: what it holds then.
+        durable: whether it has to survive a power cut.
 
     Raises:
-        OSError: that can't be done.
-    """
-    # What a run that was killed, or somebody else, has left there is not opened: a pipe would wait for ever.
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.fchmod(descriptor, 0o644)
-    return descriptor
+        OSError: it can't be replaced. The old file is still there, unless the last flush failed, of the directory.
+        ReadBackError: the disk does not hold what was written; the old file is still there.
 
-
-def replace(path: str, content: bytes) -> None:
-    """Replace a file as a whole, so that a reader never sees half of it. Nothing of it has to survive a power cut.
-
-    Raises:
-        OSError: that can't be done; the old one is still there.
+    Durability: with `durable`, once it returns, the new file is on the disk and was read back past the page cache; cut
+    before, the old file is there or the new one. Without, a power cut may leave neither.
     """
     temporary = f"{path}.new"
     try:
-        with open(create(temporary), "wb") as file:
+        with open(_create(temporary), "w+b") as file:
             file.write(content)
+            file.flush()
+            if durable:
+                _settle(file.fileno(), path, content)
+        if console.debug:
+            how = ", flushed, read back" if durable else ""
+            console.debug("write %s at 0, %d bytes%s", temporary, len(content), how)
         os.rename(temporary, path)
         if console.debug:
-            console.debug("write %s at 0, %d bytes, and rename it to %s", temporary, len(content), path)
-    except OSError:
+            console.debug("rename %s to %s", temporary, path)
+    except (OSError, errors.ReadBackError):
         with suppress(OSError):
             os.unlink(temporary)
         raise
+    if durable:
+        flush_directory(os.path.dirname(path))
+
+
+def flush_directory(path: str) -> None:
+    """Force down which names a directory has.
+
+    Raises:
+        OSError: that failed.
+
+    Durability: once it returns, files that were made, renamed or removed in it before stay so.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+        if console.debug:
+            console.debug("flush %s", path)
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: str) -> int:
+    # What a run that was killed, or somebody else, has left there is not opened: a pipe would wait for ever.
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    # The umask does not count. vfat has no modes.
+    with suppress(OSError):
+        os.fchmod(descriptor, 0o644)
+    return descriptor
+
+
+def _settle(descriptor: int, path: str, content: bytes) -> None:
+    """Flush a file, and read it back: what was flushed can be dropped from the page cache."""
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    if os.pread(descriptor, len(content) + 1, 0) != content:
+        raise errors.ReadBackError(f"cannot write {path}: the disk does not hold what was written")
 
 
 def _check(status: os.stat_result, *, ours: bool) -> None:
@@ -131,7 +169,7 @@ def _refuse(word: str) -> NoReturn:
 
 def _finite(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
+    if value in {float("inf"), float("-inf")}:
         raise ValueError(f"{text} is no number that we know")
     return value
 
@@ -139,5 +177,5 @@ def _finite(text: str) -> float:
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is there twice")
     return found

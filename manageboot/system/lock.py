@@ -16,9 +16,9 @@ _POLL_INTERVAL_S = 0.05
 _TEXT_BYTES = 200
 _BRIEFLY = "briefly"
 _BRIEF_WAIT_S = 30.0
-"""How long to wait for who holds it only for a moment, at least; where the disk hangs, a moment is long."""
+"""The least time to wait for a holder who needs it only for a moment; where the disk hangs, a moment is long."""
 _UNSAID_WAIT_S = 1.0
-"""How long who holds it may take to say so; where there is no space for the text, nobody ever does."""
+"""Time for the holder to write its name; where there is no space for it, it never does."""
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Ite
         verb: what the holder does, for the message that others get.
         wait_s: how long to wait for another holder, in seconds. One that holds it briefly is waited for in any case:
             the daemon does so at its own time, and whoever calls a verb can't know when.
-        brief: whether this one holds it only for a moment.
+        brief: whether this run holds it only for a moment.
 
     Yields:
         The descriptor of the lock, for a child that must not hold it any longer than its parent.

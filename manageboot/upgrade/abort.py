@@ -1,7 +1,7 @@
-"""That a trial was given up in this boot, where the block can't tell: a stock script clears nothing for the next trial.
+"""Whether the trial that runs was aborted, where the block can't tell: a stock script clears nothing for the next one.
 
 The mark lies in /run, beside the lock, and names the boot. It is made before the block is written, so it is there even
-if the run that gives the trial up is killed right after.
+if the run that aborts the trial is killed right after.
 """
 
 import os
@@ -9,9 +9,11 @@ from contextlib import suppress
 
 from manageboot.boot import cmdline
 from manageboot.boot.markers import Trial
+from manageboot.boot.node import Node
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
+from manageboot.protocol import Phase
 from manageboot.system import files
 
 _NAME = "given-up"
@@ -20,7 +22,7 @@ _LIMIT_BYTES = 200
 
 def path(config: Config) -> str:
     """Return where the mark is."""
-    return os.path.join(os.path.dirname(config.state.lock), _NAME)
+    return os.path.join(config.state.runtime_directory, _NAME)
 
 
 def mark(config: Config, because: Trial) -> None:
@@ -39,14 +41,31 @@ def mark(config: Config, because: Trial) -> None:
         files.replace(path(config), f"{' '.join([boot, *words])}\n".encode())
 
 
-def in_this_boot(config: Config, trial: str) -> bool:
-    """Say whether what the block tells of a trial that was given up was written in this boot.
+def of_this_trial(config: Config, node: Node) -> bool:
+    """Say whether the trial that runs was aborted.
 
-    Either witness suffices: the mark, or the history, which is there even where /run was full.
+    A grub.cfg that is not the shipped one never clears what an earlier trial left; there, mark or history have to tell.
+    """
+    markers = node.environment.markers
+    if node.state.phase is not Phase.TRIAL or not markers.aborted:
+        return False
+    of_this_boot = node.grub is not None and markers.nonce != "" and markers.nonce == node.grub.nonce
+    return of_this_boot or in_this_boot(config, markers.trial)
+
+
+def of_earlier_trial(config: Config, node: Node) -> bool:
+    """Say whether the block tells of an earlier trial, which was aborted, as if it were the one that runs."""
+    return node.may_be_stale and not in_this_boot(config, node.environment.markers.trial)
+
+
+def in_this_boot(config: Config, trial: str) -> bool:
+    """Say whether what the block tells of a trial that was aborted was written in this boot.
+
+    The mark suffices, and so does the history, which is there even where /run was full.
 
     Args:
         config: the settings.
-        trial: what stands in the block.
+        trial: what the block says.
     """
     return marked(config, trial) or events.happened(config, Event.ROLLED_BACK)
 
@@ -56,14 +75,14 @@ def marked(config: Config, trial: str) -> bool:
 
     Args:
         config: the settings.
-        trial: what stands in the block.
+        trial: what the block says.
     """
     boot = cmdline.boot_id()
     return boot is not None and trial in _words(config, boot)
 
 
 def _words(config: Config, boot: str) -> list[str]:
-    """Read for what a trial was given up in a boot."""
+    """Read for what a trial was aborted in a boot."""
     try:
         content = files.read(path(config), _LIMIT_BYTES, ours=True).decode("ascii", "replace")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A person is at work: while the file is there, the daemon neither confirms a trial nor gives it up.
+"""A person is at work: while the file is there, the daemon is inhibited, and neither confirms a trial nor aborts it.
 
 It lies in /run, beside the lock, so no boot begins with it.
 """
@@ -16,16 +16,16 @@ _NAME = "inhibit"
 
 def path(config: Config) -> str:
     """Return where the file is."""
-    return os.path.join(os.path.dirname(config.state.lock), _NAME)
+    return os.path.join(config.state.runtime_directory, _NAME)
 
 
-def held(config: Config) -> bool:
-    """Say whether a person is at work."""
+def active(config: Config) -> bool:
+    """Say whether the daemon is inhibited."""
     # Whatever it is that lies there, somebody put it there.
     return os.path.lexists(path(config))
 
 
-def hold(config: Config) -> str:
+def take(config: Config) -> str:
     """Make the file.
 
     Returns:
@@ -36,7 +36,7 @@ def hold(config: Config) -> str:
     """
     file = path(config)
     with _translated(f"make {file}"):
-        os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)
+        os.makedirs(config.state.runtime_directory, mode=0o755, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
             if console.debug:

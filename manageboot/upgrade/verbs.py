@@ -1,29 +1,30 @@
-"""The verbs that change what boots next: commit, cancel, confirm, rollback.
+"""The verbs that change what boots next: commit, cancel, confirm, rollback; and `arrive`, of each boot.
 
-Each looks at the node under the lock, asks `protocol` what to do, writes the block and the record. A run that dies in
-between is completed by running the verb again; that is what decides which of the two comes first.
+Each begins as `begin` says, writes the block and the record, and tells of it. A run that dies in between is completed
+by running the verb again; that is what decides which of the two comes first.
 """
 
 import logging
-import os
 import time
 
 from manageboot import errors
-from manageboot.boot import envblock, fallback, head, record, trusted
-from manageboot.boot.markers import Traces, Trial
-from manageboot.boot.node import Node, decided, observe, running_version
+from manageboot.boot import envblock, header, record, trusted
+from manageboot.boot.markers import Markers, Trial
+from manageboot.boot.node import Node, observe, running_version
 from manageboot.boot.record import SlotRecord, now
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
-from manageboot.protocol import Content, Decision, Phase, Slot, Verb, explain
+from manageboot.protocol import Content, Phase, Slot, Transition, Verb, describe
 from manageboot.system import lock, process, signals
-from manageboot.upgrade import abort, sample
+from manageboot.upgrade import abort, arming, sample
+from manageboot.upgrade.begin import asked, begun, settled
 
 logger = logging.getLogger(__name__)
 
 _CONFIRM_WAIT_S = 30.0
 """Confirms may come sixty at a time; each holds the lock for milliseconds."""
+_ARRIVAL_WAIT_S = 10.0
 
 
 def commit(config: Config, *, reboot: bool) -> str:
@@ -38,21 +39,21 @@ def commit(config: Config, *, reboot: bool) -> str:
 
     Durability: once it returns (or raises RebootError), the slot is armed on the disk.
     """
-    with lock.held(config.state.lock, Verb.COMMIT, wait_s=config.state.lock_timeout_s, brief=True):
-        node, decision = _prepare(config, Verb.COMMIT)
+    with begun(config, Verb.COMMIT) as (node, to_do):
         passive = node.booted.other
-        if decision.block is not None:
-            _warn_of_tries(config, node)
-            head.require(config, passive, Verb.COMMIT)
-            sample.require(config, passive, node.records.get(passive), Verb.COMMIT)
-        traces = armed(config, node) if decision.block is not None else node.environment.traces
-        _write(config, decision, traces)
+        if to_do.block is not None:
+            arming.warn_of_tries(config, node)
+            header.require(config, passive, Verb.COMMIT)
+        if to_do.block is not None or node.stopped:
+            sample.require(config, node, Verb.COMMIT)
+        markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
+        _write(config, to_do, markers)
         if node.passive_content is Content.INSTALLED:
             entry = node.records[passive]._replace(content=Content.COMMITTED, committed=now())
-            _record(config, {**node.records, passive: record.armed(entry, traces.nonce, node.boot_id)})
-        if decision.block is not None:
+            _record(config, {**node.records, passive: record.armed(entry, markers.nonce, node.boot_id)})
+        if to_do.block is not None:
             _announce(config, Event.COMMITTED, f"Slot {passive} is committed", node, passive)
-        _reboot(config, decision, reboot, passive)
+        _reboot(config, to_do, reboot, passive)
         return f"slot {passive} is committed" + (", the node reboots" if reboot else ", it boots at the next reboot")
 
 
@@ -67,11 +68,10 @@ def cancel(config: Config) -> str:
 
     Durability: once it returns, it is taken back on the disk.
     """
-    with lock.held(config.state.lock, Verb.CANCEL, wait_s=config.state.lock_timeout_s, brief=True):
-        node, decision = _prepare(config, Verb.CANCEL)
+    with begun(config, Verb.CANCEL) as (node, to_do):
         passive = node.booted.other
         content = node.passive_content
-        if decision.block is not None:
+        if to_do.block is not None:
             # Here the record comes first: with the block behind, a second run finds the commit still pending; with the
             # record behind, it would take the whole installation back.
             if content is Content.COMMITTED:
@@ -79,7 +79,7 @@ def cancel(config: Config) -> str:
                 _record(config, {**node.records, passive: record.settled(entry)})
             elif content is Content.CONFIRMED:
                 _record(config, {**node.records, passive: record.settled(node.records[passive])})
-            _write(config, decision, _kept(node))
+            _write(config, to_do, _kept(node))
             _announce(config, Event.CANCELLED, f"The commit of slot {passive} was taken back", node, passive)
             return f"the commit of slot {passive} is taken back, slot {node.booted} boots next"
         if content in {Content.VOID, Content.CONFIRMED}:
@@ -92,42 +92,40 @@ def cancel(config: Config) -> str:
 def confirm(config: Config) -> str:
     """Say that the booted trial is good.
 
-    Where there is nothing to confirm it takes no lock and writes nothing, but for the second witness if that is behind.
-    A trial that was given up stays given up: whoever confirms it comes too late, and the node goes back.
+    Where there is nothing to confirm it takes no lock and writes nothing, but for the trusted slot if that is behind.
+    A trial that was aborted stays so: whoever confirms it comes too late, and the node goes back.
 
     Returns:
         What was done, in words.
 
     Raises:
-        RefusedError: the two witnesses contradict each other.
+        RefusedError: the kernel command line and the block contradict each other.
 
     Durability: once it returns, the booted slot is trusted on the disk.
     """
     node = observe(config)
     # Where GRUB's file system is not mounted, nothing tells whether there is a trial.
     envblock.check_present(node.environment)
-    decision = decided(node, Verb.CONFIRM)
-    if decision.block is None and not half_confirmed(node):
-        if decision.warns:
-            logger.warning("nothing is confirmed: %s", explain(node.state))
-        if _trust_is_behind(node):
+    to_do = asked(node, Verb.CONFIRM)
+    if to_do.block is None and not half_confirmed(node):
+        if to_do.warns:
+            logger.warning("nothing is confirmed: %s", describe(node.state))
+        if _trusted_slot_is_behind(node):
             _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
-    if _given_up(config, node):
-        return _leave_given_up(node)
-    wait_s = max(_CONFIRM_WAIT_S, config.state.lock_timeout_s)
-    with lock.held(config.state.lock, Verb.CONFIRM, wait_s=wait_s, brief=True):
-        node, decision = _prepare(config, Verb.CONFIRM)
-        if _given_up(config, node):
-            return _leave_given_up(node)
+    if abort.of_this_trial(config, node):
+        return _leave_aborted(node)
+    with begun(config, Verb.CONFIRM, least_wait_s=_CONFIRM_WAIT_S) as (node, to_do):
+        if abort.of_this_trial(config, node):
+            return _leave_aborted(node)
         was_trial = node.state.phase is Phase.TRIAL or half_confirmed(node)
         if node.state.grub_wrote_nothing:
             logger.warning(
                 "GRUB started the trial without writing that into %s; had it failed, it would have been tried again",
                 config.boot.grubenv,
             )
-        _write(config, decision, _kept(node))
-        if node.trace is not None:
+        _write(config, to_do, _kept(node))
+        if node.grub is not None:
             _trust(config, node.booted)
         if was_trial:
             booted = node.booted
@@ -158,12 +156,12 @@ def half_confirmed(node: Node) -> bool:
 
 
 def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) -> str:
-    """Go back to the other slot: give a trial up, or arm the slot that was confirmed before this one.
+    """Go back to the other slot: abort a trial, or arm the slot that was confirmed before this one.
 
     Args:
         config: the settings.
         reboot: whether to reboot then.
-        because: why a trial is given up; `status` in the other slot tells it. Any but BY_HAND is of a trial only.
+        because: why a trial is aborted; `status` in the other slot tells it. Any but BY_HAND is of a trial only.
 
     Returns:
         What was done, in words.
@@ -174,115 +172,90 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
 
     Durability: once it returns (or raises RebootError), the block says so on the disk.
     """
-    with lock.held(config.state.lock, Verb.ROLLBACK, wait_s=config.state.lock_timeout_s, brief=True):
-        node, decision = _prepare(config, Verb.ROLLBACK)
+    verb = Verb.ROLLBACK if because is Trial.BY_HAND else Verb.ABORT
+    with begun(config, verb) as (node, to_do):
         other = node.booted.other
-        if because is not Trial.BY_HAND and node.state.phase is not Phase.TRIAL:
-            # Somebody confirmed it a moment ago; going back from there is a decision of its own.
-            raise errors.NotOnTrialError(f"cannot {Verb.ROLLBACK} because of {because}: {explain(node.state)}")
         if node.state.phase is Phase.TRIAL:
             abort.mark(config, because)
-            given_up = node.environment.traces._replace(tries="", trial=because.value)
-            _write(config, decision._replace(block=decision.block or node.state.block), given_up)
+            aborted = node.environment.markers._replace(tries="", trial=because.value)
+            _write(config, to_do._replace(block=to_do.block or node.state.block), aborted)
         else:
-            _warn_of_tries(config, node)
-            if decision.block is not None:
-                head.require(config, other, Verb.ROLLBACK)
-            traces = armed(config, node) if decision.block is not None else node.environment.traces
+            arming.warn_of_tries(config, node)
+            if to_do.block is not None:
+                header.require(config, other, Verb.ROLLBACK)
+            markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
             # Here the record comes first: that of an earlier rollback would be taken for this one's.
             entry = node.records[other]
-            if decision.block is not None or entry.committed_in is None or entry.nonce != (traces.nonce or None):
-                _record(config, {**node.records, other: record.armed(entry, traces.nonce, node.boot_id)})
-            _write(config, decision, traces)
+            if to_do.block is not None or entry.committed_in is None or entry.nonce != (markers.nonce or None):
+                _record(config, {**node.records, other: record.armed(entry, markers.nonce, node.boot_id)})
+            _write(config, to_do, markers)
         _announce(config, Event.ROLLED_BACK, f"The node goes back to slot {other}", node, other)
-        _reboot(config, decision, reboot, other)
+        _reboot(config, to_do, reboot, other)
         return f"slot {other} boots next" + (", the node reboots" if reboot else "")
 
 
-def new_nonce() -> str:
-    """Make a word that no commit had before."""
-    return os.urandom(4).hex()
+def arrive(config: Config) -> str:
+    """Say that userspace is up: force down what GRUB wrote, and leave a marker in a trial.
 
+    It tells nothing of a fallback: the records need not be mounted yet.
 
-def armed(config: Config, node: Node) -> Traces:
-    """Make the traces of a new commit. Only the shipped grub.cfg is known to understand them."""
-    if node.trace is None:
-        return Traces()
-    tries = str(config.boot.tries) if config.boot.tries > 1 else ""
-    return Traces(nonce=new_nonce(), ack=node.environment.traces.ack, tries=tries)
+    Returns:
+        What was done, in words.
 
+    Raises:
+        BlockDamagedError, BlockMissingError, DeviceError, LockedError, NotPermittedError.
 
-def _prepare(config: Config, verb: Verb) -> tuple[Node, Decision]:
-    node = observe(config)
-    envblock.settle(node.environment)
-    if node.record_problem is not None:
-        logger.warning("%s", node.record_problem)
-    if (fell_back := fallback.explain(node)) is not None:
-        events.announce_fallback(config, node, fell_back)
-    return node, decided(node, verb)
-
-
-def _given_up(config: Config, node: Node) -> bool:
-    """Say whether this very trial was given up.
-
-    A grub.cfg that is not the shipped one never clears what an earlier trial left; there, other witnesses have to tell.
+    Durability: once it returns, what GRUB wrote at this boot survives a power cut, and so does the marker.
     """
-    left_behind = node.environment.traces
-    if node.state.phase is not Phase.TRIAL or not left_behind.given_up:
-        return False
-    of_this_boot = node.trace is not None and left_behind.nonce != "" and left_behind.nonce == node.trace.nonce
-    return of_this_boot or abort.in_this_boot(config, left_behind.trial)
+    with settled(config, "arrived", least_wait_s=_ARRIVAL_WAIT_S) as node:
+        markers = node.environment.markers
+        if node.state.phase is not Phase.TRIAL or (markers.trial and not abort.of_earlier_trial(config, node)):
+            return f"slot {node.booted} is up"
+        envblock.write(config.boot.grubenv, node.state.block, markers._replace(trial=Trial.USERSPACE.value))
+        return f"slot {node.booted} is up, on trial"
 
 
-def _leave_given_up(node: Node) -> str:
+def _leave_aborted(node: Node) -> str:
     """Tell whoever confirms that it is too late."""
-    booted, because = node.booted, node.environment.traces.trial
-    logger.warning("nothing is confirmed: the trial of slot %s was given up (%s)", booted, because)
-    return f"the trial of slot {booted} was given up, slot {booted.other} boots next"
+    booted, because = node.booted, node.environment.markers.trial
+    logger.warning("nothing is confirmed: the trial of slot %s was aborted (%s)", booted, because)
+    return f"the trial of slot {booted} was aborted, slot {booted.other} boots next"
 
 
-def _write(config: Config, decision: Decision, traces: Traces) -> None:
+def _write(config: Config, to_do: Transition, markers: Markers) -> None:
     signals.hold()
-    if decision.block is not None:
-        envblock.write(config.boot.grubenv, decision.block, traces)
+    if to_do.block is not None:
+        envblock.write(config.boot.grubenv, to_do.block, markers)
 
 
-def _warn_of_tries(config: Config, node: Node) -> None:
-    if node.trace is None and config.boot.tries > 1:
-        logger.warning(
-            "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
-            config.boot.tries,
-        )
+def _kept(node: Node) -> Markers:
+    """Take back all markers but the acknowledgement, which stays as the proof that GRUB writes this block."""
+    return Markers(ack=node.environment.markers.ack)
 
 
-def _kept(node: Node) -> Traces:
-    """Take back all traces but the acknowledgement, which stays as the proof that GRUB writes this block."""
-    return Traces(ack=node.environment.traces.ack)
-
-
-def _trust_is_behind(node: Node) -> bool:
+def _trusted_slot_is_behind(node: Node) -> bool:
     return (
-        node.trace is not None
+        node.grub is not None
         and node.state.phase is Phase.IDLE
         and trusted.read(node.environment.path) is not node.booted
     )
 
 
 def _catch_up(config: Config) -> None:
-    """Write the second witness for a slot that was confirmed before. Another run may do it, or a later confirm."""
+    """Write down as trusted a slot that was confirmed before. Another run may do it, or a later confirm."""
     try:
         with lock.held(config.state.lock, Verb.CONFIRM, brief=True):
             node = observe(config)
-            if _trust_is_behind(node):
+            if _trusted_slot_is_behind(node):
                 _trust(config, node.booted)
     except errors.LockedError:
-        logger.info("another run is at work; the second witness is written later")
+        logger.info("another run is at work; the trusted slot is written later")
 
 
 def _trust(config: Config, slot: Slot) -> None:
-    """Write the second witness after the block; a failure is no longer one of the verb."""
+    """Write the trusted slot after the block; a failure is no longer one of the verb."""
     try:
-        envblock.write_trust(config.boot.grubenv, slot)
+        envblock.write_trusted(config.boot.grubenv, slot)
     except errors.ManagebootError as error:
         logger.warning("slot %s is trusted, but not for a GRUB that finds its block damaged: %s", slot, error)
 
@@ -304,8 +277,8 @@ def _announce(
     events.announce(config, event, message, slot=slot, version=version, transaction=entry.transaction, seconds=seconds)
 
 
-def _reboot(config: Config, decision: Decision, wanted: bool, slot: Slot) -> None:
-    if wanted and decision.reboots:
+def _reboot(config: Config, to_do: Transition, wanted: bool, slot: Slot) -> None:
+    if wanted and to_do.reboots:
         process.run(
             config.boot.reboot_command,
             failure=errors.RebootError,

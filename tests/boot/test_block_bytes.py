@@ -1,4 +1,4 @@
-"""Whatever the bytes of the environment block, and of the second witness, are: nothing but errors of our own."""
+"""Whatever the bytes of the environment block, and of that of the trusted slot, are: nothing but errors of our own."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from manageboot import errors
 from manageboot.boot import envblock
-from manageboot.boot.markers import Traces
+from manageboot.boot.markers import Markers
 from manageboot.protocol import BlockState, Cycle, Slot
 from tests.grubenv.found import FOUND, inputs
 from tests.grubenv.oracle import reads
 from tests.grubenv.support import DAMAGED_OR_NOT, valid_blocks
 
 COMMITTED = BlockState(Slot.B, Cycle.FIRST_BOOT, 0)
-LEFT_BEHIND = Traces(nonce="0123456789abcdef", tries="3")
+COMMIT_MARKERS = Markers(nonce="0123456789abcdef", tries="3")
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -25,29 +25,29 @@ LEFT_BEHIND = Traces(nonce="0123456789abcdef", tries="3")
     st.sampled_from([b"", *inputs().values()]),
 )
 @example(FOUND["a backslash hides the newline that a repair would add"], b"")
-def test_any_bytes(tmp_path: Path, block: bytes, witness: bytes) -> None:
+def test_any_bytes(tmp_path: Path, block: bytes, beside: bytes) -> None:
     path = tmp_path / "grubenv"
     path.write_bytes(block)
-    (tmp_path / "manageboot.env").write_bytes(witness)
+    (tmp_path / "manageboot.env").write_bytes(beside)
     (tmp_path / "grub.cfg").touch()
     found = envblock.read(str(path))
     assert (found.state is None) is (found.condition is envblock.Condition.DAMAGED)
-    for left_behind in (Traces(), LEFT_BEHIND):
+    for markers in (Markers(), COMMIT_MARKERS):
         for attempt in (
             lambda: envblock.stated(found),
             lambda: envblock.settle(found),
-            lambda traces=left_behind: envblock.rehearse(str(path), COMMITTED, traces),
-            lambda traces=left_behind: envblock.write(str(path), COMMITTED, traces),
-            lambda: envblock.write_trust(str(path), Slot.B),
+            lambda markers=markers: envblock.rehearse(str(path), COMMITTED, markers),
+            lambda markers=markers: envblock.write(str(path), COMMITTED, markers),
+            lambda: envblock.write_trusted(str(path), Slot.B),
         ):
             try:
                 attempt()
             except errors.ManagebootError as error:
                 assert error.code != "INTERNAL"
     with suppress(errors.ManagebootError):
-        envblock.write(str(path), COMMITTED, LEFT_BEHIND)
+        envblock.write(str(path), COMMITTED, COMMIT_MARKERS)
         written = envblock.read(str(path))
-        assert (written.state, written.traces) == (COMMITTED, LEFT_BEHIND)
+        assert (written.state, written.markers) == (COMMITTED, COMMIT_MARKERS)
         assert reads(path.read_bytes())["boot_alternative"] == "B"
 
 
@@ -65,7 +65,7 @@ def test_each_error_of_the_library_keeps_its_meaning(tmp_path: Path, body: bytes
     before = path.read_bytes()
     for attempt in (envblock.rehearse, envblock.write):
         with pytest.raises(errors.ManagebootError) as caught:
-            attempt(str(path), COMMITTED, LEFT_BEHIND)
+            attempt(str(path), COMMITTED, COMMIT_MARKERS)
         assert caught.value.code == code
         assert caught.value.hint
     assert path.read_bytes() == before

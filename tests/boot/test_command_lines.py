@@ -1,5 +1,7 @@
-"""The kernel command line tells the booted slot: to the agent, to GRUB's traces, and to a repair of the block alike."""
+"""The kernel command line tells the booted slot, and what GRUB passes: the agent and a repair read it alike."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,10 @@ import pytest
 import grubenv
 from grubenv.__main__ import main as run_grubenv
 from manageboot import errors
-from manageboot.boot import cmdline, slots
+from manageboot.boot import cmdline
 from manageboot.config import BootConfig
+from manageboot.protocol import Slot
+from support.node import LoopNode
 
 LINES = [
     ("root=/dev/vda5 dfinity.system=A ro", "A"),
@@ -45,10 +49,10 @@ def test_agent_and_repair_read_it_alike(tmp_path: Path, line: str, slot: str | N
     status = run_grubenv([str(block), *words])
     if slot is None:
         with pytest.raises(errors.BootedSlotUnknownError, match=r"dfinity\.system=A and dfinity\.system=B"):
-            slots.booted_slot(boot_config(line_file))
+            cmdline.booted_slot(boot_config(line_file))
         assert (status, block.exists()) == (65, False)
         return
-    assert slots.booted_slot(boot_config(line_file)) == slot
+    assert cmdline.booted_slot(boot_config(line_file)) == slot
     assert grubenv.query(block) == {"boot_alternative": slot, "boot_cycle": "stable"}
 
 
@@ -57,19 +61,32 @@ def test_a_line_that_names_no_slot(tmp_path: Path):
     for line in ("", "dfinity.system", "dfinity.system=", "dfinity.system=C", "-- dfinity.system=A"):
         line_file.write_text(line)
         with pytest.raises(errors.BootedSlotUnknownError):
-            slots.booted_slot(boot_config(line_file))
+            cmdline.booted_slot(boot_config(line_file))
 
 
 def test_another_key(tmp_path: Path):
     line_file = tmp_path / "cmdline"
     line_file.write_text("rauc.slot=B\n")
-    assert slots.booted_slot(boot_config(line_file, "rauc.slot")) == "B"
+    assert cmdline.booted_slot(boot_config(line_file, "rauc.slot")) == "B"
 
 
-def test_the_traces_of_grub_are_read_alike(tmp_path: Path):
+def test_what_grub_passes_is_read_alike(tmp_path: Path):
     line_file = tmp_path / "cmdline"
     line_file.write_text('manageboot.slot=B manageboot.cycle=first_boot manageboot.try=1 x="y manageboot.nonce=1234\n')
-    trace = cmdline.read(boot_config(line_file))
-    assert trace == cmdline.BootTrace("B", "first_boot", "1", "", "")
+    assert cmdline.grub_parameters(boot_config(line_file)) == cmdline.GrubParameters("B", "first_boot", "1", "", "")
     line_file.write_text("manageboot.slot=B manageboot.try=1 manageboot.try=2\n")
-    assert cmdline.read(boot_config(line_file)) == cmdline.BootTrace("B")
+    assert cmdline.grub_parameters(boot_config(line_file)) == cmdline.GrubParameters("B")
+    line_file.write_text("dfinity.system=B manageboot.slot=B\n")
+    assert cmdline.read(boot_config(line_file)) == (Slot.B, cmdline.GrubParameters("B"))
+
+
+def test_what_can_not_be_read_says_nothing_of_grub(tmp_path: Path):
+    assert cmdline.grub_parameters(boot_config(tmp_path / "missing")) is None
+
+
+@pytest.mark.devices
+def test_a_look_at_the_node_reads_it_once(node: LoopNode, tmp_path: Path):
+    log = tmp_path / "calls"
+    command = ["strace", "-f", "-o", str(log), "-e", "trace=open,openat", sys.executable, "-m", "manageboot"]
+    subprocess.run([*command, "-c", str(node.config), "status"], check=True, capture_output=True)
+    assert log.read_text().count(f'"{node.cmdline}"') == 1

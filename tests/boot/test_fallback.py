@@ -9,7 +9,7 @@ from manageboot import config
 from manageboot.boot import fallback
 from manageboot.boot.fallback import Cause
 from manageboot.boot.node import observe
-from manageboot.upgrade import arrival
+from manageboot.upgrade import verbs
 from support.images import make_update
 from support.loop import run
 from support.node import LoopNode
@@ -42,7 +42,7 @@ def start_trial(node: LoopNode) -> None:
 
 def arrived(node: LoopNode) -> None:
     """Do what the daemon does first in each boot."""
-    arrival.arrived(config.load(str(node.config)))
+    verbs.arrive(config.load(str(node.config)))
 
 
 def fall_back(node: LoopNode, why: str) -> None:
@@ -101,7 +101,7 @@ def test_a_trial_that_was_given_up_is_not_confirmed_any_more(committed: LoopNode
     before = committed.grubenv.read_bytes()
     done = committed.run("confirm")
     assert (done.returncode, done.stdout) == (0, "")
-    assert f"warning: nothing is confirmed: the trial of slot B was given up ({because})" in done.stderr
+    assert f"warning: nothing is confirmed: the trial of slot B was aborted ({because})" in done.stderr
     assert (committed.grubenv.read_bytes(), committed.ok("next")) == (before, "A\n")
 
 
@@ -312,8 +312,8 @@ def test_a_commit_that_waits_while_somebody_chose_a_slot_is_no_fallback(committe
 
 def test_a_boot_without_a_name_proves_nothing(committed: LoopNode):
     seen = observe(config.load(str(committed.config)))
-    assert fallback.explain(seen._replace(boot_id=None)) is None
-    told = fallback.explain(seen._replace(boot_id="another"))
+    assert fallback.detect(seen._replace(boot_id=None)) is None
+    told = fallback.detect(seen._replace(boot_id="another"))
     assert told is not None
     assert told.cause == Cause.NEVER_STARTED
 

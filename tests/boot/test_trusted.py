@@ -1,4 +1,4 @@
-"""The second witness beside a block that somebody else named: root writes a block there, and nothing else."""
+"""The trusted slot, beside a block that somebody else named: root writes a block there, and nothing else."""
 
 import os
 import tempfile
@@ -17,56 +17,56 @@ SOUND = grubenv.EnvBlock.create().update({"other": "kept"}).build()
 
 
 @pytest.fixture
-def witness(tmp_path: Path) -> Path:
+def beside(tmp_path: Path) -> Path:
     (tmp_path / "grub").mkdir()
     return tmp_path / "grub" / trusted.FILE_NAME
 
 
-def write(witness: Path) -> None:
-    trusted.write(str(witness.with_name("grubenv")), Slot.B)
+def write(beside: Path) -> None:
+    trusted.write(str(beside.with_name("grubenv")), Slot.B)
 
 
 @pytest.mark.parametrize("content", [VICTIM, SOUND, SOUND[:-1] + b"x", bytes(1024), b"", None])
-def test_a_link_is_never_followed(witness: Path, tmp_path: Path, content: bytes | None):
+def test_a_link_is_never_followed(beside: Path, tmp_path: Path, content: bytes | None):
     victim = tmp_path / "victim"
     if content is not None:
         victim.write_bytes(content)
-    witness.symlink_to(victim)
+    beside.symlink_to(victim)
     with pytest.raises(grubenv.NotRegularError, match="it is a symbolic link, not a regular file"):
-        write(witness)
-    assert witness.is_symlink()
+        write(beside)
+    assert beside.is_symlink()
     assert (victim.read_bytes() if victim.exists() else None) == content
-    assert sorted(os.listdir(witness.parent)) == [trusted.FILE_NAME]
+    assert sorted(os.listdir(beside.parent)) == [trusted.FILE_NAME]
 
 
 @pytest.mark.parametrize("content", [VICTIM, b"x" * 1024, b"\0" * 1025, b"# GRUB Environment"])
-def test_what_is_no_block_is_left_as_it_is(witness: Path, content: bytes):
-    witness.write_bytes(content)
+def test_what_is_no_block_is_left_as_it_is(beside: Path, content: bytes):
+    beside.write_bytes(content)
     with pytest.raises(grubenv.CannotCreateError, match="what is there is no environment block") as caught:
-        write(witness)
-    assert str(witness) in str(caught.value)
-    assert witness.read_bytes() == content
+        write(beside)
+    assert str(beside) in str(caught.value)
+    assert beside.read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [None, b"", bytes(1), bytes(1024), SOUND[:512] + bytes(512), SOUND[:-1] + b"x"])
-def test_what_is_left_of_a_block_is_replaced(witness: Path, content: bytes | None):
+def test_what_is_left_of_a_block_is_replaced(beside: Path, content: bytes | None):
     if content is not None:
-        witness.write_bytes(content)
-    write(witness)
-    assert grubenv.query(witness) == {"mb_trusted": "B"}
-    assert grubenv.check(witness).sound
+        beside.write_bytes(content)
+    write(beside)
+    assert grubenv.query(beside) == {"mb_trusted": "B"}
+    assert grubenv.check(beside).sound
 
 
-def test_a_sound_one_keeps_what_else_it_holds(witness: Path):
-    witness.write_bytes(SOUND)
-    write(witness)
-    assert grubenv.query(witness) == {"other": "kept", "mb_trusted": "B"}
+def test_a_sound_one_keeps_what_else_it_holds(beside: Path):
+    beside.write_bytes(SOUND)
+    write(beside)
+    assert grubenv.query(beside) == {"other": "kept", "mb_trusted": "B"}
 
 
-def test_the_directory_may_be_a_link(witness: Path, tmp_path: Path):
-    (tmp_path / "link").symlink_to(witness.parent)
+def test_the_directory_may_be_a_link(beside: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(beside.parent)
     trusted.write(str(tmp_path / "link" / "grubenv"), Slot.A)
-    assert grubenv.query(witness) == {"mb_trusted": "A"}
+    assert grubenv.query(beside) == {"mb_trusted": "A"}
 
 
 @pytest.mark.devices
@@ -78,7 +78,7 @@ def test_a_confirm_of_a_foreign_block_warns_and_harms_nothing(node: LoopNode, tm
         (tmp_path / name).write_bytes(VICTIM)
         (foreign / name).symlink_to(tmp_path / name)
     grubenv.update(foreign / "grubenv", {"boot_cycle": "failsafe_check"})
-    # Only where the shipped script booted the node is there a second witness.
+    # Only where the shipped script booted the node is there a second beside.
     node.cmdline.write_text("dfinity.system=A manageboot.slot=A manageboot.cycle=first_boot\n")
     done = node.run("-f", foreign / "grubenv", "confirm")
     assert done.returncode == 0, done

@@ -121,7 +121,7 @@ class Kiosk(LoopNode):
     def _file_system(self, directory: Path, name: str) -> None:
         for part in self.parts:
             image = directory / f"{part}.img"
-            if part == self.withheld:
+            if part == self.header_last:
                 content = directory / "content"
                 files = content / ("boot" if part == "root" else ".")
                 files.mkdir(parents=True)
@@ -133,7 +133,7 @@ class Kiosk(LoopNode):
                 make_image(image, 2 * MIB + 512, seed=len(name))
 
     @property
-    def withheld(self) -> str:
+    def header_last(self) -> str:
         return self.parts[0]
 
     def _offset(self, number: int) -> int:
@@ -215,10 +215,10 @@ def test_a_trial_that_nobody_confirms(kiosk: Kiosk):
 def test_an_installation_that_did_not_finish_is_not_loaded(kiosk: Kiosk):
     kiosk.boot()
     kiosk.ok("upgrade-install", kiosk.update("v2"))
-    # The digest is known when everything is written but the head.
+    # The digest is known when everything is written but the header.
     kiosk.fails("upgrade-install", kiosk.update("v3"), "--sha256", "0" * 64, status=65, code="IMAGE_SHA256")
     kiosk.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
-    assert not any(kiosk.device_bytes("B", kiosk.withheld)[: 128 << 10])
+    assert not any(kiosk.device_bytes("B", kiosk.header_last)[: 128 << 10])
     # Somebody arms it all the same.
     kiosk.set_block(boot_alternative="B", boot_cycle="first_boot")
     assert kiosk.boot() == "A"
@@ -272,7 +272,7 @@ def test_its_grub_cfg_starts_no_trial_that_it_cannot_write_down(kiosk: Kiosk, la
 def test_its_grub_cfg_writes_nothing_where_nothing_can_be_loaded(kiosk: Kiosk):
     kiosk.set_block(boot_alternative="B", boot_cycle="first_boot")
     before = kiosk.grubenv.read_bytes()
-    write_through(Path(kiosk.devices["A"][kiosk.withheld]), bytes(PARTITION_BYTES))
+    write_through(Path(kiosk.devices["A"][kiosk.header_last]), bytes(PARTITION_BYTES))
     with pytest.raises(AssertionError, match="MENU"):
         kiosk.boot()
     assert kiosk.grubenv.read_bytes() == before

@@ -120,7 +120,7 @@ def test_roles_are_configuration(tmp_path: Path):
     loaded = load(tmp_path, text + 'home = "/dev/h"\n')
     assert loaded.roles == config.RolesConfig(("root", "verity"), ("state_", "home"))
     assert loaded.slots[Slot.B] == {"root": "LV=hostlvm/B_root", "verity": "PARTLABEL=B_boot", "home": "/dev/h"}
-    assert (loaded.roles.withheld, load(tmp_path, SLOTS).roles.withheld) == ("root", "boot")
+    assert (loaded.roles.header_last, load(tmp_path, SLOTS).roles.header_last) == ("root", "boot")
 
 
 def test_no_role_is_called_like_what_else_the_record_has():
@@ -137,9 +137,9 @@ def test_no_role_is_called_like_what_else_the_record_has():
         ("[slots]\nwritten = ['root']", "unknown key slots.A.boot"),
         ("[slots]\nwritten = ['boot', 'root', 'verity']", "slots.A.verity has to be a device path"),
         ("[slots]\nwritten = ['boot']", "slots.written has to name root"),
-        ("[slots]\nwritten = ['root', 'var']", "var stands twice in slots.written and slots.wiped"),
-        ("[slots]\nwiped = ['Var']", "'Var' is no name for a role of slots"),
-        ("[slots]\nwiped = ['version']", "'version' is no name for a role of slots"),
+        ("[slots]\nwritten = ['root', 'var']", "var is listed twice in slots.written and slots.wiped"),
+        ("[slots]\nwiped = ['Var']", "'Var' is not a name for a role of slots"),
+        ("[slots]\nwiped = ['version']", "'version' is not a name for a role of slots"),
         ("boot = 3", "boot has to be a table, and it is 3"),
         ("[boot]\ngrubenv = 'relative'", "boot.grubenv has to be an absolute path, and it is 'relative'"),
         ("[boot]\ntries = 0", "boot.tries has to be a number from 1 to 5, and it is 0"),
@@ -156,7 +156,7 @@ def test_no_role_is_called_like_what_else_the_record_has():
             "slots.A.boot has to be a device path, PARTUUID=..., PARTLABEL=... or LV=group/name",
         ),
         ("[slots.A]\nroot = 'LV=hostlvm'", "slots.A.root has to be"),
-        ("[slots.A]\nroot = '/dev/x'\n[slots.B]\nroot = '/dev/x'", "/dev/x stands twice in slots"),
+        ("[slots.A]\nroot = '/dev/x'\n[slots.B]\nroot = '/dev/x'", "/dev/x is listed twice in slots"),
         ("this is no TOML", "cannot read "),
         ("profile = 'nodeos'", "profile has to be 'guestos' or 'hostos' or 'custom', and it is 'nodeos'"),
     ],

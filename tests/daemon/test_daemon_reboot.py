@@ -185,7 +185,7 @@ def test_a_trial_that_was_given_up_before_the_daemon_came_stays_so(pending: Daem
 def test_somebody_holds_the_lock_for_ever(pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
     pending.configure(policy="external", deadline="20")
     pending.start_trial()
-    monkeypatch.setattr("manageboot.upgrade.arrival._WAIT_S", 0.0)
+    monkeypatch.setattr("manageboot.upgrade.verbs._ARRIVAL_WAIT_S", 0.0)
     with lock.held(str(pending.run_directory / "lock"), "confirm"):
         daemon = start(pending)
         for now_s in range(10, 10 + int(BUSY_S) + 60, 15):
@@ -196,7 +196,7 @@ def test_somebody_holds_the_lock_for_ever(pending: DaemonNode, monkeypatch: pyte
 
 
 def test_a_lock_that_was_held_for_long_is_no_reason_to_reboot(pending: DaemonNode, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("manageboot.upgrade.arrival._WAIT_S", 0.0)
+    monkeypatch.setattr("manageboot.upgrade.verbs._ARRIVAL_WAIT_S", 0.0)
     daemon = start(pending)
     with lock.held(str(pending.run_directory / "lock"), "upgrade-install"):
         for now_s in range(10, 10 + int(BUSY_S) + 60, 15):

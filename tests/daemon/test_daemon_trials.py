@@ -18,7 +18,7 @@ from manageboot.daemon.jobrunner import ErrandRun
 from manageboot.daemon.policy import BUSY_S, Task
 from manageboot.protocol import Content, Slot
 from manageboot.system import lock
-from manageboot.upgrade import abort, arrival, verbs
+from manageboot.upgrade import abort, verbs
 from support.daemonnode import DaemonNode, running, start, stepped, turn
 
 pytestmark = pytest.mark.grub
@@ -71,7 +71,7 @@ def test_a_trial_ends_though_its_system_lacks_a_library(tmp_path: Path, library:
 
 def test_an_errand_waits_no_longer_for_the_lock_than_it_has_time(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
     """However long a verb would: it would be killed, and count as hung, and what it was sent for as done."""
-    monkeypatch.setattr(arrival, "_WAIT_S", 0.1)
+    monkeypatch.setattr(verbs, "_ARRIVAL_WAIT_S", 0.1)
     node.config.write_text(node.config.read_text().replace("[state]\n", '[state]\nlock_timeout = "1h"\n'))
     settings = config.load(str(node.config))
     errand = ErrandRun(settings, ())
@@ -146,7 +146,7 @@ def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
     assert jobs.guarded(jobs.confirm, settings)() == 69
     assert stays_given_up(node)
     # By hand it comes too late as well.
-    assert "was given up, slot A boots next" in verbs.confirm(settings)
+    assert "was aborted, slot A boots next" in verbs.confirm(settings)
     assert stays_given_up(node)
 
 
@@ -154,7 +154,7 @@ def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
     boot_with_another_script(node, mb_trial=Trial.DEADLINE)
     for text in ("b3f6 deadline\n", f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} by_hand\n", ""):
         (node.run_directory / "given-up").write_text(text)
-        assert arrival.arrived(config.load(str(node.config))) == "slot B is up, on trial"
+        assert verbs.arrive(config.load(str(node.config))) == "slot B is up, on trial"
         assert node.block()["mb_trial"] == "userspace"
         node.set_block(mb_trial=Trial.DEADLINE)
 
@@ -165,7 +165,7 @@ def test_a_mark_keeps_every_word_of_its_boot(node: DaemonNode):
     settings = config.load(str(node.config))
     abort.mark(settings, Trial.DEADLINE)
     abort.mark(settings, Trial.BY_HAND)
-    assert arrival.arrived(settings) == "slot B is up"
+    assert verbs.arrive(settings) == "slot B is up"
     assert node.block()["mb_trial"] == "deadline"
 
 
@@ -256,7 +256,7 @@ def test_a_block_that_is_lost_right_after_the_confirm_is_asked_about_once(
 def test_a_lock_that_is_let_go_costs_neither_arrival_nor_cause(node: DaemonNode, monkeypatch: pytest.MonkeyPatch):
     node.configure(policy="external", deadline="900")
     node.start_trial()
-    monkeypatch.setattr("manageboot.upgrade.arrival._WAIT_S", 0.0)
+    monkeypatch.setattr("manageboot.upgrade.verbs._ARRIVAL_WAIT_S", 0.0)
     with lock.held(str(node.run_directory / "lock"), "confirm"):
         daemon = start(node)
         turn(daemon, *(float(now_s) for now_s in range(10, 30 + int(BUSY_S) + 30, 15)))

@@ -27,7 +27,7 @@ def test_what_could_not_be_written_is_tried_again(tmp_path: Path, caplog: pytest
     node.run_directory.mkdir()
     # Nothing has changed since.
     display.store(Memory(arrived=True))
-    assert statefile.load(settings.state.lock)[0] == Memory(arrived=True)
+    assert statefile.load(settings.state.runtime_directory)[0] == Memory(arrived=True)
     (node.run_directory / "daemon.json").unlink()
     # What is there already is not written again and again.
     display.store(Memory(arrived=True))

@@ -21,20 +21,15 @@ def shown(checks: int, text: str) -> Shown:
     return Shown("trial: all good", 900.0, {"verdict": "good", "doing": "", "checks": found}, {"/dev/vda4": "gone"})
 
 
-@pytest.fixture
-def lock(tmp_path: Path) -> str:
-    return str(tmp_path / "lock")
-
-
-def test_what_is_short_comes_back_as_it_was(lock: str):
-    assert statefile.store(lock, MEMORY, shown(3, "exit status 1"))
-    assert statefile.load(lock) == (MEMORY, shown(3, "exit status 1"))
+def test_what_is_short_comes_back_as_it_was(tmp_path: Path):
+    assert statefile.store(str(tmp_path), MEMORY, shown(3, "exit status 1"))
+    assert statefile.load(str(tmp_path)) == (MEMORY, shown(3, "exit status 1"))
 
 
 @pytest.mark.parametrize("checks", [25, 100, 300])
-def test_long_texts_are_cut_and_the_rest_comes_back(lock: str, checks: int):
-    assert statefile.store(lock, MEMORY, shown(checks, WIDE * 2000))
-    memory, found = statefile.load(lock)
+def test_long_texts_are_cut_and_the_rest_comes_back(tmp_path: Path, checks: int):
+    assert statefile.store(str(tmp_path), MEMORY, shown(checks, WIDE * 2000))
+    memory, found = statefile.load(str(tmp_path))
     assert (memory, found.status, found.devices) == (MEMORY, "trial: all good", {"/dev/vda4": "gone"})
     assert found.health is not None
     texts = [check["text"] for check in found.health["checks"]]
@@ -42,10 +37,10 @@ def test_long_texts_are_cut_and_the_rest_comes_back(lock: str, checks: int):
     assert all(text.startswith(WIDE) and text.endswith("...") for text in texts)
 
 
-def test_what_is_remembered_outlives_what_is_shown(lock: str):
-    assert statefile.store(lock, MEMORY, shown(10_000, WIDE * 2000))
-    assert statefile.load(lock) == (MEMORY, Shown())
+def test_what_is_remembered_outlives_what_is_shown(tmp_path: Path):
+    assert statefile.store(str(tmp_path), MEMORY, shown(10_000, WIDE * 2000))
+    assert statefile.load(str(tmp_path)) == (MEMORY, Shown())
 
 
 def test_it_says_where_it_could_not_be_written(tmp_path: Path):
-    assert not statefile.store(str(tmp_path / "there-is-none" / "lock"), MEMORY, Shown())
+    assert not statefile.store(str(tmp_path / "there-is-none"), MEMORY, Shown())

@@ -9,7 +9,6 @@ import pytest
 import pyudev
 
 from manageboot import errors
-from manageboot.boot import slots
 from manageboot.disk import devices
 from manageboot.system import console
 from support.loop import loop_device
@@ -22,7 +21,7 @@ def sysfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without udev."""
     directory = tmp_path / "block"
     directory.mkdir()
-    monkeypatch.setattr(devices, "_SYSFS_BLOCK", str(directory))
+    monkeypatch.setattr("manageboot.disk.sysfs.NAMES", str(directory))
     monkeypatch.setattr(devices, "_UDEV_DATABASE", str(tmp_path / "there-is-no-udev"))
     return directory
 
@@ -103,9 +102,9 @@ def test_a_slot_is_not_put_together_from_two_disks(sysfs: Path, monkeypatch: pyt
         add_partition(sysfs, name, uuid=UUID, label=label)
     monkeypatch.setattr(devices, "_disks_of", lambda name: {name[:3]})
     whole = {"boot": "PARTLABEL=B_boot", "root": "PARTLABEL=B_root", "data": "/dev/vdz1"}
-    assert slots.slot_devices(whole) == {"boot": "/dev/vdx4", "root": "/dev/vdx5", "data": "/dev/vdz1"}
+    assert devices.find_together(whole) == {"boot": "/dev/vdx4", "root": "/dev/vdx5", "data": "/dev/vdz1"}
     with pytest.raises(errors.DevicesScatteredError) as caught:
-        slots.slot_devices({**whole, "var": "PARTLABEL=B_var"})
+        devices.find_together({**whole, "var": "PARTLABEL=B_var"})
     assert str(caught.value) == (
         "cannot use PARTLABEL=B_boot and PARTLABEL=B_var together: they are on disk vdx and on disk vdy"
     )
@@ -119,14 +118,14 @@ def test_a_slot_is_not_put_together_from_two_volume_groups(sysfs: Path):
     add_mapping(sysfs, "dm-2", "hostlvm-B_var", f"LVM-{other}{'3' * 32}")
     add_partition(sysfs, "vda7", uuid=UUID, label="B_esp")
     specs = {"boot": "LV=hostlvm/B_boot", "root": "LV=hostlvm/B_root", "esp": "PARTLABEL=B_esp"}
-    assert slots.slot_devices(specs) == {"boot": "/dev/dm-0", "root": "/dev/dm-1", "esp": "/dev/vda7"}
+    assert devices.find_together(specs) == {"boot": "/dev/dm-0", "root": "/dev/dm-1", "esp": "/dev/vda7"}
     with pytest.raises(errors.DevicesScatteredError, match=f"are on volume group {mine} and on volume group {other}"):
-        slots.slot_devices({**specs, "var": "LV=hostlvm/B_var"})
+        devices.find_together({**specs, "var": "LV=hostlvm/B_var"})
 
 
 def test_a_device_that_goes_between_two_looks_is_not_there(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(devices, "device_number", lambda _: os.makedev(254, 4))
-    monkeypatch.setattr(devices, "_read", lambda _: "")
+    monkeypatch.setattr("manageboot.disk.sysfs.attribute", lambda _directory, _name: None)
     assert devices.failure("/dev/vda4") == "it is not there"
     assert devices.size("/dev/vda4") is None
 
@@ -138,6 +137,13 @@ def test_a_disk_that_goes_between_two_looks_bears_nothing(sysfs: Path):
         (sysfs / name / "dev").unlink()
     with pytest.raises(errors.DeviceAmbiguousError):
         devices.find(f"PARTUUID={UUID}")
+
+
+def test_what_can_not_be_read_is_not_absent(sysfs: Path):
+    add_partition(sysfs, "vda4", uuid=UUID, label="A_boot")
+    (sysfs / "vda5" / "uevent").mkdir(parents=True)
+    with pytest.raises(errors.DevicesUnknownError, match=f"cannot read {sysfs}/vda5/uevent: Is a directory"):
+        devices.find("PARTLABEL=A_boot")
 
 
 def test_logical_volumes_are_asked_of_udev(sysfs: Path, monkeypatch: pytest.MonkeyPatch):

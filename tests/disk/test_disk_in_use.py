@@ -185,6 +185,6 @@ def test_a_volume_lies_on_its_slaves(tmp_path: Path, monkeypatch: pytest.MonkeyP
         slave = tmp_path / "block" / shown[volume] / "slaves"
         slave.mkdir(parents=True)
         (slave / Path(below).name).symlink_to(os.path.realpath(f"/sys/dev/block/{shown[below]}"))
-        monkeypatch.setattr(layers, "_NUMBERS", str(tmp_path / "block"))
+        monkeypatch.setattr("manageboot.disk.sysfs.NUMBERS", str(tmp_path / "block"))
         found = list(layers.layers(volume, os.stat(volume)))
     assert [(one.path, one.exclusive) for one in found] == [(volume, True), (below, False), (str(image), False)]

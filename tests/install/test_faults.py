@@ -25,7 +25,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashNode]:
 
 
 def test_the_order_on_the_disks(node: CrashNode):
-    """Record void, head of boot gone, data, flush, var, head of boot, record."""
+    """Record void, header of boot gone, data, flush, var, header of boot, record."""
     events = count_events(node)
     # Whoever syncs all file systems of the machine adds events of the record's, at any instant.
     slot = [event for event in events if not event.endswith(" record")]

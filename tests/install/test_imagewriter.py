@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from manageboot import errors
-from manageboot.boot.head import HEAD_BYTES
-from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.wipe import wipe
+from manageboot.boot.header import HEADER_BYTES
+from manageboot.disk.blockdev import BlockDevice, wipe
 from manageboot.image import open_image
 from manageboot.install.imagewriter import ImageWriter, Window
 from manageboot.install.pipeline import Buffers
@@ -38,10 +37,10 @@ def image(tmp_path: Path) -> Path:
 
 
 def write(
-    device: BlockDevice, image: Path, *, withhold_head: bool, skip_identical: bool = False
+    device: BlockDevice, image: Path, *, header_last: bool, skip_identical: bool = False
 ) -> tuple[ImageWriter, list[Window]]:
     """Write an image, one stage after the other; return the windows for the read-back."""
-    writer = ImageWriter(device, withhold_head=withhold_head)
+    writer = ImageWriter(device, header_last=header_last)
     buffers = Buffers(10, MIB)
     with open_image([str(image), str(image)]) as update:
         windows = list(writer.windows(next(update.members()), buffers))
@@ -73,7 +72,7 @@ def content(path: str) -> bytes:
 
 def test_every_byte_is_the_images_and_the_rest_of_the_device_is_left_alone(device: str, image: Path):
     with BlockDevice(device) as opened:
-        writer, windows = write(opened, image, withhold_head=False)
+        writer, windows = write(opened, image, header_last=False)
         verify(windows)
         assert writer.written < len(IMAGE)
     found = content(device)
@@ -95,7 +94,7 @@ def test_every_byte_is_the_images_and_the_rest_of_the_device_is_left_alone(devic
 )
 def test_a_changed_byte_is_found_and_named(device: str, image: Path, offset: int, said: str):
     with BlockDevice(device) as opened:
-        _, windows = write(opened, image, withhold_head=False)
+        _, windows = write(opened, image, header_last=False)
         # As another program would; the device is open exclusively, and only such programs ask for that.
         scribble(device, offset)
         with pytest.raises(errors.ReadBackError) as caught:
@@ -107,7 +106,7 @@ def test_a_changed_byte_is_found_and_named(device: str, image: Path, offset: int
 def test_windows_that_are_read_at_once_are_told_apart(device: str, tmp_path: Path):
     (tmp_path / "image").write_bytes(b"".join(bytes((letter,)) * MIB for letter in b"abcdef"))
     with BlockDevice(device) as opened:
-        _, windows = write(opened, tmp_path / "image", withhold_head=False)
+        _, windows = write(opened, tmp_path / "image", header_last=False)
         verify(windows)
         # Four are read at once, so the sixth is in the second request.
         for offset in (2 * MIB + 1, 5 * MIB + 1):
@@ -122,7 +121,7 @@ def test_zeros_are_sampled_all_along(tmp_path: Path, offset: int):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(40 * MIB)
     with loop_device(tmp_path / "large") as path, BlockDevice(path) as opened:
-        window = Window(ImageWriter(opened, withhold_head=False), 0, 40 * MIB, None)
+        window = Window(ImageWriter(opened, header_last=False), 0, 40 * MIB, None)
         read_back = ReadBack(compare=True)
         assert list(read_back.stage(iter([window]))) == [window]
         assert read_back.bytes_read == 4 * 4096
@@ -147,7 +146,7 @@ class SlowDevice:
 def test_less_is_flushed_at_a_time_where_that_takes_long(monkeypatch: pytest.MonkeyPatch):
     device = SlowDevice(2.0)
     monkeypatch.setattr("manageboot.install.readback.monotonic", lambda: device.now_s)
-    writer = ImageWriter(device, withhold_head=False)  # type: ignore[arg-type]  # it is only flushed
+    writer = ImageWriter(device, header_last=False)  # type: ignore[arg-type]  # it is only flushed
     windows = [Window(writer, number * MIB, MIB, None, digest=b"data") for number in range(32 + 16 + 8 + 4 + 4)]
     read_back = ReadBack(compare=False)
     assert list(read_back.stage(iter(windows))) == windows
@@ -157,13 +156,13 @@ def test_less_is_flushed_at_a_time_where_that_takes_long(monkeypatch: pytest.Mon
     assert device.flushes == 4 + 1  # 4, 8, 16, 32 and 4 windows
 
 
-def test_a_withheld_head_comes_last(device: str, image: Path):
+def test_the_header_comes_last(device: str, image: Path):
     with BlockDevice(device) as opened:
-        opened.zero(0, HEAD_BYTES)
-        writer, windows = write(opened, image, withhold_head=True)
+        opened.zero(0, HEADER_BYTES)
+        writer, windows = write(opened, image, header_last=True)
         verify(windows)
-        assert content(device)[: len(IMAGE)] == bytes(HEAD_BYTES) + IMAGE[HEAD_BYTES:]
-        writer.publish_head()
+        assert content(device)[: len(IMAGE)] == bytes(HEADER_BYTES) + IMAGE[HEADER_BYTES:]
+        writer.write_header()
     assert content(device)[: len(IMAGE)] == IMAGE
 
 
@@ -194,10 +193,10 @@ class LargeSectors(BlockDevice):
 def test_no_request_is_smaller_than_a_sector(device: str, image: Path, *, zeroes_itself: bool):
     with LargeSectors(device) as opened:
         opened.zeroes_itself = zeroes_itself
-        wipe(opened, HEAD_BYTES)
-        writer, windows = write(opened, image, withhold_head=True, skip_identical=True)
+        wipe(opened, HEADER_BYTES)
+        writer, windows = write(opened, image, header_last=True, skip_identical=True)
         verify(windows)
-        writer.publish_head()
+        writer.write_header()
     found = content(device)
     assert found[: len(IMAGE)] == IMAGE
     sector_end = -(-len(IMAGE) // SECTOR) * SECTOR
@@ -215,7 +214,7 @@ def test_a_read_only_device_is_named(device: str, image: Path):
     try:
         # Some kernels refuse to open it, some to write to it.
         with pytest.raises(errors.NotPermittedError, match=device), BlockDevice(device) as opened:
-            write(opened, image, withhold_head=False)
+            write(opened, image, header_last=False)
     finally:
         # A loop device stays read-only when its file is gone.
         run("blockdev", "--setrw", device)
@@ -223,10 +222,10 @@ def test_a_read_only_device_is_named(device: str, image: Path):
 
 def test_what_is_there_already_is_not_written_again(device: str, image: Path):
     with BlockDevice(device) as opened:
-        first, _ = write(opened, image, withhold_head=False)
+        first, _ = write(opened, image, header_last=False)
     scribble(device, 3 * MIB + MIB // 2 + 5)
     with BlockDevice(device) as opened:
-        second, windows = write(opened, image, withhold_head=False, skip_identical=True)
+        second, windows = write(opened, image, header_last=False, skip_identical=True)
     assert [window.kept for window in windows] == [True, False, False, False, True]
     assert second.written == MIB // 2
     assert second.kept + second.written == first.written
@@ -236,8 +235,8 @@ def test_what_is_there_already_is_not_written_again(device: str, image: Path):
 
 def test_what_was_kept_is_not_read_twice(device: str, image: Path):
     with BlockDevice(device) as opened:
-        write(opened, image, withhold_head=False)
-        _, windows = write(opened, image, withhold_head=False, skip_identical=True)
+        write(opened, image, header_last=False)
+        _, windows = write(opened, image, header_last=False, skip_identical=True)
         read_back = ReadBack(compare=True)
         assert len(list(read_back.stage(iter(windows)))) == 5
         # Only the two windows of zeros are sampled.

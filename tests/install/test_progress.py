@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from manageboot.install import progressfile
 from support.images import MIB, make_update
+from support.loop import run
 from support.node import LoopNode
 
 PATIENCE_S = 120
@@ -91,7 +93,7 @@ def test_an_interrupted_installation_is_resumed_and_says_so(node: LoopNode, upda
     assert "MiB of data were there already" in whole.stderr
     lines = [json.loads(text) for text in whole.stderr.splitlines() if text.startswith("{")]
     line = next(line for line in lines if (line["phase"], line["state"]) == ("write", "done"))
-    # Only the window with the head of boot is written again.
+    # Only the window with the header of boot is written again.
     assert line["bytes_written"] < MIB < line["bytes_kept"]
     # An installation that was not interrupted writes everything.
     plain = node.run("upgrade-install", update)
@@ -110,7 +112,7 @@ def test_a_bar_that_cant_be_drawn_stops_nothing(node: LoopNode, update: Path):
 
 
 @pytest.mark.devices
-def test_the_journal_gets_a_line_for_each_phase(node: LoopNode, update: Path, tmp_path: Path):
+def test_the_journal_gets_a_line_for_each_step(node: LoopNode, update: Path, tmp_path: Path):
     log = tmp_path / "journal"
     with log.open("wb") as journal:
         status = os.fstat(journal.fileno())
@@ -124,10 +126,41 @@ def test_the_journal_gets_a_line_for_each_phase(node: LoopNode, update: Path, tm
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"phase": "write"}', '{"pid": 8, "phase": "write"}'])
 def test_a_file_that_is_not_of_the_holder_is_ignored(tmp_path: Path, content: str):
     (tmp_path / "progress.json").write_text(content)
-    assert progressfile.read(str(tmp_path / "lock"), "7 upgrade-install") is None
+    assert progressfile.read(str(tmp_path), "7 upgrade-install") is None
 
 
 def test_a_progress_that_cant_be_shown_stops_nothing(tmp_path: Path):
-    with progressfile.shown(str(tmp_path / "missing" / "lock")) as file:
+    with progressfile.shown(str(tmp_path / "missing")) as file:
         file.update({"phase": "write"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.devices
+def test_progress_as_json_lines(node: LoopNode, update: Path):
+    done = node.run("upgrade-install", update, "--progress", "json")
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
+    shown = [json.loads(line) for line in lines]
+    assert (shown[0]["phase"], shown[0]["state"], shown[0]["bytes_done"]) == ("write", "running", 0)
+    done_writing = next(line for line in shown if (line["phase"], line["state"]) == ("write", "done"))
+    assert done_writing["bytes_done"] == done_writing["bytes_total"] == update.stat().st_size
+    assert done_writing["bytes_verified"] > done_writing["bytes_written"] > 0 == done_writing["bytes_kept"]
+    assert (shown[-1]["phase"], shown[-1]["state"]) == ("publish", "done")
+
+
+@pytest.mark.devices
+def test_progress_bar_on_a_terminal(node: LoopNode, update: Path):
+    # A terminal that does not know its width, as a serial console.
+    command = " ".join(node.command("upgrade-install", update))
+    shown = run("script", "--quiet", "--return", "--command", command, "/dev/null")
+    assert "write  : 100%" in shown
+    assert node.record("B") == "installed"
+
+
+@pytest.mark.devices
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("style", ["bar", "json", "auto"])
+def test_nobody_looking_at_the_progress_is_no_obstacle(node: LoopNode, update: Path, style: str, where: str):
+    command = shlex.join(node.command("upgrade-install", update, "--progress", style))
+    done = subprocess.run(["sh", "-c", f"{command} {where}"], check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"")

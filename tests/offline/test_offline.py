@@ -143,7 +143,7 @@ def test_a_pending_commit_is_taken_back(guest: StoppedGuest):
     assert guest.block() == {"boot_alternative": "A", "boot_cycle": "stable"}
 
 
-def test_a_trial_that_has_tries_left_is_given_up(guest: StoppedGuest):
+def test_a_trial_that_has_tries_left_is_aborted(guest: StoppedGuest):
     tries = {"mb_nonce": "x", "mb_ack": "x", "mb_tries": "3", "mb_tried": "1"}
     guest.set_block(boot_alternative="B", boot_cycle="failsafe_check", **tries)
     guest.ok("rollback")

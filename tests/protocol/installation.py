@@ -9,15 +9,15 @@ from types import TracebackType
 from typing import Self
 from unittest import mock
 
-from manageboot.boot.head import HEAD_BYTES
+from manageboot.boot.header import HEADER_BYTES
 from manageboot.config import Config
 from manageboot.install import install
 
 VOID, NEW, TORN, SAME = "void", "new", "torn", ""
 """What a slot holds: nothing that can be loaded, the whole image, anything else that can be, what was there before."""
 
-_OLD = {"boot": b"b" * (HEAD_BYTES + 65536), "root": b"r" * 65536, "var": b"v" * 4096}
-_IMAGES = {"boot": b"B" * (HEAD_BYTES + 65536), "root": b"R" * 65536}
+_OLD = {"boot": b"b" * (HEADER_BYTES + 65536), "root": b"r" * 65536, "var": b"v" * 4096}
+_IMAGES = {"boot": b"B" * (HEADER_BYTES + 65536), "root": b"R" * 65536}
 
 
 class MemoryDevice:
@@ -76,7 +76,7 @@ class PassiveSlot:
             for name, value in (
                 ("writable_devices", lambda *_: {role: role for role in self._devices}),
                 ("BlockDevice", lambda path: self._devices[path]),
-                ("inuse", mock.Mock(require_unused=lambda _: None)),
+                ("diskusers", mock.Mock(require_unused=lambda _: None)),
             ):
                 stack.enter_context(mock.patch.object(install, name, value))
             yield
@@ -88,7 +88,7 @@ class PassiveSlot:
 
 
 def _content(boot: bytes, root: bytes) -> str:
-    if not any(boot[:HEAD_BYTES]):
+    if not any(boot[:HEADER_BYTES]):
         return VOID
     if (boot, root) == (_OLD["boot"], _OLD["root"]):
         return SAME

@@ -15,7 +15,7 @@ from unittest import mock
 
 from manageboot import config as configuration
 from manageboot import errors
-from manageboot.boot import cmdline, envblock, fallback, head, record
+from manageboot.boot import cmdline, envblock, fallback, header, record
 from manageboot.boot import node as nodes
 from manageboot.boot.markers import Trial
 from manageboot.boot.record import SlotRecord
@@ -23,7 +23,7 @@ from manageboot.disk import devices
 from manageboot.events import events
 from manageboot.install import install
 from manageboot.protocol import Content, Slot
-from manageboot.upgrade import abort, arrival, sample, verbs
+from manageboot.upgrade import abort, arming, sample, verbs
 from protocol import installation
 from protocol.truth import NOTHING, Told, Truth
 
@@ -110,7 +110,7 @@ class Agent:
         if key not in self._told:
             self._lay_out(state)
             with mock.patch.object(cmdline, "boot_id", lambda: state.boot_id):
-                found = fallback.explain(nodes.observe(self._configs[state.booted]))
+                found = fallback.detect(nodes.observe(self._configs[state.booted]))
             self._told[key] = None if found is None else (found.slot.value, found.cause.value)
         return self._told[key]
 
@@ -171,23 +171,23 @@ class Agent:
             "confirm": lambda: verbs.confirm(config),
             "rollback": lambda: verbs.rollback(config, reboot=False),
             "deadline": lambda: verbs.rollback(config, reboot=False, because=Trial.DEADLINE),
-            "arrived": lambda: arrival.arrived(config),
+            "arrived": lambda: verbs.arrive(config),
         }
         record_store = record.store
         with (
             mock.patch.object(envblock, "write", durable(envblock.write)),
-            mock.patch.object(envblock, "write_trust", durable(envblock.write_trust)),
+            mock.patch.object(envblock, "write_trusted", durable(envblock.write_trusted)),
             mock.patch.object(envblock, "settle", durable(envblock.settle)),
             mock.patch.object(record, "store", durable(record_store)),
             mock.patch.object(abort, "mark", durable(abort.mark)),
             mock.patch.object(verbs, "now", lambda: NOW),
             mock.patch.object(install, "now", lambda: NOW),
             mock.patch.object(os, "urandom", bytes),
-            mock.patch.object(verbs, "new_nonce", lambda: nonce),
+            mock.patch.object(arming, "new_nonce", lambda: nonce),
             mock.patch.object(verbs, "running_version", lambda: None),
             mock.patch.object(cmdline, "boot_id", lambda: state.boot_id),
             mock.patch.object(devices, "find", lambda spec: spec),
-            mock.patch.object(head, "_read", lambda _: bytearray([state.content(other(str(state.booted))) != VOID])),
+            mock.patch.object(header, "_read", lambda _: bytearray([state.content(other(str(state.booted))) != VOID])),
             # Nobody writes to the slot between an installation and its commit here; test_sample.py has those who do.
             mock.patch.object(sample, "_changed", lambda *_: None),
             mock.patch.object(events, "announce", lambda *_, **__: None),

@@ -8,13 +8,13 @@ import pytest
 
 from manageboot import errors
 from manageboot.boot import fallback, markers
-from manageboot.boot.cmdline import BootTrace
+from manageboot.boot.cmdline import GrubParameters
 from manageboot.boot.envblock import Condition, Environment
 from manageboot.boot.fallback import Cause
-from manageboot.boot.markers import Traces
+from manageboot.boot.markers import Markers
 from manageboot.boot.node import Node
 from manageboot.boot.record import SlotRecord
-from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, Write, decide
+from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, Write, transition
 from manageboot.report import doctor
 from protocol.blocks import PHASES, environment_block, phase_of, variables
 from protocol.grubemu import Grub, Question
@@ -40,7 +40,7 @@ def test_the_arrows_of_the_verbs():
     for alternative, cycle, verb, content in product(Slot, Cycle, Verb, Content):
         state = BootState(Slot.A, BlockState(alternative, cycle))
         try:
-            after = decide(state, verb, content).block
+            after = transition(state, verb, content).block
         except errors.RefusedError:
             continue
         if after is not None:
@@ -99,7 +99,7 @@ def test_each_cell_of_the_table_of_the_verbs(verb: Verb, phase: Phase):
         slot = Slot.A if phase in {Phase.IDLE, Phase.TRIAL} else Slot.B
         cycle = {Phase.IDLE: Cycle.STABLE, Phase.TRIAL: Cycle.FAILSAFE_CHECK}.get(phase, Cycle.FIRST_BOOT)
         try:
-            decide(BootState(Slot.A, BlockState(slot, cycle)), verb, content)
+            transition(BootState(Slot.A, BlockState(slot, cycle)), verb, content)
         except errors.RefusedError as error:
             refusals.add(error.code)
     assert codes == refusals
@@ -107,7 +107,7 @@ def test_each_cell_of_the_table_of_the_verbs(verb: Verb, phase: Phase):
         Write.NOTHING: "",
         Write.ARM: "passive, `first_boot`",
         Write.TRUST: "booted, `stable`",
-        Write.GIVE_UP: "booted, `failsafe_check`",
+        Write.ABORT: "booted, `failsafe_check`",
     }[rule.write]
     assert cell.startswith(written)
     assert bool(re.search(r"`[a-z_]+`", cell)) is (rule.write is not Write.NOTHING)
@@ -210,22 +210,22 @@ def test_the_names_in_the_block_and_on_the_kernel_command_line():
 IDLE = BlockState(Slot.A, Cycle.STABLE)
 PENDING = BlockState(Slot.B, Cycle.FIRST_BOOT)
 COMMITTED = SlotRecord(Content.COMMITTED, nonce="n", committed_in="the boot before")
-STARTED = Traces(nonce="n", ack="n", fallback="unconfirmed")
+STARTED = Markers(nonce="n", ack="n", fallback="unconfirmed")
 
 # What block, record and kernel command line say, for each cause: all that its row names, each alone.
-TOLD: dict[Cause, list[tuple[BlockState, Traces, SlotRecord | None, str]]] = {
+TOLD: dict[Cause, list[tuple[BlockState, Markers, SlotRecord | None, str]]] = {
     Cause.NEVER_STARTED: [
-        (PENDING, Traces(nonce="n"), COMMITTED, ""),
-        (PENDING, Traces(nonce="n"), None, "manageboot.fault=unwritable"),
+        (PENDING, Markers(nonce="n"), COMMITTED, ""),
+        (PENDING, Markers(nonce="n"), None, "manageboot.fault=unwritable"),
     ],
-    Cause.UNLOADABLE: [(IDLE, Traces(nonce="n", ack="n", fallback="unloadable"), COMMITTED, "mb_fallback=unloadable")],
+    Cause.UNLOADABLE: [(IDLE, Markers(nonce="n", ack="n", fallback="unloadable"), COMMITTED, "mb_fallback=unloadable")],
     Cause.DIED_EARLY: [(IDLE, STARTED, COMMITTED, ""), (IDLE, STARTED, None, "")],
     Cause.DIED_LATER: [(IDLE, STARTED._replace(trial="userspace"), COMMITTED, "mb_trial=userspace")],
     Cause.UNHEALTHY: [(IDLE, STARTED._replace(trial="unhealthy"), COMMITTED, "mb_trial=unhealthy")],
     Cause.DEADLINE: [(IDLE, STARTED._replace(trial="deadline"), COMMITTED, "mb_trial=deadline")],
     Cause.BY_HAND: [(IDLE, STARTED._replace(trial="by_hand"), COMMITTED, "mb_trial=by_hand")],
     Cause.UNKNOWN: [
-        (IDLE, Traces(), COMMITTED._replace(nonce=None), ""),
+        (IDLE, Markers(), COMMITTED._replace(nonce=None), ""),
         (IDLE, STARTED._replace(nonce="another", ack="another"), COMMITTED, ""),
     ],
 }
@@ -243,10 +243,10 @@ def test_each_row_of_the_table_of_causes(cause: Cause):
     assert set(re.findall(r"`(\S+=\S+)`", told_by)) == {word for *_, word in TOLD[cause] if word}
     for block, left, entry, word in TOLD[cause]:
         fault = word.removeprefix("manageboot.fault=") if word.startswith("manageboot.") else ""
-        trace = BootTrace("A", nonce=left.nonce, fault=fault) if fault else None
+        trace = GrubParameters("A", nonce=left.nonce, fault=fault) if fault else None
         records = {} if entry is None else {Slot.B: entry}
         seen = Environment("grubenv", Condition.OK, block, None, left)
-        explained = fallback.explain(Node(Slot.A, seen, records, None, trace, "this boot"))
+        explained = fallback.detect(Node(Slot.A, seen, records, None, trace, "this boot"))
         assert explained is not None
         assert (explained.slot, explained.cause) == (Slot.B, cause)
 

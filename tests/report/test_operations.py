@@ -12,7 +12,7 @@ from manageboot.boot.node import observe
 from manageboot.config import Config
 from manageboot.daemon import jobs
 from manageboot.daemon.health import CheckResult, Result
-from manageboot.events import events, history, measures
+from manageboot.events import events, history, metrics
 from manageboot.events.history import Entry
 from manageboot.events.journal import Event
 from support.images import make_update
@@ -49,10 +49,10 @@ def test_every_cause_of_a_fallback_is_explained():
 def test_every_metric_is_listed():
     all_there_is = [Entry("2026-11-24T18:54:25+00:00", "installed", "B", "m", seconds=1, written_bytes=1)]
     all_there_is += [Entry("2026-11-24T18:54:25+00:00", "confirmed", "B", "m", seconds=1)]
-    metrics = [*measures.of_node(None), *measures.of_history(all_there_is), measures.of_devices([("A", "root")], [])]
+    there = [*metrics.of_node(None), *metrics.of_history(all_there_is), metrics.of_devices([("A", "root")], [])]
     listed = table("**The metrics.**")
-    assert list(listed) == [metric.name for metric in metrics]
-    for metric in metrics:
+    assert list(listed) == [metric.name for metric in there]
+    for metric in there:
         labels = [label for label, _ in next(iter(metric.values))]
         assert re.findall("`(\\w+)`", listed[metric.name].split(" | ")[0]) == labels
 
@@ -86,7 +86,7 @@ def test_a_node_says_what_is_documented(node: LoopNode, tmp_path: Path):
     node.ok("upgrade-commit", "--no-reboot")
     assert [node.boot(), node.boot()] == ["B", "A"]
     seen = observe(loaded)
-    fell_back = fallback.explain(seen)
+    fell_back = fallback.detect(seen)
     assert fell_back is not None
     events.announce_fallback(loaded, seen, fell_back)
     node.ok("upgrade-install", update)

@@ -220,7 +220,7 @@ def stepped(node: DaemonNode, monkeypatch: pytest.MonkeyPatch) -> DaemonNode:
     monkeypatch.setenv("PATH", f"{node.directory}/bin:{os.environ['PATH']}")
     node.run_directory.mkdir()
     # The node has no devices; here that is no news.
-    statefile.store(str(node.run_directory / "lock"), Memory(), Shown(devices=dict.fromkeys(DEVICES, "gone")))
+    statefile.store(str(node.run_directory), Memory(), Shown(devices=dict.fromkeys(DEVICES, "gone")))
     return node
 
 

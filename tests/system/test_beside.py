@@ -124,7 +124,7 @@ def test_neither_bar_nor_file_nor_notice_stops_the_work(
     monkeypatch.setattr(progress.console, "show", failing(error))
     monkeypatch.setattr(ProgressFile, "update", failing(error))
     for style in ("bar", "json"):
-        with progress.phase("write", 100, style, ProgressFile(str(tmp_path / "lock"))) as meter:
+        with progress.step("write", 100, style, ProgressFile(str(tmp_path))) as meter:
             meter.update(progress.Counts(done=100))
 
 

@@ -42,10 +42,10 @@ def test_each_is_one_line_whatever_is_in_it(tmp_path: Path):
 
 def test_what_has_names_is_shown_with_what_there_is(tmp_path: Path):
     code = """
-from manageboot.boot.cmdline import BootTrace
-from manageboot.protocol import FACTORY, Decision
-console.debug("%s; %s", Decision(FACTORY, False, True), Decision(None, False, False))
-console.debug("%s", BootTrace("A", try_="1"))
+from manageboot.boot.cmdline import GrubParameters
+from manageboot.protocol import FACTORY, Transition
+console.debug("%s; %s", Transition(FACTORY, False, True), Transition(None, False, False))
+console.debug("%s", GrubParameters("A", try_="1"))
 """
     told = [line.split(" ", 3)[3] for line in lines_of(tmp_path, code)[1:]]
     assert told == ["block=(alternative=A cycle=stable left=0) warns=True; nothing", "slot=A try=1"]

@@ -106,8 +106,8 @@ def test_what_is_no_file_says_nothing(node: DaemonNode, settings: config.Config,
     for path in (run / "daemon.json", run / "progress.json", run / "given-up", Path(state.directory) / "record.json"):
         put(path, kind)
         put(path.with_name(f"{path.name}.new"), kind)
-    assert statefile.load(state.lock) == (Memory(), Shown())
-    assert progressfile.read(state.lock, f"{os.getpid()} upgrade-install") is None
+    assert statefile.load(state.runtime_directory) == (Memory(), Shown())
+    assert progressfile.read(state.runtime_directory, f"{os.getpid()} upgrade-install") is None
     assert not abort.marked(settings, "deadline")
     found = status.collect(settings)
     assert found["slots"]["A"]["record"] is None
@@ -116,14 +116,14 @@ def test_what_is_no_file_says_nothing(node: DaemonNode, settings: config.Config,
     status.render(found)
     # And it keeps nobody from writing, where a rename can put a file in its place.
     abort.mark(settings, Trial.DEADLINE)
-    progressfile.ProgressFile(state.lock).update(PROGRESS)
-    assert statefile.store(state.lock, MEMORY, SHOWN) is (kind != "directory")
+    progressfile.ProgressFile(state.runtime_directory).update(PROGRESS)
+    assert statefile.store(state.runtime_directory, MEMORY, SHOWN) is (kind != "directory")
     if kind != "directory":
         record.store(state.directory, RECORDS)
         assert record.load(state.directory) == RECORDS
-        assert statefile.load(state.lock) == (MEMORY, SHOWN)
+        assert statefile.load(state.runtime_directory) == (MEMORY, SHOWN)
         assert abort.marked(settings, "deadline")
-        assert progressfile.read(state.lock, f"{os.getpid()} upgrade-install") == PROGRESS
+        assert progressfile.read(state.runtime_directory, f"{os.getpid()} upgrade-install") == PROGRESS
     assert os.stat("/dev/zero").st_mode & 0o777 == 0o666
 
 
@@ -133,15 +133,15 @@ def test_whatever_holds_the_daemon_can_be_put_there_and_taken_away(
     node: DaemonNode, settings: config.Config, kind: str
 ):
     put(node.run_directory / "inhibit", kind)
-    assert inhibit.held(settings)
-    inhibit.hold(settings)
-    assert inhibit.held(settings)
+    assert inhibit.active(settings)
+    inhibit.take(settings)
+    assert inhibit.active(settings)
     if kind == "directory":
         with pytest.raises(errors.ManagebootError, match="cannot remove"):
             inhibit.release(settings)
         return
     inhibit.release(settings)
-    assert not inhibit.held(settings)
+    assert not inhibit.active(settings)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -217,7 +217,7 @@ def test_the_daemon_goes_on_whatever_the_last_one_left(node: DaemonNode, setting
     count = 0
     for content in variants(daemon_content()):
         path.write_text(json.dumps(content))
-        memory, shown = statefile.load(settings.state.lock)
+        memory, shown = statefile.load(settings.state.runtime_directory)
         # Each value is of the type of the default, or the default itself.
         for kept, default in zip(memory, Memory(), strict=True):
             assert type(kept) is bool if type(default) is bool else kept is None or 0 <= kept < 1 << 53
@@ -254,17 +254,17 @@ def test_the_newer_daemon_s_file_is_read_as_far_as_it_is_known(tmp_path: Path):
     content = daemon_content()
     content["memory"]["tomorrow"] = content["shown"]["tomorrow"] = content["tomorrow"] = [1]
     (tmp_path / "daemon.json").write_text(json.dumps(content))
-    assert statefile.load(str(tmp_path / "lock")) == (MEMORY, SHOWN)
+    assert statefile.load(str(tmp_path)) == (MEMORY, SHOWN)
 
 
 def test_progress_of_any_kind_is_shown_or_left_out(tmp_path: Path):
     path, holder = tmp_path / "progress.json", f"{os.getpid()} upgrade-install"
     for content in variants({"pid": os.getpid(), **PROGRESS}):
         path.write_text(json.dumps(content))
-        found = progressfile.read(str(tmp_path / "lock"), holder)
+        found = progressfile.read(str(tmp_path), holder)
         assert (status._how_far(found) == "") == (found is None)
     path.write_text(json.dumps({"pid": os.getpid(), **PROGRESS, "tomorrow": 1}))
-    assert progressfile.read(str(tmp_path / "lock"), holder) == {**PROGRESS, "tomorrow": 1}
+    assert progressfile.read(str(tmp_path), holder) == {**PROGRESS, "tomorrow": 1}
 
 
 def test_records_of_any_kind_are_read_or_damaged(tmp_path: Path):
@@ -290,8 +290,8 @@ def test_bytes_that_flip_break_nobody(node: DaemonNode, settings: config.Config)
     """Each file with some of its bytes changed, cut, or doubled; with the same dice each time."""
     dice = random.Random(12)
     state = settings.state
-    assert statefile.store(state.lock, MEMORY, SHOWN)
-    progressfile.ProgressFile(state.lock).update(PROGRESS)
+    assert statefile.store(state.runtime_directory, MEMORY, SHOWN)
+    progressfile.ProgressFile(state.runtime_directory).update(PROGRESS)
     abort.mark(settings, Trial.DEADLINE)
     record.store(state.directory, RECORDS)
     for number in range(5):
@@ -317,7 +317,7 @@ def test_bytes_that_flip_break_nobody(node: DaemonNode, settings: config.Config)
             path.write_bytes(changed)
         found = status.collect(settings)
         found["running"] = f"{os.getpid()} upgrade-install"
-        found["progress"] = progressfile.read(state.lock, found["running"])
+        found["progress"] = progressfile.read(state.runtime_directory, found["running"])
         assert "\0" not in status.render(found)
         history.render(history.to_json(settings))
         abort.marked(settings, "deadline")

@@ -37,6 +37,12 @@ def test_text_becomes_a_line_that_everybody_takes(given: str, said: str):
     assert said.encode()
 
 
+def test_whatever_breaks_a_line_is_escaped_alone_too():
+    ranges = [(0, 0x20), (0x7F, 0xA0), (0x2028, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000)]
+    breaking = {chr(code) for first, end in ranges for code in range(first, end)}
+    assert {one for one in map(chr, range(0x110000)) if text.one_line(one) != one} == breaking
+
+
 def test_lines_are_joined_or_stay():
     assert text.joined(f"a\n{NO_UTF8}\tb\n") == r"a / pr\xfcfung\x09b"
     assert text.encodable(f"a\n{NO_UTF8}\tb\n") == "a\npr\\xfcfung\tb\n"

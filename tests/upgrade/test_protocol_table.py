@@ -1,13 +1,16 @@
 """Every cell of the protocol's table, spelled out a second time by hand."""
 
+import re
 from itertools import product
+from pathlib import Path
 
 import pytest
 
+import manageboot
 from manageboot import errors
-from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, decide, explain
+from manageboot.protocol import TABLE, BlockState, BootState, Content, Cycle, Phase, Slot, Verb, describe, transition
 
-INSTALL, COMMIT, CANCEL, CONFIRM, ROLLBACK = Verb
+INSTALL, COMMIT, CANCEL, CONFIRM, ROLLBACK, ABORT, BOOTLOADER_INSTALL = Verb
 IDLE, PENDING, TRIAL, CONFLICT = Phase
 
 # The phase for (cycle, booted slot is the one that the block names).
@@ -26,7 +29,7 @@ PHASES = {
 SAME = "same"
 ARMED = ("passive", Cycle.FIRST_BOOT)
 TRUSTED = ("booted", Cycle.STABLE)
-GIVEN_UP = ("booted", Cycle.FAILSAFE_CHECK)
+ABORTED = ("booted", Cycle.FAILSAFE_CHECK)
 
 # (phase, verb) -> for each content of the passive slot's record: the block afterwards, or the refusal.
 FOR_ALL = {
@@ -40,12 +43,20 @@ FOR_ALL = {
     (TRIAL, COMMIT): errors.TrialError,
     (TRIAL, CANCEL): errors.TrialError,
     (TRIAL, CONFIRM): TRUSTED,
-    (TRIAL, ROLLBACK): GIVEN_UP,
+    (TRIAL, ROLLBACK): ABORTED,
+    (IDLE, ABORT): errors.NotOnTrialError,
+    (PENDING, ABORT): errors.NotOnTrialError,
+    (TRIAL, ABORT): ABORTED,
+    (IDLE, BOOTLOADER_INSTALL): SAME,
+    (PENDING, BOOTLOADER_INSTALL): errors.CommitPendingError,
+    (TRIAL, BOOTLOADER_INSTALL): errors.TrialError,
     (CONFLICT, INSTALL): errors.ConflictError,
     (CONFLICT, COMMIT): errors.ConflictError,
     (CONFLICT, CANCEL): errors.ConflictError,
     (CONFLICT, CONFIRM): errors.ConflictError,
     (CONFLICT, ROLLBACK): errors.ConflictError,
+    (CONFLICT, ABORT): errors.ConflictError,
+    (CONFLICT, BOOTLOADER_INSTALL): errors.ConflictError,
 }
 BY_RECORD = {
     (IDLE, COMMIT, Content.VOID): errors.NothingInstalledError,
@@ -69,7 +80,7 @@ BY_RECORD = {
     (PENDING, ROLLBACK, Content.COMMITTED): errors.CommitPendingError,
     (PENDING, ROLLBACK, Content.CONFIRMED): SAME,
 }
-REBOOTS = {(IDLE, COMMIT), (IDLE, ROLLBACK), (PENDING, COMMIT), (PENDING, ROLLBACK), (TRIAL, ROLLBACK)}
+REBOOTS = {(IDLE, COMMIT), (IDLE, ROLLBACK), (PENDING, COMMIT), (PENDING, ROLLBACK), (TRIAL, ROLLBACK), (TRIAL, ABORT)}
 
 
 def states():
@@ -92,28 +103,38 @@ def test_cell(state: BootState, verb: Verb, content: Content):
     expected = FOR_ALL.get((phase, verb)) or BY_RECORD[phase, verb, content]
     if isinstance(expected, type):
         with pytest.raises(expected, match=f"^cannot {verb}") as caught:
-            decide(state, verb, content)
+            transition(state, verb, content)
         assert caught.value.exit_code == 69
         return
-    decision = decide(state, verb, content)
-    after = state.block if decision.block is None else decision.block
+    found = transition(state, verb, content)
+    after = state.block if found.block is None else found.block
     if expected == SAME:
         assert after == state.block
     else:
         slot, cycle = expected
         assert after == BlockState(state.booted if slot == "booted" else state.booted.other, cycle)
-    assert decision.reboots is ((phase, verb) in REBOOTS)
-    assert decision.warns is ((phase, verb) == (PENDING, CONFIRM))
+    assert found.reboots is ((phase, verb) in REBOOTS)
+    assert found.warns is ((phase, verb) == (PENDING, CONFIRM))
+
+
+@pytest.mark.parametrize("refusal", ["CommitPending", "Trial", "Conflict", "NoWayBack"])
+def test_what_state_and_verb_refuse_is_refused_by_the_table_alone(refusal: str):
+    raising = {
+        path.name
+        for path in Path(manageboot.__path__[0]).rglob("*.py")
+        if re.search(rf"\b{refusal}Error[(,)}}]", path.read_text())
+    }
+    assert raising - {"errors.py"} == {"protocol.py"}
 
 
 @pytest.mark.parametrize("state", states())
-def test_a_decision_that_changes_nothing_writes_nothing(state: BootState):
+def test_a_transition_that_changes_nothing_writes_nothing(state: BootState):
     for verb, content in product(Verb, Content):
         try:
-            decision = decide(state, verb, content)
+            found = transition(state, verb, content)
         except errors.RefusedError:
             continue
-        assert decision.block != state.block
+        assert found.block != state.block
 
 
 @pytest.mark.parametrize("slot", Slot)
@@ -131,7 +152,7 @@ def test_only_a_trial_that_grub_did_not_record_is_reported_so():
     assert unrecorded == [BootState(slot, BlockState(slot, Cycle.FIRST_BOOT)) for slot in Slot]
 
 
-def test_a_conflict_says_what_each_witness_says():
-    text = explain(BootState(Slot.A, BlockState(Slot.B, Cycle.STABLE)))
+def test_a_conflict_says_what_command_line_and_block_say():
+    text = describe(BootState(Slot.A, BlockState(Slot.B, Cycle.STABLE)))
     assert "slot A is booted" in text
     assert "boot_alternative=B, boot_cycle=stable" in text

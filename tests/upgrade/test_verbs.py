@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from manageboot.boot.head import HEAD_BYTES
+from manageboot.boot.header import HEADER_BYTES
 from support.images import make_update
 from support.node import BLOCK_LINES, LoopNode
 
@@ -64,7 +64,7 @@ def test_commit_twice_writes_once_and_reboots_again(node: LoopNode, update: Path
 def void_head(node: LoopNode, slot: str) -> None:
     """Do what an installation does first, which the record of this system does not know of."""
     with open(node.devices[slot]["boot"], "r+b") as device:
-        device.write(bytes(HEAD_BYTES))
+        device.write(bytes(HEADER_BYTES))
 
 
 def test_a_slot_that_was_voided_from_outside_is_not_committed(node: LoopNode, update: Path):
@@ -215,7 +215,7 @@ def test_in_a_trial_the_way_back_is_not_touched(node: LoopNode, update: Path):
     assert node.device_bytes("A", "boot") == before
 
 
-def test_rollback_gives_a_trial_up(node: LoopNode, update: Path):
+def test_rollback_aborts_a_trial(node: LoopNode, update: Path):
     node.ok("upgrade-install", update)
     node.ok("upgrade-commit")
     assert node.boot() == "B"
@@ -224,7 +224,21 @@ def test_rollback_gives_a_trial_up(node: LoopNode, update: Path):
     assert [node.boot(), node.boot()] == ["A", "A"]
 
 
-def test_rollback_gives_up_a_trial_that_grub_did_not_record(node: LoopNode):
+def test_a_rollback_with_a_cause_is_of_a_trial_only(node: LoopNode, update: Path):
+    """Somebody may confirm it just before; to go back from there is a decision of its own."""
+    before = node.grubenv.read_bytes()
+    line = node.fails("rollback", "--because", "deadline", status=69, code="NOT_ON_TRIAL")
+    assert "cannot abort: slot A is booted and trusted" in line
+    assert node.grubenv.read_bytes() == before
+    node.ok("upgrade-install", update)
+    node.ok("upgrade-commit", "--no-reboot")
+    node.fails("rollback", "--because", "unhealthy", status=69, code="NOT_ON_TRIAL")
+    assert node.boot() == "B"
+    node.ok("rollback", "--because", "deadline")
+    assert node.boot() == "A"
+
+
+def test_rollback_aborts_a_trial_that_grub_did_not_record(node: LoopNode):
     node.set_block(boot_alternative="B", boot_cycle="first_boot")
     node.set_booted("B")
     node.ok("rollback", "--no-reboot")

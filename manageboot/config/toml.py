@@ -1,4 +1,6 @@
-"""A table of a TOML file: each key is taken once, with what its value has to be, and what nobody takes is an error.
+"""A TOML file, whatever is in it and whatever it is: read in bounded time and memory, or refused in one sentence.
+
+Each key of its tables is taken once, with what its value has to be, and what nobody takes is an error.
 
 Paths and words of commands are bytes to the kernel. In the file they are UTF-8, and so they are to the kernel, whatever
 the locale of the process calls the encoding of files.
@@ -6,10 +8,28 @@ the locale of the process calls the encoding of files.
 
 import os
 import re
+import stat
+import tomllib
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from manageboot import errors
+
+_MOST_BYTES = 64 << 10
+_MOST_DOTS = 500
+"""In one line. A configuration has a few."""
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe, not a regular file",
+    stat.S_IFCHR: "a device, not a regular file",
+    stat.S_IFBLK: "a device, not a regular file",
+}
+_OTHER = "not a regular file"
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NULL = os.makedev(1, 3)
+"""/dev/null. Source: Documentation/admin-guide/devices.txt of Linux."""
 
 _SIZE_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _DURATION_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -28,6 +48,38 @@ _SHOWN_CHARACTERS = 60
 _PATH = re.compile("/.*", re.DOTALL)
 
 _T = TypeVar("_T")
+
+
+def read(path: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: it is not there, no regular file, too large, or no TOML.
+        NotPermittedError, DeviceError: it can't be read.
+    """
+    try:
+        # Without waiting for whoever might write into a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            kind = stat.S_IFMT(status.st_mode)
+            # Whoever names /dev/null wants no settings of the node, only those of a profile.
+            if kind != stat.S_IFREG and not (kind == stat.S_IFCHR and status.st_rdev == _NULL):
+                raise errors.ConfigError(f"cannot read {path}: it is {_KINDS.get(kind, _OTHER)}")
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(_MOST_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}", errors.ConfigError) from error
+    if len(data) > _MOST_BYTES:
+        raise errors.ConfigError(f"cannot read {path}: it has more than {_MOST_BYTES} bytes")
+    try:
+        # Some editors put a byte order mark before the text.
+        text = data.removeprefix(_BYTE_ORDER_MARK).decode()
+    except UnicodeDecodeError as error:
+        raise errors.ConfigError(f"cannot read {path}: byte {error.start} is not UTF-8") from error
+    return _parse(path, text)
 
 
 class Table:
@@ -163,3 +215,22 @@ def _shown(value: object) -> str:
     except (RecursionError, ValueError):
         return "nested too deeply" if isinstance(value, (dict, list)) else "a number with too many digits"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def _parse(path: str, text: str) -> dict[str, Any]:
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        # The time that a dotted key takes grows with the square of its parts.
+        if line.count(".") > _MOST_DOTS:
+            raise errors.ConfigError(f"cannot read {path}: line {number} has more than {_MOST_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise errors.ConfigError(f"cannot read {path}: {error}") from error
+    except RecursionError as error:
+        raise errors.ConfigError(f"cannot read {path}: it is nested too deeply") from error
+    except ValueError as error:  # Python's limit for the digits of a number
+        number, line = max(enumerate(lines, 1), key=lambda numbered: len(re.sub("[^0-9]", "", numbered[1])))
+        raise errors.ConfigError(
+            f"cannot read {path}: line {number} has a number with too many digits: {line[:40]}..."
+        ) from error

@@ -1,1 +1,0 @@
-"""The profiles that ship with manageboot, one TOML file each."""

@@ -1,0 +1,44 @@
+"""What a commit or a rollback leaves in the block for the trial that it asks for."""
+
+import logging
+import os
+
+from manageboot.boot import envblock
+from manageboot.boot.markers import Markers
+from manageboot.boot.node import Node
+from manageboot.config import Config
+from manageboot.protocol import BlockState, Cycle
+
+logger = logging.getLogger(__name__)
+
+
+def markers(config: Config, node: Node) -> Markers:
+    """Make the markers of a new commit. Only the shipped grub.cfg is known to understand them."""
+    if node.grub is None:
+        return Markers()
+    tries = str(config.boot.tries) if config.boot.tries > 1 else ""
+    return Markers(nonce=new_nonce(), ack=node.environment.markers.ack, tries=tries)
+
+
+def new_nonce() -> str:
+    """Make a word that no commit had before."""
+    return os.urandom(4).hex()
+
+
+def rehearse(config: Config, node: Node) -> None:
+    """Refuse now what a commit of the passive slot would be refused for later. Writes nothing.
+
+    Raises:
+        BlockFullError, BlockNotAtomicError, CreateError, NotPermittedError, BlockDamagedError, DeviceError: as for
+            `envblock.rehearse`.
+    """
+    envblock.rehearse(config.boot.grubenv, BlockState(node.booted.other, Cycle.FIRST_BOOT), markers(config, node))
+
+
+def warn_of_tries(config: Config, node: Node) -> None:
+    """Say so where the trial gets fewer boots than are configured."""
+    if node.grub is None and config.boot.tries > 1:
+        logger.warning(
+            "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
+            config.boot.tries,
+        )

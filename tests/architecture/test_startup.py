@@ -1,0 +1,52 @@
+"""Queries start fast: what they load is on a list, which is not to grow without a reason."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EVERY = {
+    "manageboot",
+    "manageboot.__main__",
+    "manageboot.boot",
+    "manageboot.cli",
+    "manageboot.cli.main",
+    "manageboot.cli.parser",
+    "manageboot.config",
+    "manageboot.config.toml",
+    "manageboot.errors",
+    "manageboot.protocol",
+    "manageboot.system",
+    "manageboot.system.console",
+    "manageboot.system.files",
+    "manageboot.system.inherited",
+    "manageboot.system.signals",
+    "manageboot.system.text",
+}
+CMDLINE = {"manageboot.boot.cmdline"}
+BLOCK = {f"manageboot.boot.{name}" for name in ("blockfile", "envblock", "markers", "trusted")}
+DEVICES = {"manageboot.disk", "manageboot.disk.devices", "manageboot.disk.sysfs"}
+
+QUERIES = {"current": CMDLINE, "target": CMDLINE, "next": BLOCK, "current_partition": CMDLINE | DEVICES}
+"""What each loads, beside what every one of them does."""
+
+MOST_OF_GRUBENV = 7
+"""How many modules of grubenv a query loads."""
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_loads_what_it_needs(query: str, tmp_path: Path):
+    (tmp_path / "cmdline").write_text("dfinity.system=A\n")
+    (tmp_path / "grubenv").write_bytes(b"# GRUB Environment Block\n".ljust(1024, b"#"))
+    slots = "".join(f'[slots.{slot}]\nboot = "/dev/{slot}1"\nroot = "/dev/{slot}2"\n' for slot in "AB")
+    boot = f'[boot]\ngrubenv = "{tmp_path}/grubenv"\ncmdline = "{tmp_path}/cmdline"\n'
+    (tmp_path / "manageboot.toml").write_text(boot + slots)
+    code = "import sys; from manageboot.__main__ import main; assert main() == 0; print(*sys.modules)"
+    command = [sys.executable, "-c", code, "-c", str(tmp_path / "manageboot.toml"), query]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer, modules = done.stdout.splitlines()
+    assert answer in {"A", "B", "/dev/A2"}
+    ours = {name for name in modules.split() if name.split(".")[0] in {"manageboot", "grubenv"}}
+    assert {name for name in ours if name.startswith("manageboot")} == EVERY | QUERIES[query]
+    assert len({name for name in ours if name.startswith("grubenv")}) <= MOST_OF_GRUBENV
