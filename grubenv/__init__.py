@@ -46,8 +46,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from grubenv.block import EnvBlock
     from grubenv.checking import Report, check
-    from grubenv.durable import Outcome, create, rehearse, update
     from grubenv.repairing import Repair, repair
+    from grubenv.updating import Outcome, create, rehearse, update
 
 __version__ = "0.1.0"
 
@@ -89,10 +89,10 @@ __all__ = [
 
 _LATE = {
     "EnvBlock": "grubenv.block",
-    "Outcome": "grubenv.durable",
-    "create": "grubenv.durable",
-    "rehearse": "grubenv.durable",
-    "update": "grubenv.durable",
+    "Outcome": "grubenv.updating",
+    "create": "grubenv.updating",
+    "rehearse": "grubenv.updating",
+    "update": "grubenv.updating",
     "Report": "grubenv.checking",
     "check": "grubenv.checking",
     "Repair": "grubenv.repairing",

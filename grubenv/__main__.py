@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+# The module `signal` makes enumerations of it, which takes longer than a query. It has no types.
+import _signal  # type: ignore[import-not-found]
 import sys
 
-from grubenv import interrupts
+from grubenv.cli.output import NobodyReadsError, open_standard_files, say
 from grubenv.errors import GrubEnvError, reason
-from grubenv.output import NobodyReadsError, open_standard_files, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 EXIT_USAGE = 2
 EXIT_BUG = 70
 EXIT_IO = 74
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+_SIGNALS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP came; unwinds the stack, so that temporary files go."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,9 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     if argv is not None:
         return _run(argv)
-    interrupts.listen()
+    _listen()
     code = _run(sys.argv[1:])
-    interrupts.ignore()
+    _ignore_signals()
     return code
 
 
@@ -33,16 +46,16 @@ def _run(words: list[str]) -> int:
     # Also where they come while an error is being printed.
     except KeyboardInterrupt:
         say("grubenv: interrupted")
-        return interrupts.EXIT_INTERRUPTED
-    except interrupts.Terminated:
+        return EXIT_INTERRUPTED
+    except Terminated:
         say("grubenv: terminated")
-        return interrupts.EXIT_TERMINATED
+        return EXIT_TERMINATED
 
 
 def _end_in_order(words: list[str]) -> int:
     # Imported here: it takes a while, and by then signals have to be dealt with.
-    from grubenv.arguments import UsageError
-    from grubenv.commands import USAGE, perform
+    from grubenv.cli.arguments import UsageError
+    from grubenv.cli.commands import USAGE, perform
 
     try:
         open_standard_files()
@@ -73,6 +86,32 @@ def _place(error: Exception) -> str:
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     return f"{last.tb_frame.f_code.co_filename.rpartition('/')[2]}:{last.tb_lineno}" if last is not None else "unknown"
+
+
+def _listen() -> None:
+    """Let the first signal raise KeyboardInterrupt or Terminated, and no later one cut the cleaning up short.
+
+    What the caller has ignored, as nohup does, stays ignored.
+    """
+    for number in _SIGNALS:
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _end)
+
+
+def _ignore_signals() -> None:
+    """Ignore them all from now on: it is done, and its exit code says so."""
+    for number in _SIGNALS:
+        _signal.signal(number, _signal.SIG_IGN)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in _SIGNALS:
+        _signal.signal(each, _do_nothing)
+    raise KeyboardInterrupt if number == _signal.SIGINT else Terminated
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Take a signal that came with the first one: Python complains of one that is ignored only when it is there."""
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from grubenv import view
 from grubenv.errors import BadNameError, BadValueError, Damage, DamagedError, NoRoomError
-from grubenv.layout import ASSIGNMENT, BLOCK, PADDING_BYTE
+from grubenv.layout import BLOCK, PADDING_BYTE, Piece, join, split
 from grubenv.view import DEFAULT_SIZE, MIN_SIZE, SIGNATURE, raw, text
 
 
@@ -92,7 +92,7 @@ class EnvBlock(Mapping[str, str]):
 
     def build(self) -> bytes:
         """Return the block's bytes, `size` of them."""
-        lines = [{"raw": line.raw} for line in self._lines]
+        lines = [Piece(0, line.raw) for line in self._lines]
         padding = PADDING_BYTE * (self._size - self.used)
         return bytes(BLOCK.build({"lines": lines, "padding": padding}))
 
@@ -105,12 +105,12 @@ class EnvBlock(Mapping[str, str]):
 
         A name that has its value already keeps its bytes; one that has another value keeps its place; a new
         one goes to the end. Of duplicate names the first place stays and the others go, because `save_env`
-        changes the first one while `load_env` believes the last. Lines of nothing but `#` go, from the
+        changes the first one while `load_env` takes the last. Lines of nothing but `#` go, from the
         last to the first, when and only when the room is needed.
 
         Raises:
             BadNameError: a name is empty, begins with `#`, or holds `=`, a newline or a NUL.
-            BadValueError: a value holds a NUL or is no text made of bytes.
+            BadValueError: a value holds a NUL, or text that does not stand for bytes.
             NoRoomError: the lines do not fit.
             ValueError: a name is in both.
         """
@@ -160,7 +160,7 @@ class EnvBlock(Mapping[str, str]):
 
     @property
     def duplicates(self) -> tuple[str, ...]:
-        """The names that stand in more than one line."""
+        """The names that are set in more than one line."""
         seen: dict[str, int] = {}
         for line in self._lines:
             if line.name is not None:
@@ -178,7 +178,6 @@ class EnvBlock(Mapping[str, str]):
         return len(SIGNATURE) + sum(len(line.raw) for line in self._lines)
 
     def __getitem__(self, name: str) -> str:
-        """Return the value that GRUB loads for `name`."""
         return self._variables[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -186,7 +185,6 @@ class EnvBlock(Mapping[str, str]):
         return iter(self._variables)
 
     def __len__(self) -> int:
-        """Return how many names there are."""
         return len(self._variables)
 
     def __eq__(self, other: object) -> bool:
@@ -196,11 +194,9 @@ class EnvBlock(Mapping[str, str]):
         return super().__eq__(other)
 
     def __hash__(self) -> int:
-        """Hash as blocks compare."""
         return hash((self._size, self._lines))
 
     def __repr__(self) -> str:
-        """Return size and variables."""
         return f"<EnvBlock of {self._size} bytes, {self.used} used: {self._variables!r}>"
 
 
@@ -212,14 +208,14 @@ def make_line(name: str, value: str) -> Line:
 
     Source: GRUB grub-core/lib/envblk.c, grub_envblk_set.
     """
-    name_bytes = _encode(name, BadNameError(f"{name!r} is no name: it must be text made of bytes", verb="set"))
+    name_bytes = _encode(name, BadNameError(f"{name!r} is not a name: it does not stand for bytes", verb="set"))
     fault = name_fault(name_bytes)
     if fault:
-        raise BadNameError(f"{name!r} is no name: {fault}", verb="set")
-    value_bytes = _encode(value, BadValueError(f"the value of {name!r} is not text made of bytes", verb="set"))
+        raise BadNameError(f"{name!r} is not a name: {fault}", verb="set")
+    value_bytes = _encode(value, BadValueError(f"the value of {name!r} does not stand for bytes", verb="set"))
     if b"\0" in value_bytes:
         raise BadValueError(f"the value of {name!r} holds a NUL, at which GRUB would end it", verb="set")
-    return Line(ASSIGNMENT.build({"name": name_bytes, "value": value_bytes}) + b"\n", name, value)
+    return Line(join(name_bytes, value_bytes) + b"\n", name, value)
 
 
 def name_fault(name: bytes) -> str:
@@ -248,13 +244,13 @@ def _read_line(data: bytes, offset: int) -> Line | Damage:
     if b"=" not in data:
         shown = text(data[:-1])
         return Damage("malformed-line", offset, f"line without '=' ({shown!r})" if shown else "empty line")
-    pair = ASSIGNMENT.parse(data[:-1])
-    fault = name_fault(pair.name)
+    name, value = split(data[:-1])
+    fault = name_fault(name)
     if fault:
-        return Damage("bad-name", offset, f"bad name {text(pair.name)!r} ({fault})")
-    if b"\0" in pair.value:
-        return Damage("nul-in-value", offset + data.index(b"\0"), f"NUL in the value of {text(pair.name)!r}")
-    return Line(data, text(pair.name), text(pair.value))
+        return Damage("bad-name", offset, f"bad name {text(name)!r} ({fault})")
+    if b"\0" in value:
+        return Damage("nul-in-value", offset + data.index(b"\0"), f"NUL in the value of {text(name)!r}")
+    return Line(data, text(name), text(value))
 
 
 def _judge_padding(padding: bytes, offset: int) -> list[Damage]:

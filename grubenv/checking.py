@@ -8,19 +8,18 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from grubenv import extfeatures, extraw
 from grubenv.damage import TABLE
-from grubenv.device import RawDevice
-from grubenv.diagnosis import diagnose
+from grubenv.damage.diagnosis import diagnose
+from grubenv.disk import ext
+from grubenv.disk.device import RawDevice, first_difference
+from grubenv.disk.extents import Extent, extent_damages, extents, has_hole
+from grubenv.disk.filesystem import device_damage, device_path, file_system_damage, file_system_of
 from grubenv.errors import Damage, from_os_error, reason
-from grubenv.extents import Extent, extent_damages, extents, has_hole
-from grubenv.file import read_bytes, resolve
-from grubenv.filesystem import device_damage, device_path, file_system_damage, mount_of
-from grubenv.place import Inside
-from grubenv.regular import require_regular
+from grubenv.file import read_bytes
+from grubenv.place import Inside, require_regular, resolve
 
 if TYPE_CHECKING:
-    from grubenv.file import Path
+    from grubenv.place import Path
 
 SCHEMA = 1
 _EXT = ("ext2", "ext3", "ext4")
@@ -137,7 +136,7 @@ def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tu
     device = os.fstat(descriptor).st_dev
     kind = ""
     try:
-        kind = mount_of(descriptor).kind
+        kind = file_system_of(descriptor)
         fault = file_system_damage(kind) or device_damage(device)
         damages += [fault] if fault else []
     except OSError as exc:
@@ -163,7 +162,7 @@ def _examine(descriptor: int, directory: int, file_name: str, data: bytes) -> tu
         damages += [fault] if fault else []
     except OSError as exc:
         unknown.append(f"what the device itself holds ({reason(exc)})")
-    except (LookupError, extraw.UnknownLayoutError) as exc:
+    except (LookupError, ext.UnknownLayoutError) as exc:
         unknown.append(f"what the device itself holds ({exc})")
     return damages, tuple(unknown)
 
@@ -172,7 +171,7 @@ def _unreadable(device: int, kind: str) -> Damage | None:
     """Return why GRUB can't read a file system of the ext family; None as well where the device can't be read."""
     try:
         with RawDevice(device_path(device), device) as raw:
-            cause = extfeatures.unreadable(raw.read(extfeatures.SUPER_OFFSET, extfeatures.SUPER_BYTES))
+            cause = ext.unreadable(raw.read(ext.SUPER_OFFSET, ext.SUPER_BYTES))
     except (OSError, LookupError):
         return None  # where nothing else is wrong, the device is read again, and that is said
     return Damage("unreadable-file-system", None, f"on {kind} with {cause}, which GRUB cannot read") if cause else None
@@ -180,17 +179,17 @@ def _unreadable(device: int, kind: str) -> Damage | None:
 
 def _ext_fault(raw: RawDevice, directory: int, file_name: str, data: bytes) -> Damage | None:
     """Follow directory, inode and blocks on the device as GRUB does, and compare what is found with the file."""
-    form = extraw.geometry(raw.read)
-    entries = extraw.read_inode(raw.read, form, directory)
-    number = extraw.find_entry(entries, os.fsencode(file_name), form.block_size)
+    form = ext.geometry(raw.read)
+    entries = ext.read_inode(raw.read, form, directory)
+    number = ext.find_entry(entries, os.fsencode(file_name), form.block_size)
     if number is None:
         return Damage("not-in-place", None, "the directory on the device does not have it yet")
-    found = extraw.read_inode(raw.read, form, number)
+    found = ext.read_inode(raw.read, form, number)
     if found == data:
         return None
     if len(found) != len(data):
         return Damage("not-in-place", None, f"on the device it has {len(found)} bytes, not {len(data)}")
-    return Damage("not-in-place", _first_difference(found, data), "the device holds other bytes")
+    return Damage("not-in-place", first_difference(found, data), "the device holds other bytes")
 
 
 def _data_fault(raw: RawDevice, found: list[Extent], data: bytes) -> Damage | None:
@@ -199,12 +198,6 @@ def _data_fault(raw: RawDevice, found: list[Extent], data: bytes) -> Damage | No
         wanted = data[extent.logical : extent.logical + extent.length]
         there = raw.read(extent.physical, len(wanted))
         if there != wanted:
-            offset = extent.logical + _first_difference(there, wanted)
+            offset = extent.logical + first_difference(there, wanted)
             return Damage("not-in-place", offset, "the device holds other bytes")
     return None
-
-
-def _first_difference(one: bytes, other: bytes) -> int:
-    return next(
-        (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )

@@ -23,33 +23,31 @@ class Damage:
         self.text = text
 
     def __str__(self) -> str:
-        """Return the sentence part that error messages use."""
         return self.text if self.offset is None else f"{self.text} at offset {self.offset}"
 
     def __repr__(self) -> str:
-        """Return the damage as its constructor call."""
         return f"Damage({self.word!r}, {self.offset!r}, {self.text!r})"
 
     def __eq__(self, other: object) -> bool:
-        """Compare word, offset and text."""
         if not isinstance(other, Damage):
             return NotImplemented
         return (self.word, self.offset, self.text) == (other.word, other.offset, other.text)
 
     def __hash__(self) -> int:
-        """Hash as equality compares."""
         return hash((self.word, self.offset, self.text))
 
 
 class GrubEnvError(Exception):
-    """Say what could not be done to what, and why: `cannot VERB OBJECT: CAUSE`."""
+    """Say what could not be done to what, and why: `cannot VERB OBJECT: CAUSE`.
+
+    `offset` counts bytes from the start of the block.
+    """
 
     exit_code: ClassVar[int] = 70
     code_word: ClassVar[str] = "INTERNAL"
     hint: str = ""
 
     def __init__(self, cause: str, *, verb: str = "read", path: str | None = None, offset: int | None = None) -> None:
-        """Keep the parts of the message; `offset` counts bytes from the start of the block."""
         super().__init__(cause)
         self.cause = cause
         self.verb = verb
@@ -57,7 +55,6 @@ class GrubEnvError(Exception):
         self.offset = offset
 
     def __str__(self) -> str:
-        """Return the message without code word and hint."""
         place = "" if self.offset is None else f" at offset {self.offset}"
         return f"cannot {self.verb} {self.path or 'environment block'}: {self.cause}{place}"
 
@@ -83,7 +80,7 @@ class NotRegularError(GrubEnvError):
 
 
 class DamagedError(GrubEnvError):
-    """The bytes are no valid environment block; `damages` lists everything that was found."""
+    """The bytes are not a valid environment block; `damages` lists everything that was found."""
 
     exit_code = 65
     code_word = "DAMAGED"
@@ -98,7 +95,7 @@ class DamagedError(GrubEnvError):
         self.offset = first.offset
 
     def __str__(self) -> str:
-        """Return the message; the first damage already says its offset."""
+        # The first damage has said its offset.
         return f"cannot {self.verb} {self.path or 'environment block'}: {self.cause}"
 
 
@@ -110,7 +107,7 @@ class BadNameError(GrubEnvError):
 
 
 class BadValueError(GrubEnvError):
-    """A value that a line of the block cannot hold: one with a NUL, or text that is no bytes."""
+    """A value that a line of the block cannot hold: one with a NUL, or text that does not stand for bytes."""
 
     exit_code = 2
     code_word = "BAD_VALUE"
@@ -124,7 +121,6 @@ class NoRoomError(GrubEnvError):
     hint = "unset what is not needed; GRUB cannot make the file larger, and neither does this tool"
 
     def __init__(self, needed_bytes: int, available_bytes: int) -> None:
-        """Keep both numbers of bytes."""
         super().__init__(f"no room: {needed_bytes} bytes needed, {available_bytes} available", verb="update")
         self.needed_bytes = needed_bytes
         self.available_bytes = available_bytes

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 
 from grubenv import view
-from grubenv.errors import AbsentError, DamagedError, NotRegularError, StorageError, from_os_error
-from grubenv.place import Inside
-from grubenv.regular import pread_all, require_regular
+from grubenv.errors import DamagedError, StorageError, from_os_error
+from grubenv.place import Inside, impossible_path, place_name, pread_all, require_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from grubenv.block import EnvBlock
-
-    Path = str | os.PathLike[str]
+    from grubenv.place import Path
 
 DEFAULT_PATH = "/boot/grub/grubenv"
 _STABLE_READ_TRIES = 100
@@ -52,11 +50,6 @@ def read(path: Path | Inside) -> EnvBlock:
         raise error.at("read", place_name(path)) from None
 
 
-def place_name(path: Path | Inside) -> str:
-    """Return what messages call the place of a block."""
-    return str(path) if isinstance(path, Inside) else os.fspath(path)
-
-
 def read_bytes(path: Path | Inside) -> bytes:
     """Return the file's bytes as they are at one instant, also while `update` writes. Symbolic links are followed.
 
@@ -64,7 +57,7 @@ def read_bytes(path: Path | Inside) -> bytes:
         AbsentError, NotRegularError, NotPermittedError, StorageError: the file cannot be read.
     """
     if isinstance(path, Inside):
-        from grubenv.inside import read_inside  # seldom needed, and a query would wait for it
+        from grubenv.writing.inside import read_inside  # seldom needed, and a query would wait for it
 
         return read_inside(path)
     name = os.fspath(path)
@@ -73,12 +66,7 @@ def read_bytes(path: Path | Inside) -> bytes:
     except OSError as exc:
         raise from_os_error(exc, "read", name) from exc
     except ValueError as exc:
-        raise _no_path(name, exc) from exc
-
-
-def _no_path(path: str, exc: ValueError) -> AbsentError:
-    """Return the error for a path with a NUL, or with characters that file names don't have in this locale."""
-    return AbsentError(f"no file can have this path ({exc})", verb="read", path=path)
+        raise impossible_path(name, exc) from exc
 
 
 def read_at(directory_fd: int, name: str, path: str) -> bytes | None:
@@ -103,7 +91,7 @@ def read_at(directory_fd: int, name: str, path: str) -> bytes | None:
 
 
 def _read(name: str, status: os.stat_result, flags: int, directory_fd: int | None, path: str) -> bytes:
-    # What is no regular file is not even opened: a pipe would wait, and a device may do something.
+    # Only a regular file is opened: a pipe would wait, and a device may do something.
     require_regular(status, "read", path)
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | flags, dir_fd=directory_fd)
     try:
@@ -111,34 +99,6 @@ def _read(name: str, status: os.stat_result, flags: int, directory_fd: int | Non
         return _read_stable(descriptor, path)
     finally:
         os.close(descriptor)
-
-
-def resolve(path: Path, *, follow_link: bool = True) -> tuple[str, str]:
-    """Return (directory, name) of the file that `path` leads to, the symbolic links of its directory followed.
-
-    Distributions link /boot/grub/grubenv to the EFI system partition. Lock, temporary file and rename have to
-    be where the file is, and the link has to stay a link.
-
-    Args:
-        follow_link: whether the file itself may be a link too; whoever opens `name` in `directory` refuses one.
-
-    Raises:
-        AbsentError: the path is relative, and the working directory is gone; or no file can have such a path.
-        NotRegularError: it leads to a directory.
-    """
-    given = os.fspath(path)
-    try:
-        if follow_link:
-            directory, name = os.path.split(os.path.realpath(given))
-        else:
-            directory, name = os.path.realpath(os.path.dirname(given)), os.path.basename(given)
-    except OSError as exc:
-        raise from_os_error(exc, "find", given) from exc
-    except ValueError as exc:
-        raise _no_path(given, exc) from exc
-    if not name:
-        raise NotRegularError("it is a directory, not a regular file", verb="update", path=os.fspath(path))
-    return directory, name
 
 
 def _read_stable(descriptor: int, path: str) -> bytes:

@@ -60,7 +60,7 @@ def read_line(path: str = DEFAULT_PATH, *, wait: bool = False) -> bytes:
 
 
 def values(line: bytes, key: str) -> list[str]:
-    """Return the different values that a kernel command line gives to a key, sorted; bytes that are no UTF-8 escaped.
+    """Return the different values that a kernel command line gives to a key, sorted; bytes that are not UTF-8 escaped.
 
     A key without `=` has no value. Upper and lower case differ, and so do `-` and `_`, which are the same to the kernel
     in names of its own alone.

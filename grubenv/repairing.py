@@ -9,30 +9,29 @@ from typing import TYPE_CHECKING, NamedTuple
 from grubenv import debug
 from grubenv.block import EnvBlock
 from grubenv.checking import examine_file
-from grubenv.diagnosis import diagnose
-from grubenv.durable import DEFAULT_TIMEOUT_S
+from grubenv.damage.diagnosis import diagnose
+from grubenv.damage.mending import in_place, made_way, mended, size_for
+from grubenv.damage.salvage import salvage, shown
 from grubenv.errors import Damage, GrubEnvError, NotAtomicError, StorageError, from_os_error
-from grubenv.file import read_at, resolve
-from grubenv.inplace import carry_out
-from grubenv.lock import locked_directory
-from grubenv.mending import in_place, made_way, mended, size_for
-from grubenv.plan import plan
-from grubenv.replace import replace_file
-from grubenv.salvage import salvage, shown
-from grubenv.storage import Storage
+from grubenv.file import read_at
+from grubenv.place import resolve
+from grubenv.updating import DEFAULT_TIMEOUT_S
 from grubenv.view import SECTOR_SIZE
-from grubenv.writeback import write_back_journal
+from grubenv.writing.lock import locked_directory
+from grubenv.writing.plan import plan
+from grubenv.writing.replace import replace_file, write_back_journal
+from grubenv.writing.storage import Storage, carry_out
 
 if TYPE_CHECKING:
-    from grubenv.file import Path
-    from grubenv.order import Step
+    from grubenv.place import Path
+    from grubenv.writing.order import Step
 
 COPY_SUFFIX = ".damaged"
 _MOST_COPIES = 10
 
 
 class Repair(NamedTuple):
-    """Say what a repair found, did, and could not know."""
+    """What a repair found, did, and could not know."""
 
     path: str
     found: tuple[Damage, ...]
@@ -43,15 +42,17 @@ class Repair(NamedTuple):
     copy: str | None
     """The path of the file that keeps the damaged bytes."""
     kept: dict[str, str]
-    """The variables that were read out of the damaged bytes and stand in the block now."""
+    """The variables of the block that were read out of the damaged bytes."""
     fallback: dict[str, str]
-    """The variables that the caller's fallback gave, as the damaged bytes did not tell them any more."""
+    """The variables that were set to the caller's fallback."""
     lost: tuple[str, ...]
     """What could not be kept."""
     unsure: tuple[str, ...]
-    """What was kept although it may not be what was once written."""
+    """What was kept, though it may not be what was last written."""
     spared: tuple[str, ...] = ()
-    """The names of the fallback that GRUB reads, and boots by, so it was not used for another one that was lost."""
+    """The names for which the fallback was not used: GRUB reads them out of the damaged bytes, and boots by them."""
+    restored: tuple[str, ...] = ()
+    """The names of `kept` that GRUB did not read out of the damaged bytes, and reads now."""
 
     def lines(self) -> list[str]:
         """Return what was done, for people."""
@@ -68,6 +69,7 @@ class Repair(NamedTuple):
             told += [f"kept {name}={value}" for name, value in self.kept.items()]
         told += [f"could not keep {text}" for text in self.lost]
         told += [f"kept, but not certain: {text}" for text in self.unsure]
+        told += [f"GRUB did not read {', '.join(self.restored)} in the damaged bytes"] if self.restored else []
         told += [f"set by the fallback {name}={value}" for name, value in self.fallback.items()]
         told += [f"the fallback is not used, as GRUB reads {', '.join(self.spared)}"] if self.spared else []
         told += [f"not mended, {damage.word}: {damage}" for damage in self.remaining]
@@ -122,13 +124,15 @@ def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, st
         debug.tell("damages of %s: %s", path, ", ".join(damage.word for damage in found) or "none")
     if not found:
         return Repair(path, (), (), "unchanged", None, {}, {}, (), ())
+    how = "unchanged"
     if placed:
         _force_down(directory_fd, file_name, path)
         data, placed = _look(directory_fd, file_name, path)
+        if (*diagnose(data, names), *placed) != found:
+            how = "flushed"
     saved = salvage(data)
     block, taken = mended(saved, size_for(data), fallback)
     copy = None
-    how = "unchanged" if (*diagnose(data, names), *placed) == found else "flushed"
     if data != block.build() or _wants_new_file(placed):
         copy = _keep_copy(directory_fd, file_name, data, path) if data else None
         how = _write(directory_fd, file_name, path, data, block, fallback)
@@ -144,7 +148,8 @@ def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, st
     spared = tuple(name for name in fallback if name in saved.read_by_grub)
     if not saved.lost or taken or fallback.keys() <= kept.keys():
         spared = ()
-    return Repair(path, found, remaining, how, copy, kept, used, lost, saved.unsure, spared)
+    restored = tuple(name for name in kept if name not in saved.read_by_grub)
+    return Repair(path, found, remaining, how, copy, kept, used, lost, saved.unsure, spared, restored)
 
 
 def _look(directory_fd: int, file_name: str, path: str) -> tuple[bytes, list[Damage]]:
@@ -168,7 +173,7 @@ def _write(directory_fd: int, file_name: str, path: str, data: bytes, block: Env
 
 
 def _wants_new_file(placed: Iterable[Damage]) -> bool:
-    """Tell whether a new file would lie better. Where GRUB can't write at all, it would be no use, at every repair."""
+    """Tell whether a new file helps. Where GRUB can't write at all it does not, and each repair would make another."""
     words = {damage.word for damage in placed}
     return "sparse" in words or ("unusual-extent" in words and "file-system" not in words)
 
@@ -222,6 +227,6 @@ def _keep_copy(directory_fd: int, file_name: str, data: bytes, path: str) -> str
         except FileNotFoundError:
             break
         except OSError:
-            continue  # a link, a directory, a socket: whatever it is, it is no copy, and stays
+            continue  # a link, a directory, a socket: not a copy, and it stays
     replace_file(directory_fd, copy, data, path)
     return os.path.join(os.path.dirname(path), copy)

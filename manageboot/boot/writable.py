@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from grubenv import Inside
-from grubenv.lock import RUN_DIRECTORY
+from grubenv.writing.lock import RUN_DIRECTORY
 from manageboot import errors
 from manageboot.disk import mounts, sysfs
 

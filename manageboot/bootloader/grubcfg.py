@@ -6,8 +6,8 @@ import os
 import shutil
 from typing import NamedTuple
 
-from grubenv.lock import locked_directory
-from grubenv.replace import replace_file
+from grubenv.writing.lock import locked_directory
+from grubenv.writing.replace import replace_file
 from manageboot import errors
 from manageboot.boot import envblock
 from manageboot.bootloader import modules

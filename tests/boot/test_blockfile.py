@@ -10,7 +10,8 @@ from grubenv import Inside
 from manageboot import errors
 from manageboot.boot import blockfile
 from support.fatdisk import MIB, make_fat
-from tests.grubenv.support import SAMPLE, need
+from tests.grubenv.blocks import SAMPLE
+from tests.grubenv.support import need
 
 
 @pytest.mark.parametrize("there", ["nothing", "a file"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grubenv.lock import RUN_DIRECTORY
+from grubenv.writing.lock import RUN_DIRECTORY
 from support.loop import run
 
 UNITS = Path(__file__).parents[2] / "systemd-units"

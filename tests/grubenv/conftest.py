@@ -13,7 +13,7 @@ if ROOT not in sys.path:  # or else this directory, a namespace, hides the libra
 @pytest.fixture
 def env(tmp_path: Path) -> Path:
     """An environment block with a warning, two of our names, and a foreign one."""
-    from tests.grubenv.support import SAMPLE
+    from tests.grubenv.blocks import SAMPLE
 
     path = tmp_path / "grubenv"
     path.write_bytes(SAMPLE)

@@ -2,11 +2,9 @@
 
 from typing import NamedTuple
 
-from tests.grubenv.blocks import WARNING, block
+from tests.grubenv.blocks import FALLBACK, STATE, WARNING, block, lines
 
-STATE = {"boot_alternative": "B", "boot_cycle": "first_boot"}
-FALLBACK = {"boot_alternative": "A", "boot_cycle": "stable"}
-BODY = b"boot_alternative=B\nboot_cycle=first_boot\n"
+BODY = lines(**STATE)
 LONG = b"foreign=" + b"x" * 460 + b"\n"
 CROWD = b"foreign=" + b"x" * 300 + b"\nother=" + b"y" * 150 + b"\n"
 
@@ -40,6 +38,7 @@ EXAMPLES = {
     "stray bytes": Example("stray-bytes", block(BODY)[:900] + b"x" + b"#" * 123, STATE, True),
     "second half NUL": Example("stray-bytes", block(BODY)[:512] + bytes(512), STATE, True),
     "a blank line": Example("malformed-line", block(b"\n" + BODY), STATE, False),
+    "a blank line in between": Example("malformed-line", block(BODY.replace(b"B\n", b"B\n\n")), STATE, False),
     "no equals sign": Example("malformed-line", block(BODY + b"boot\n"), STATE, True),
     "no name": Example("bad-name", block(b"=1\n" + BODY), STATE, True),
     "NUL in a value": Example("nul-in-value", block(BODY.replace(b"B\n", b"B\0\0\n")), STATE, True),

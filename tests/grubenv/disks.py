@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.loop import loop_device
+
 MIB = 1 << 20
 
 
@@ -16,21 +18,6 @@ def need_loop_devices() -> None:
     """Skip, with the reason, where there are no loop devices."""
     if os.geteuid() != 0 or not shutil.which("losetup") or not Path("/dev/loop-control").exists():
         pytest.skip("needs root and loop devices")
-
-
-@contextmanager
-def loop_device(image: Path, sector_size: int = 512) -> Iterator[str]:
-    """Attach the image to a free loop device."""
-    loop = subprocess.run(
-        ["losetup", "--show", "--find", "--sector-size", str(sector_size), image],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    try:
-        yield loop
-    finally:
-        subprocess.run(["losetup", "--detach", loop], check=True)
 
 
 @contextmanager
@@ -54,5 +41,5 @@ def mounted(directory: Path, *options: str, sector_size: int = 512) -> Iterator[
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", *options, image], check=True)
     # A slow test must not see its journal committed in between, as happens every five seconds.
     slow = "" if "^has_journal" in options else "commit=300"
-    with loop_device(image, sector_size) as loop, mount(loop, directory / "mnt", slow) as point:
+    with loop_device(image, sector_size=sector_size) as loop, mount(loop, directory / "mnt", slow) as point:
         yield point

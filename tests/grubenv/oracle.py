@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 from grubenv import EnvBlock, view
 from grubenv.damage import TABLE
-from grubenv.diagnosis import diagnose
+from grubenv.damage.diagnosis import diagnose
+from grubenv.damage.mending import in_place, mended, size_for
+from grubenv.damage.salvage import salvage
 from grubenv.errors import DamagedError, NoRoomError, NotAtomicError
-from grubenv.mending import in_place, mended, size_for
-from grubenv.plan import plan
-from grubenv.salvage import salvage
+from grubenv.writing.plan import plan
+from tests.grubenv.blocks import FALLBACK, STATE
 from tests.grubenv.grubmodel import load_env
 
-FALLBACK = {"boot_alternative": "A", "boot_cycle": "stable"}
 Change = tuple[dict[str, str], tuple[str, ...]]
 CHANGES: tuple[Change, ...] = (
-    ({"boot_alternative": "B", "boot_cycle": "first_boot"}, ()),
+    (STATE, ()),
     ({"odd": "x\\y\nz=#\r\udcff"}, ("boot_cycle",)),
     ({}, ("boot_alternative", "boot_cycle", "a", "b")),
     ({f"n{number}": "v" * number for number in range(30)}, ("a",)),

@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import grubenv
-from tests.grubenv.disks import MIB, loop_device, mount
-from tests.grubenv.support import SAMPLE
+from tests.grubenv.blocks import SAMPLE
+from tests.grubenv.disks import MIB, mount
+from tests.support.loop import loop_device
 
 ROUNDS = 200
 STARTS = 15

@@ -3,16 +3,14 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 
 from grubenv import SIGNATURE
-from tests.grubenv.blocks import WARNING, block
-
-SAMPLE = block(WARNING + b"boot_alternative=A\nboot_cycle=stable\nforeign=kept as it is\n")
+from tests.grubenv.blocks import WARNING
 
 NAMES = st.text(st.sampled_from("abcxyz_0 .-+\\ü\udcff\r"), min_size=1, max_size=12)
 """Names that a block can hold, odd ones included."""
@@ -107,17 +105,17 @@ def fstest_cat(image: Path, name: str) -> bytes:
     return subprocess.run(["grub-fstest", image, "cat", f"(loop0)/{name}"], check=True, capture_output=True).stdout
 
 
-def run_grub(directory: Path, image: Path, script: Sequence[str]) -> str:
-    """Run a script in GRUB's interpreter with `image` as (hd0), and return what it printed."""
+def run_grub(directory: Path, script: Iterable[str], *images: Path) -> str:
+    """Run a script in GRUB's interpreter with the images as (hd0), (hd1) and so on, and return what it printed."""
     configuration = directory / "emu"
     configuration.mkdir(exist_ok=True)
-    (configuration / "device.map").write_text(f"(hd0) {image}\n")
+    (configuration / "device.map").write_text("".join(f"(hd{index}) {image}\n" for index, image in enumerate(images)))
     (configuration / "grub.cfg").write_text("\n".join([*script, "exit", ""]))
     done = subprocess.run(
         ["grub-emu", "-d", configuration, "-m", configuration / "device.map"],
         check=True,
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=120,
     )
     return done.stdout.decode("utf-8", "replace")

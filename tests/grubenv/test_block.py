@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from grubenv import BadNameError, BadValueError, DamagedError, EnvBlock, GrubEnvError, NoRoomError
 from grubenv.view import SIGNATURE, iterate, variables
-from tests.grubenv.support import DAMAGED_OR_NOT, NAMES, SAMPLE, VALUES, WARNING, block, raw, text, valid_blocks
+from tests.grubenv.blocks import SAMPLE, WARNING, block
+from tests.grubenv.support import DAMAGED_OR_NOT, NAMES, VALUES, raw, text, valid_blocks
 
 
 def check_vector(data: bytes, expected: dict[str, str], used: int | None = None) -> EnvBlock:

@@ -12,7 +12,7 @@ import pytest
 import grubenv
 from grubenv.errors import GrubEnvError
 from grubenv.repairing import repair
-from tests.grubenv.support import SAMPLE, block
+from tests.grubenv.blocks import SAMPLE, block
 
 CALLS = [
     *((os, name) for name in ("stat", "open", "fstat", "pread", "preadv", "pwrite", "pwritev", "write", "fsync")),

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import Damage, checking, extents, filesystem
+from grubenv import Damage, checking
 from grubenv.checking import check
 from grubenv.damage import TABLE
-from grubenv.diagnosis import diagnose
+from grubenv.damage.diagnosis import diagnose
+from grubenv.disk import extents, filesystem
 from grubenv.repairing import repair
-from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
+from tests.grubenv.blocks import FALLBACK, SAMPLE, STATE, block
+from tests.grubenv.damages import EXAMPLES, Example
 from tests.grubenv.disks import mounted
-from tests.grubenv.support import SAMPLE, block, fstest_cat, make_image, need, run_grub
+from tests.grubenv.support import fstest_cat, make_image, need, run_grub
 
 PLACE_WORDS = {
     "sparse",
@@ -80,7 +82,7 @@ def test_what_grub_reads_out_of_each_damage(tmp_path: Path) -> None:
             f'echo "[{index}:$boot_alternative:$boot_cycle]"',
         ]
     files = {f"f{index}": EXAMPLES[name].data for index, name in enumerate(names)}
-    printed = run_grub(tmp_path, make_image(tmp_path, files), script)
+    printed = run_grub(tmp_path, script, make_image(tmp_path, files))
     for index, name in enumerate(names):
         assert (f"[{index}:{STATE['boot_alternative']}:{STATE['boot_cycle']}]" in printed) is EXAMPLES[name].grub_reads
 
@@ -101,7 +103,7 @@ def test_grub_cannot_save_to_what_check_names(tmp_path: Path) -> None:
     script = ["set new=a_value_that_needs_room"]
     script += [f"save_env -f (hd0)/{name} new" for name in files]
     image = make_image(tmp_path, files)
-    run_grub(tmp_path, image, script)
+    run_grub(tmp_path, script, image)
     for name in files:
         try:
             saved = b"\nnew=a_value_that_needs_room\n" in fstest_cat(image, name)
@@ -291,27 +293,27 @@ def test_the_path_of_a_device(tmp_path: Path) -> None:
         filesystem.device_path(os.makedev(0, 7), sysfs)
 
 
-def test_the_mount_of_a_file(tmp_path: Path) -> None:
+def test_the_file_system_of_a_file(tmp_path: Path) -> None:
     with open("/proc/self/status", "rb") as file:
-        assert filesystem.mount_of(file.fileno()).kind == "proc"
+        assert filesystem.file_system_of(file.fileno()) == "proc"
     (tmp_path / "fdinfo").mkdir()
     (tmp_path / "fdinfo" / "3").write_text("pos:\t0\nmnt_id:\t41\n")
     (tmp_path / "mountinfo").write_text(
         "40 1 8:2 / / rw - ext4 /dev/sda2 rw\n41 40 8:1 / /e rw,x shared:3 - vfat /dev/sda1 rw,utf8\n"
     )
-    assert filesystem.mount_of(3, str(tmp_path)) == ("vfat", "/dev/sda1", frozenset({"rw", "utf8"}))
+    assert filesystem.file_system_of(3, str(tmp_path)) == "vfat"
     # A source may be empty, and a line cut short.
     (tmp_path / "mountinfo").write_text("41 40 0:9 / /e rw - tmpfs  rw,size=4k\n")
-    assert filesystem.mount_of(3, str(tmp_path)) == ("tmpfs", "", frozenset({"rw", "size=4k"}))
+    assert filesystem.file_system_of(3, str(tmp_path)) == "tmpfs"
     (tmp_path / "mountinfo").write_text("41 40 0:9 / /e rw - tmpfs\n\n")
     with pytest.raises(LookupError, match="no mount 41"):
-        filesystem.mount_of(3, str(tmp_path))
+        filesystem.file_system_of(3, str(tmp_path))
     (tmp_path / "fdinfo" / "3").write_text("pos:\t0\n")
     with pytest.raises(LookupError):
-        filesystem.mount_of(3, str(tmp_path))
+        filesystem.file_system_of(3, str(tmp_path))
     (tmp_path / "fdinfo" / "3").unlink()
     with pytest.raises(LookupError, match="/proc is not mounted"):
-        filesystem.mount_of(3, str(tmp_path))
+        filesystem.file_system_of(3, str(tmp_path))
 
 
 @pytest.mark.parametrize(

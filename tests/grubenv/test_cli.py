@@ -10,8 +10,9 @@ import pytest
 
 import grubenv
 from grubenv import __main__ as cli
-from grubenv import commands, file
-from tests.grubenv.support import SAMPLE, block
+from grubenv import file
+from grubenv.cli import commands
+from tests.grubenv.blocks import SAMPLE, block
 
 
 def run(capfdbinary: pytest.CaptureFixture[bytes], *words: str | Path) -> tuple[int, bytes, str]:
@@ -267,7 +268,7 @@ def test_a_relative_path_in_a_deleted_directory(tmp_path: Path, words: list[str]
 )
 def test_signals(env: Path, number: str, code: int, said: str) -> None:
     """While it waits for another writer. Python itself would end with a traceback, or at once."""
-    held = "import fcntl, os, signal, sys, time; from grubenv import lock; from grubenv.__main__ import main\n"
+    held = "import fcntl, os, signal, sys, time; from grubenv.writing import lock; from grubenv.__main__ import main\n"
     held += f"def wait(*_): os.kill(os.getpid(), signal.SIG{number}); time.sleep(60)\n"
     held += "lock._acquire = wait; sys.argv = ['grubenv', *sys.argv[1:]]; sys.exit(main())"
     done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.strace import traced, writes
-from tests.grubenv.support import SAMPLE, block
+from tests.grubenv.blocks import SAMPLE, block
 
 PREFIX = re.compile(r"grubenv: debug: \d+\.\d{6} ")
 ROOT = Path(__file__).parents[2]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import extfeatures, extraw
 from grubenv.checking import check
-from tests.grubenv.damages import FALLBACK
+from grubenv.disk import ext
+from tests.grubenv.blocks import FALLBACK, SAMPLE
 from tests.grubenv.disks import mounted
-from tests.grubenv.support import SAMPLE, fstest_cat, make_image, need
+from tests.grubenv.support import fstest_cat, make_image, need
 
 READABLE = ["", "^64bit", "meta_bg,^resize_inode", "mmp", "metadata_csum_seed", "large_dir", "encrypt", "bigalloc"]
 UNREADABLE = [
@@ -79,28 +79,28 @@ def test_each_feature_is_judged_as_grub_judges_it(tmp_path: Path) -> None:
         struct.pack_into("<L", changed, 0x60, features | 1 << bit)
         with image.open("r+b") as file:
             os.pwrite(file.fileno(), changed, 1024)
-        assert (extfeatures.unreadable(bytes(changed)) is None) is (fstest_says(image) == SAMPLE), hex(1 << bit)
+        assert (ext.unreadable(bytes(changed)) is None) is (fstest_says(image) == SAMPLE), hex(1 << bit)
 
 
 def test_words_for_what_is_refused() -> None:
     data = bytearray(1024)
-    assert extfeatures.unreadable(bytes(data)) == "no super block"
-    assert extfeatures.unreadable(bytes(1000)) == "no whole super block"
+    assert ext.unreadable(bytes(data)) == "no super block"
+    assert ext.unreadable(bytes(1000)) == "no whole super block"
     struct.pack_into("<H", data, 0x38, 0xEF53)
     struct.pack_into("<L", data, 0x18, 2)
     struct.pack_into("<L", data, 0x4C, 1)
     struct.pack_into("<L", data, 0x60, 0x80028042)
-    assert extfeatures.unreadable(bytes(data)) == "inline_data and casefold and feature 0x80000000"
+    assert ext.unreadable(bytes(data)) == "inline_data and casefold and feature 0x80000000"
     struct.pack_into("<L", data, 0x4C, 0)
-    assert extfeatures.unreadable(bytes(data)) is None
+    assert ext.unreadable(bytes(data)) is None
     struct.pack_into("<L", data, 0x18, 16)
-    assert extfeatures.unreadable(bytes(data)) == "no super block"
+    assert ext.unreadable(bytes(data)) == "no super block"
 
 
 def read_file(read: Callable[[int, int], bytes]) -> bytes | None:
-    form = extraw.geometry(read)
-    number = extraw.find_entry(extraw.read_inode(read, form, 2), b"grubenv", form.block_size)
-    return None if number is None else extraw.read_inode(read, form, number)
+    form = ext.geometry(read)
+    number = ext.find_entry(ext.read_inode(read, form, 2), b"grubenv", form.block_size)
+    return None if number is None else ext.read_inode(read, form, number)
 
 
 @pytest.mark.parametrize("kind", ["ext4", "ext2"])
@@ -140,12 +140,12 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, kind: str) -> None:
 
         try:
             found = read_file(read)
-        except extraw.UnknownLayoutError:
+        except ext.UnknownLayoutError:
             refused += 1
         else:
             other += found != SAMPLE
             assert found is None or len(found) <= 4 << 20
         assert reads < 50000
-        extfeatures.unreadable(read(1024, 1024))
+        ext.unreadable(read(1024, 1024))
     assert refused > 300
     assert other > 30

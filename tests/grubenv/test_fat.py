@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import Inside, fatraw
+from grubenv import Inside
+from grubenv.disk import fat as fat_on_disk
 from support.fatdisk import MIB, FatDisk, make_fat
-from tests.grubenv.support import SAMPLE, block, need
+from tests.grubenv.blocks import SAMPLE, block
+from tests.grubenv.support import need
 
 pytestmark = pytest.mark.grub
 
@@ -224,7 +226,7 @@ def test_any_bytes_lead_to_the_file_or_to_an_error(tmp_path: Path, shape: str) -
     fat = disk.reserved * disk.sector
     found = 0
     for bad in mutants(
-        kept, 1500, ((11, 48), (fat, fat + 64), (disk.root, disk.root + 64), (disk.data, disk.data + 96))
+        kept, 1500, ((0, 64), (11, 48), (fat, fat + 64), (disk.root, disk.root + 64), (disk.data, disk.data + 96))
     ):
         steps = 0
 
@@ -236,8 +238,8 @@ def test_any_bytes_lead_to_the_file_or_to_an_error(tmp_path: Path, shape: str) -
             return bad[offset : offset + length].ljust(min(length, max(0, size - offset)), b"\0")
 
         try:
-            file = fatraw.find(read, size, "grubenv")
-        except fatraw.UnknownLayoutError:
+            file = fat_on_disk.find(read, size, "grubenv")
+        except fat_on_disk.UnknownLayoutError:
             pass
         else:
             if file is not None and file.runs:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import DamagedError, FlushError, GrubEnvError, StorageError, replace, view
-from grubenv.storage import Storage
+from grubenv import DamagedError, FlushError, GrubEnvError, StorageError, view
+from grubenv.writing import replace
+from grubenv.writing.storage import Storage
+from tests.grubenv.blocks import SAMPLE, WARNING, block
 from tests.grubenv.disks import mounted
-from tests.grubenv.support import SAMPLE, WARNING, block
 
 SAMPLE_VARIABLES = {"boot_alternative": "A", "boot_cycle": "stable", "foreign": "kept as it is"}
 

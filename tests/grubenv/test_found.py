@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 import grubenv
 from grubenv.repairing import repair
+from tests.grubenv.blocks import FALLBACK
 from tests.grubenv.found import FOUND, inputs
 from tests.grubenv.grubmodel import load_env
-from tests.grubenv.oracle import CHANGES, FALLBACK, judge, reads
+from tests.grubenv.oracle import CHANGES, judge, reads
 from tests.grubenv.support import DAMAGED_OR_NOT, editenv, fstest_cat, make_image, need, run_grub, valid_blocks
 
 INPUTS = inputs()
@@ -96,7 +97,7 @@ def test_the_model_loads_what_grub_loads(tmp_path: Path) -> None:
             f"save_env -f (hd0)/of_{name} {' '.join(FALLBACK)}",
         ]
     image = make_image(tmp_path, files)
-    run_grub(tmp_path, image, script)
+    run_grub(tmp_path, script, image)
     for name, data in blocks.items():
         expected = {variable: reads(data)[variable] for variable in FALLBACK if variable in reads(data)}
         assert grubenv.view.variables(fstest_cat(image, f"of_{name}")) == expected, name

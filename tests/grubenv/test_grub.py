@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 import grubenv
 from grubenv import DamagedError, EnvBlock, NoRoomError, NotAtomicError
 from grubenv.view import SIGNATURE, iterate, variables
+from tests.grubenv.blocks import SAMPLE, WARNING, block
 from tests.grubenv.support import (
     DAMAGED_OR_NOT,
     NAMES,
     PLAIN_NAMES,
-    SAMPLE,
     VALUES,
-    WARNING,
-    block,
     editenv,
     escape,
     fstest_cat,
@@ -179,7 +177,7 @@ def test_load_env_reads_our_blocks_as_we_do(tmp_path: Path, kind: str) -> None:
         ]
         expected.append(dict(new))
     image = make_image(tmp_path, files, kind)
-    run_grub(tmp_path, image, script)
+    run_grub(tmp_path, script, image)
     for index, wanted in enumerate(expected):
         found = fstest_cat(image, f"out{index}")
         assert variables(found) == dict(EnvBlock.parse(found)) == wanted
@@ -200,7 +198,7 @@ def test_save_env_changes_our_blocks_as_we_do(tmp_path: Path, kind: str) -> None
             *(f"unset {name}" for name in change),
         ]
     image = make_image(tmp_path, files, kind)
-    run_grub(tmp_path, image, script)
+    run_grub(tmp_path, script, image)
     for index, (old, change) in enumerate(cases):
         assert fstest_cat(image, f"block{index}") == old.update(change).build()
 
@@ -211,7 +209,7 @@ def test_with_duplicates_load_env_and_save_env_disagree(tmp_path: Path) -> None:
     twice = EnvBlock.parse(block(b"n=1\nn=2\n"))
     image = make_image(tmp_path, {"grubenv": twice.build(), "ours": twice.update({"n": "2"}).build()})
     save = ["set n=9", "save_env -f (hd0)/{0} n", "set n=", "load_env -f (hd0)/{0}", 'echo "[{0}:$n]"']
-    printed = run_grub(tmp_path, image, [line.format(name) for name in ("grubenv", "ours") for line in save])
+    printed = run_grub(tmp_path, [line.format(name) for name in ("grubenv", "ours") for line in save], image)
     assert "[grubenv:2]" in printed
     assert "[ours:9]" in printed
     assert fstest_cat(image, "grubenv") == block(b"n=9\nn=2\n")

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import Inside, debug, fatraw
-from support.fatdisk import FatDisk
+from grubenv import Inside, debug
+from support.fatdisk import MIB, FatDisk
+from tests.grubenv.blocks import block, lines
 
-FIRST = 1 << 20
-MIB = 1 << 20
-PARTITION = 4 * MIB
-"""The size of the smallest, for which reading is tried with any bytes."""
+FIRST = MIB
+"""Where the file system begins."""
 
 SHAPES = {
     "fat12": (["-F", "12", "-s", "4"], 4 * MIB),
@@ -79,10 +78,6 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
     return made
 
 
-def block(**values: str) -> bytes:
-    return grubenv.EnvBlock.create().update(values).build()
-
-
 def test_it_is_read_as_mtools_read_it(disk: Disk):
     for name, size in (("grubenv", 1024), ("manageboot.env", 1024), ("A name with spaces.ENV", 3000), ("SHORT.TXT", 1)):
         data = random.Random(name).randbytes(size)
@@ -97,11 +92,11 @@ def test_it_is_read_as_mtools_read_it(disk: Disk):
 
 
 def test_an_update_changes_one_sector(disk: Disk):
-    disk.put("grubenv", block(boot_alternative="A", boot_cycle="stable", other="kept"))
+    disk.put("grubenv", block(lines(boot_alternative="A", boot_cycle="stable", other="kept")))
     before = disk.path.read_bytes()
     outcome = grubenv.update(disk.place, {"boot_alternative": "B", "boot_cycle": "first_boot"})
     assert outcome.how in {"direct", "buffered"}
-    assert disk.get("grubenv") == block(boot_alternative="B", boot_cycle="first_boot", other="kept")
+    assert disk.get("grubenv") == block(lines(boot_alternative="B", boot_cycle="first_boot", other="kept"))
     assert grubenv.query(disk.place)["boot_cycle"] == "first_boot"
     after = disk.path.read_bytes()
     changed = [at for at in range(0, len(after), 512) if before[at : at + 512] != after[at : at + 512]]
@@ -112,27 +107,27 @@ def test_an_update_changes_one_sector(disk: Disk):
 def test_debug_shows_where_on_the_disk_it_writes(disk: Disk, monkeypatch: pytest.MonkeyPatch):
     shown: list[str] = []
     monkeypatch.setattr(debug, "tell", lambda text, *values: shown.append(text % values))
-    disk.put("grubenv", block(boot_alternative="A"))
+    disk.put("grubenv", block(lines(boot_alternative="A")))
     grubenv.update(disk.place, {"boot_alternative": "B"})
     [written] = [match for line in shown if (match := re.match(r"write (\S+) at (\d+), (\d+) bytes, ", line))]
     offset, length = int(written[2]), int(written[3])
     assert (written[1], length) == (str(disk.path), 512)
-    assert disk.path.read_bytes()[offset : offset + length] == block(boot_alternative="B")[:length]
+    assert disk.path.read_bytes()[offset : offset + length] == block(lines(boot_alternative="B"))[:length]
 
 
 def test_grub_finds_the_same(tmp_path: Path):
     made = Disk(tmp_path, *SHAPES["fat16"])
     made.fill()
-    made.put("grubenv", block(boot_cycle="stable"))
+    made.put("grubenv", block(lines(boot_cycle="stable")))
     grubenv.update(made.place, {"boot_cycle": "failsafe_check"})
     whole = tmp_path / "part.img"
     whole.write_bytes(made.path.read_bytes()[FIRST:])
-    assert made.tool("grub-fstest", str(whole), "cat", "(loop0)/grubenv") == block(boot_cycle="failsafe_check")
+    assert made.tool("grub-fstest", str(whole), "cat", "(loop0)/grubenv") == block(lines(boot_cycle="failsafe_check"))
 
 
 def test_a_block_in_two_pieces(tmp_path: Path):
     made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
-    made.put("grubenv", block(boot_cycle="stable"))
+    made.put("grubenv", block(lines(boot_cycle="stable")))
     _move_cluster(made, 3, 9)
     assert made.tool("mshowfat", "-i", f"{made.path}@@{FIRST}", "::grubenv") == b"::/grubenv <2> <9>\n"
     grubenv.update(made.place, {"boot_cycle": "failsafe_check"})
@@ -156,9 +151,9 @@ def _move_cluster(disk: Disk, old: int, new: int) -> None:
 
 
 def test_it_is_checked(disk: Disk):
-    disk.put("grubenv", block(a="1"))
+    disk.put("grubenv", block(lines(a="1")))
     assert grubenv.check(disk.place).sound
-    disk.put("grubenv", block(a="1")[:-1] + b"x")
+    disk.put("grubenv", block(lines(a="1"))[:-1] + b"x")
     assert [damage.word for damage in grubenv.check(disk.place).damages] == ["stray-bytes"]
 
 
@@ -205,7 +200,7 @@ def test_a_file_system_that_leads_into_the_next_partition_is_not_followed(tmp_pa
     """The block's cluster lies behind the partition, in what would be a slot: neither read nor written."""
     size = 16 * MIB
     made = Disk(tmp_path, *SHAPES["fat16, small clusters"])
-    made.put("grubenv", block(boot_cycle="stable"))
+    made.put("grubenv", block(lines(boot_cycle="stable")))
     with made.path.open("r+b") as file:
         descriptor = file.fileno()
         reserved, fats, entries, per_fat = struct.unpack("<HBH3xH", os.pread(descriptor, 10, FIRST + 14))
@@ -215,7 +210,7 @@ def test_a_file_system_that_leads_into_the_next_partition_is_not_followed(tmp_pa
         for cluster, value in ((first, first + 1), (first + 1, 0xFFFF)):
             os.pwrite(descriptor, struct.pack("<H", value), FIRST + reserved * 512 + 2 * cluster)
         os.pwrite(descriptor, struct.pack("<H", first), FIRST + root * 512 + 26)
-        os.pwrite(descriptor, block(boot_cycle="stable", slot="A"), FIRST + size)
+        os.pwrite(descriptor, block(lines(boot_cycle="stable", slot="A")), FIRST + size)
     _claim(made, size // 512 + 8)
     before = made.path.read_bytes()
     for use in (grubenv.read_bytes, lambda place: grubenv.update(place, {"boot_cycle": "first_boot"})):
@@ -241,7 +236,7 @@ def test_clusters_that_the_fat_has_no_entries_for_are_not_followed(tmp_path: Pat
 
 
 def test_an_image_that_is_cut_off_is_an_error(disk: Disk):
-    disk.put("grubenv", block(boot_cycle="stable"))
+    disk.put("grubenv", block(lines(boot_cycle="stable")))
     whole = disk.path.read_bytes()
     at = whole.index(b"# GRUB Environment Block")
     reserved = struct.unpack_from("<H", whole, FIRST + 14)[0] * struct.unpack_from("<H", whole, FIRST + 11)[0]
@@ -256,26 +251,3 @@ def test_an_image_that_is_cut_off_is_an_error(disk: Disk):
         assert disk.path.read_bytes() == whole[:cut]
     assert causes[:2] == [f"its FAT file system is cut off at byte {length}" for length in (0, 100)]
     assert causes[-1].endswith("bytes could be read")
-
-
-def test_any_bytes_are_read_or_refused(tmp_path: Path):
-    made = Disk(tmp_path, *SHAPES["fat12"])
-    made.put("grubenv", block())
-    image = made.path.read_bytes()[FIRST : FIRST + 64 * 1024]
-    assert fatraw.find(lambda offset, length: image[offset : offset + length], PARTITION, "grubenv")
-    dice = random.Random(1)
-    for _ in range(300):
-        bad = bytearray(image)
-        for _ in range(dice.choice((1, 3, 20))):
-            bad[dice.randrange(dice.choice((64, len(bad))))] = dice.randrange(256)
-
-        def read(offset: int, length: int, data: bytearray = bad) -> bytes:
-            return bytes(data[offset : offset + length])
-
-        try:
-            found = fatraw.find(read, PARTITION, "grubenv")
-        except fatraw.UnknownLayoutError:
-            continue
-        if found is not None:
-            assert sum(length for _, length in found.runs) == found.size
-            assert all(offset + length <= PARTITION for offset, length in found.runs)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import lock
+from grubenv.writing import lock
 
 ROOT = Path(grubenv.__file__).parents[1]
 NOBODY = 65534
@@ -136,7 +136,7 @@ def test_without_root_the_directory_is_the_lock(run_directory: Path) -> None:
 def test_a_waiter_does_not_take_a_lock_that_was_removed(env: Path, run_directory: Path) -> None:
     """Three writers one after the other, each of which waits for the one before: never two at once."""
     program = (
-        "import sys, time, grubenv.lock as lock\n"
+        "import sys, time, grubenv.writing.lock as lock\n"
         "lock.RUN_DIRECTORY, path, log = sys.argv[1:]\n"
         "for turn in range(20):\n"
         "    with lock.locked_directory(path.rpartition('/')[0], 60, path), open(log, 'a') as file:\n"

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grubenv import EnvBlock, NotAtomicError
-from grubenv.plan import plan
 from grubenv.view import variables
-from tests.grubenv.support import NAMES, VALUES, WARNING, block, text, valid_blocks
+from grubenv.writing.plan import plan
+from tests.grubenv.blocks import WARNING, block
+from tests.grubenv.support import NAMES, VALUES, text, valid_blocks
 
 
 def long_block(*, first: bytes = b"first=1\n", last: bytes = b"last=9\n") -> EnvBlock:
@@ -60,6 +61,15 @@ def test_duplicates_that_were_there_already_do_not_matter() -> None:
 def test_another_size_is_refused() -> None:
     with pytest.raises(NotAtomicError, match="from 1024 to 2048"):
         plan(EnvBlock.create().build(), EnvBlock.create(2048))
+
+
+def test_of_a_large_block_fewer_sectors_are_written_at_once() -> None:
+    """Each state in between is read, so there are not more of them than can be read in a moment."""
+    small, large = EnvBlock.create(8192), EnvBlock.create(1 << 20)
+    assert len(plan(small.build(), small.update({"a": "x" * 8000}))) == 16
+    assert len(plan(large.build(), large.update({"a": "x" * 3900}))) == 8
+    with pytest.raises(NotAtomicError, match="the change spreads over several sectors"):
+        plan(large.build(), large.update({"a": "x" * 4200}))
 
 
 def check_every_prefix(image: bytes, new: EnvBlock, old: EnvBlock, front: tuple[str, ...] = ()) -> list[bytes]:

@@ -11,16 +11,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import grubenv
-from grubenv import storage
 from grubenv.checking import check
-from grubenv.diagnosis import diagnose
-from grubenv.mending import mended, same_for_grub, size_for
+from grubenv.damage.diagnosis import diagnose
+from grubenv.damage.mending import mended, same_for_grub, size_for
+from grubenv.damage.salvage import salvage
 from grubenv.repairing import repair
-from grubenv.salvage import salvage
-from tests.grubenv.damages import EXAMPLES, FALLBACK, STATE, Example
-from tests.grubenv.disks import loop_device, mount, need_loop_devices
+from grubenv.writing import storage
+from tests.grubenv.blocks import FALLBACK, SAMPLE, STATE, WARNING, block
+from tests.grubenv.damages import EXAMPLES, Example
+from tests.grubenv.disks import mount, need_loop_devices
 from tests.grubenv.found import FOUND, inputs
-from tests.grubenv.support import DAMAGED_OR_NOT, SAMPLE, WARNING, block, need, valid_blocks
+from tests.grubenv.support import DAMAGED_OR_NOT, need, valid_blocks
+from tests.support.loop import loop_device
 
 MENDING = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -118,8 +120,33 @@ def test_what_grub_boots_stays(tmp_path: Path, data: bytes, after: dict[str, str
     assert {name: value for name, value in grubenv.query(path).items() if name in after} == after
     done = repair(path, {"boot_alternative": "A", "boot_cycle": "stable"})
     assert grubenv.query(path) == dict(grubenv.read(path)) == after
-    assert done.fallback == {}
+    assert (done.fallback, done.restored) == ({}, ())
     assert done.lost
+
+
+@pytest.mark.parametrize(
+    ("data", "hidden"),
+    [
+        pytest.param(
+            block(b"boot_alternative=A\n\nboot_cycle=failsafe_check\n"),
+            {"boot_cycle": "failsafe_check"},
+            id="behind a blank line",
+        ),
+        pytest.param(
+            block(b"boot_alternative=B\nboot_cycle=first_boot"), {"boot_cycle": "first_boot"}, id="without its newline"
+        ),
+    ],
+)
+def test_a_line_that_a_damage_hides_comes_back(tmp_path: Path, data: bytes, hidden: dict[str, str]) -> None:
+    """GRUB reads one of the names, and the bytes of the other are all there: what was written last is one state."""
+    path = tmp_path / "grubenv"
+    path.write_bytes(data)
+    before = grubenv.query(path)
+    assert not before.keys() & hidden.keys()
+    done = repair(path, FALLBACK)
+    assert grubenv.query(path) == {"boot_alternative": before["boot_alternative"], **hidden}
+    assert (done.fallback, done.restored) == ({}, tuple(hidden))
+    assert f"{path}: GRUB did not read boot_cycle in the damaged bytes" in done.lines()
 
 
 def test_it_is_said_why_the_fallback_is_not_used(tmp_path: Path) -> None:
@@ -322,5 +349,6 @@ def test_the_report_is_for_people(tmp_path: Path) -> None:
         f"{path}: kept boot_cycle=stable",
         f"{path}: could not keep '=x' at offset 44: it is empty",
         f"{path}: kept, but not certain: 'boot_cycle=stable' at offset 47: its end was missing",
+        f"{path}: GRUB did not read boot_cycle in the damaged bytes",
     ]
     assert repair(path).lines() == [f"{path}: sound, nothing to repair"]

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import filesystem, repairing
-from grubenv.device import RawDevice
+from grubenv import repairing
+from grubenv.disk import filesystem
+from grubenv.disk.device import RawDevice
 from grubenv.file import read_at
 from support.loop import loop_device
 from support.without import run_without
-from tests.grubenv.damages import FALLBACK
-from tests.grubenv.support import SAMPLE, block
+from tests.grubenv.blocks import FALLBACK, SAMPLE, block
 
 IN_B = block(b"boot_alternative=B\nboot_cycle=failsafe_check\nforeign=kept\n")
 WORDS = [f"{name}={value}" for name, value in FALLBACK.items()]

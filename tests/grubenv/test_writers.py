@@ -11,8 +11,8 @@ import pytest
 
 import grubenv
 from grubenv import EnvBlock, view
+from tests.grubenv.blocks import STATE, block
 from tests.grubenv.crash.operations import CROWDED
-from tests.grubenv.support import block
 
 ROOT = Path(grubenv.__file__).parents[1]
 WRITERS = 50
@@ -61,7 +61,7 @@ def test_fifty_writers_lose_nothing(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
-import grubenv.durable, grubenv.repairing
+import grubenv.updating, grubenv.repairing
 open("/dev/null").close()
 {operation}
 """
@@ -94,7 +94,6 @@ CHANGING = {
     "fchmod",
     "fchown",
 }
-NEW = {"boot_alternative": "B", "boot_cycle": "first_boot"}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -139,9 +138,9 @@ def test_a_kill_at_any_system_call_leaves_old_or_new(tmp_path: Path, name: str) 
             env=environment,
         )
         after = path.read_bytes()
-        assert view.variables(after) in (view.variables(before), {**view.variables(before), **NEW}), (call, number)
+        assert view.variables(after) in (view.variables(before), {**view.variables(before), **STATE}), (call, number)
         finals.add((killed.returncode != 0, after != before))
     assert (True, False) in finals
     assert (True, True) in finals
     subprocess.run(program, check=True, env=environment)
-    assert view.variables(path.read_bytes()).items() >= NEW.items()
+    assert view.variables(path.read_bytes()).items() >= STATE.items()

@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 import grubenv
 from grubenv.repairing import repair
+from tests.grubenv.blocks import FALLBACK
 from tests.grubenv.crash.log import SECTOR, Image
-from tests.grubenv.crash.operations import FALLBACK, NAMES, STABLE
+from tests.grubenv.crash.operations import NAMES, STABLE
 from tests.grubenv.crash.states import Reading
-from tests.grubenv.disks import loop_device, mount
+from tests.grubenv.disks import mount
+from tests.grubenv.support import run_grub
+from tests.support.loop import loop_device
 
 BATCH = 60
 """Disks that one run of grub-emu looks at."""
@@ -82,7 +85,7 @@ def grub_reads(images: Sequence[Path], directory: Path) -> list[Reading]:
     for index in range(len(images)):
         script += [f"set {name}=" for name in NAMES]
         script += [f"load_env -f (hd{index})/grubenv {' '.join(NAMES)}", f'echo "<{index}|${NAMES[0]}|${NAMES[1]}>"']
-    printed = run_grub(images, directory, script)
+    printed = run_grub(directory, script, *images).replace("\r", "").replace("\n", "")
     found = {int(index): (one, two) for index, one, two in re.findall(r"<(\d+)\|([^|>]*)\|([^|>]*)>", printed)}
     return [found[index] for index in range(len(images))]
 
@@ -90,20 +93,7 @@ def grub_reads(images: Sequence[Path], directory: Path) -> list[Reading]:
 def grub_saves(image: Path, directory: Path, values: dict[str, str]) -> None:
     """Have GRUB's save_env change the values on the disk."""
     script = [f"set {name}={value}" for name, value in values.items()]
-    run_grub([image], directory, [*script, f"save_env -f (hd0)/grubenv {' '.join(values)}"])
-
-
-def run_grub(images: Sequence[Path], directory: Path, script: Iterable[str]) -> str:
-    (directory / "device.map").write_text("".join(f"(hd{index}) {image}\n" for index, image in enumerate(images)))
-    (directory / "grub.cfg").write_text("\n".join([*script, "exit", ""]))
-    done = subprocess.run(
-        ["grub-emu", "-d", directory, "-m", directory / "device.map"],
-        check=True,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-    )
-    return done.stdout.decode("utf-8", "replace").replace("\r", "").replace("\n", "")
+    run_grub(directory, [*script, f"save_env -f (hd0)/grubenv {' '.join(values)}"], image)
 
 
 def system_recovers(image: Path, kind: str, directory: Path, allowed: Iterable[Reading]) -> str:

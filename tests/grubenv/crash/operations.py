@@ -9,23 +9,14 @@ from typing import NamedTuple
 
 import grubenv
 from grubenv.repairing import repair
+from tests.grubenv.blocks import FALLBACK, STATE, block, lines
 
 NAMES = ("boot_alternative", "boot_cycle")
-FALLBACK = dict(zip(NAMES, ("A", "stable"), strict=True))
-NEW = dict(zip(NAMES, ("B", "first_boot"), strict=True))
+NONE, STABLE, TRIAL = ("", ""), tuple(FALLBACK.values()), tuple(STATE.values())
 MARK_BYTES = 512
 
-
-def block(body: bytes, size: int = 1024) -> bytes:
-    return (grubenv.SIGNATURE + body).ljust(size, b"#")
-
-
-def lines(*values: str) -> bytes:
-    return b"".join(f"{name}={value}\n".encode() for name, value in zip(NAMES, values, strict=True))
-
-
-OLD = block(lines("A", "stable") + b"foreign=kept\n")
-CROWDED = block(b"one=" + b"x" * 300 + b"\ntwo=" + b"y" * 130 + b"\n" + lines("A", "stable") + b"last=1\n")
+OLD = block(lines(**FALLBACK, foreign="kept"))
+CROWDED = block(lines(one="x" * 300, two="y" * 130, **FALLBACK, last="1"))
 
 
 class Operation(NamedTuple):
@@ -49,24 +40,23 @@ def editenv_create(path: str) -> None:
     editenv("set", "boot_alternative=B", "boot_cycle=first_boot")(path)
 
 
-NONE, STABLE, TRIAL = ("", ""), ("A", "stable"), ("B", "first_boot")
 OPERATIONS = (
-    Operation("grubenv", "update", OLD, lambda path: grubenv.update(path, NEW), STABLE, TRIAL),
+    Operation("grubenv", "update", OLD, lambda path: grubenv.update(path, STATE), STABLE, TRIAL),
     Operation(
         "grubenv",
         "update, staged",
         CROWDED,
-        lambda path: grubenv.update(path, NEW, required_in_first_sector=NAMES),
+        lambda path: grubenv.update(path, STATE, required_in_first_sector=NAMES),
         STABLE,
         TRIAL,
     ),
-    Operation("grubenv", "create", None, lambda path: grubenv.update(path, NEW, create_missing=True), NONE, TRIAL),
+    Operation("grubenv", "create", None, lambda path: grubenv.update(path, STATE, create_missing=True), NONE, TRIAL),
     Operation(
-        "grubenv", "create, 0 bytes", b"", lambda path: grubenv.update(path, NEW, create_missing=True), NONE, TRIAL
+        "grubenv", "create, 0 bytes", b"", lambda path: grubenv.update(path, STATE, create_missing=True), NONE, TRIAL
     ),
-    Operation("grubenv", "repair in place", block(lines("B", "first_boot")[:-1]), repair, ("B", ""), TRIAL),
+    Operation("grubenv", "repair in place", block(lines(**STATE)[:-1]), repair, ("B", ""), TRIAL),
     Operation("grubenv", "repair, 0 bytes", b"", lambda path: repair(path, FALLBACK), NONE, STABLE),
-    Operation("grubenv", "repair, short", block(lines("A", "stable"), 300), repair, STABLE, STABLE),
+    Operation("grubenv", "repair, short", block(lines(**FALLBACK), 300), repair, STABLE, STABLE),
     Operation(
         "grub-editenv", "update", OLD, editenv("set", "boot_alternative=B", "boot_cycle=first_boot"), STABLE, TRIAL
     ),

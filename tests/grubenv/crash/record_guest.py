@@ -60,6 +60,7 @@ def record_vfat(base: Path, scratch: Path) -> None:
     subprocess.run(["cp", "-a", base / "root", root], check=True)  # with its device nodes
     for name in ("grubenv", "tests/grubenv/crash"):
         shutil.copytree(_ROOT / name, root / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_ROOT / "tests/grubenv/blocks.py", root / "project/tests/grubenv")
     (root / "images").mkdir()
     for kind, (size_mib, options) in VFAT.items():
         image = scratch / "image"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.grubenv.crash.log import Recording, divide, unpack
 from tests.grubenv.crash.operations import OPERATIONS, Operation, perform
-from tests.grubenv.disks import MIB, loop_device
+from tests.grubenv.disks import MIB
+from tests.support.loop import loop_device
 
 SIZE = 16 * MIB
 """Large enough for a second super block, from which e2fsck restores a torn first one."""

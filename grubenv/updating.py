@@ -15,25 +15,23 @@ from grubenv.errors import (
     NotAtomicError,
     from_os_error,
 )
-from grubenv.file import place_name, read_bytes, resolve
-from grubenv.inplace import carry_out
-from grubenv.inside import InsideStorage
-from grubenv.lock import locked_directory
-from grubenv.place import Inside
-from grubenv.plan import plan
-from grubenv.regular import require_regular
-from grubenv.replace import replace_file
-from grubenv.storage import Storage
+from grubenv.file import read_bytes
+from grubenv.place import Inside, place_name, require_regular, resolve
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE
+from grubenv.writing.inside import InsideStorage
+from grubenv.writing.lock import locked_directory
+from grubenv.writing.plan import plan
+from grubenv.writing.replace import replace_file
+from grubenv.writing.storage import Storage, carry_out
 
 if TYPE_CHECKING:
-    from grubenv.file import Path
+    from grubenv.place import Path
 
 DEFAULT_TIMEOUT_S = 10.0
 
 
 class Outcome(NamedTuple):
-    """Say what a change did."""
+    """What a change did."""
 
     before: dict[str, str]
     """The variables before; empty where there was no readable block."""
@@ -66,16 +64,15 @@ def update(
 
     Args:
         set: names and their new values, surrogate escapes standing for bytes that are not UTF-8.
-        unset: names to remove; those that are not there are no error.
-        create_missing: make a block of 1024 bytes where there is no file or one of 0 bytes. Inside a file system that
-            is not mounted that can't be done.
+        unset: names to remove, if they are there.
+        create_missing: make a block of 1024 bytes where there is no file or one of 0 bytes; without effect on `Inside`.
         follow_link: False: a symbolic link in the place of the file is refused, wherever it leads.
         required_in_first_sector: names that have to end within the first 512 bytes afterwards, if they are set.
             They are moved there if they are not, in steps that are each as safe as the change itself.
         timeout_s: seconds to wait for another writer.
 
     Raises:
-        AbsentError: there is no file, and `create_missing` does not allow to make one.
+        AbsentError: there is no file, and `create_missing` is not given.
         BadNameError, BadValueError, NoRoomError, NotAtomicError: refused, nothing was written.
         DamagedError: the block is not sound, nothing was written.
         FlushError: final; `now` of the error says what the disk holds, as far as it can be known.
@@ -111,7 +108,7 @@ def rehearse(
     *,
     required_in_first_sector: Iterable[str] = (),
 ) -> EnvBlock:
-    """Refuse what `update` with `create_missing` would refuse of the block as it is. Writes nothing, takes no lock.
+    """Raise what `update` with `create_missing` would raise for the block as it is. Writes nothing, takes no lock.
 
     Returns:
         The block that there would be.

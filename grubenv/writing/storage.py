@@ -1,19 +1,22 @@
-"""Bytes to and from the disk itself: aligned, past the page cache, flushed."""
+"""A file that is written in place: sector by sector, past the page cache, flushed, and read back."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import mmap
 import os
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from grubenv import debug
-from grubenv.errors import FlushError, StorageError, from_os_error, reason
-from grubenv.regular import pread_all, require_regular
+from grubenv import debug, view
+from grubenv.disk.device import first_difference, read_direct, write_direct
+from grubenv.errors import DamagedError, FlushError, GrubEnvError, StorageError, from_os_error, reason
+from grubenv.place import pread_all, require_regular
 
-ALIGNMENT = 4096
-"""Bytes: buffers and lengths that are multiples of this suit every disk's direct access."""
+if TYPE_CHECKING:
+    from grubenv.writing.order import Step
+
+_PAGE_SIZE = 65536
+"""Bytes: a multiple of the page size of every machine."""
 DIRECT_UNITS = (512, 4096)
 """The logical block sizes, in bytes, that disks have; the smallest that the disk accepts is written."""
 
@@ -28,6 +31,8 @@ class Storage:
             AbsentError, NotRegularError, NotPermittedError, StorageError: it cannot be opened.
         """
         self.path = path
+        self.offsets_in = path
+        """What the offsets of reads and writes are in: the file, or the disk that it is inside of."""
         try:
             require_regular(os.stat(name, dir_fd=directory_fd, follow_symlinks=False), "update", path)
             self.descriptor = os.open(
@@ -38,11 +43,9 @@ class Storage:
         self.wrote_direct = False
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         os.close(self.descriptor)
 
     def flush(self) -> None:
@@ -68,20 +71,34 @@ class Storage:
             StorageError: it cannot be read.
         """
         try:
-            if self._set_direct(True):
-                try:
-                    return self._read_direct()
-                except OSError as exc:
-                    if exc.errno != errno.EINVAL:
-                        raise
-            self._set_direct(False)
-            os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            data = pread_all(self.descriptor)
-            if debug.tell:
-                debug.tell("read %s at 0, %d bytes, through the cache", self.path, len(data))
-            return data
+            size = os.fstat(self.descriptor).st_size
+            data = self.read_range(0, size + 1)
         except OSError as exc:
             raise from_os_error(exc, "read", self.path) from exc
+        if len(data) != size:
+            raise StorageError(f"{len(data)} of {size} bytes could be read", path=self.path)
+        return data
+
+    def read_range(self, offset: int, length: int) -> bytes:
+        """Return bytes as the disk holds them, fewer at the end."""
+        if self._set_direct(True):
+            try:
+                data = read_direct(self.descriptor, offset, length)
+                if debug.tell:
+                    debug.tell("read %s at %d, %d bytes, past the cache", self.offsets_in, offset, len(data))
+                return data
+            except OSError as exc:
+                if exc.errno != errno.EINVAL:
+                    raise
+        self._set_direct(False)
+        # The kernel drops whole pages only.
+        start = offset // _PAGE_SIZE * _PAGE_SIZE
+        end = -(-(offset + length) // _PAGE_SIZE) * _PAGE_SIZE
+        os.posix_fadvise(self.descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+        data = pread_all(self.descriptor, offset, length)
+        if debug.tell:
+            debug.tell("read %s at %d, %d bytes, through the cache", self.offsets_in, offset, len(data))
+        return data
 
     def write_sector(self, image: bytes, offset: int, length: int) -> None:
         """Write the bytes of `image` at `offset` with a single call, directly where the file system allows it.
@@ -112,31 +129,15 @@ class Storage:
             start = offset // unit * unit
             if length > unit or start + unit > len(image) or not self._set_direct(True):
                 continue
-            with mmap.mmap(-1, ALIGNMENT) as buffer:
-                buffer[:unit] = image[start : start + unit]
-                with memoryview(buffer)[:unit] as view:
-                    try:
-                        written = os.pwritev(self.descriptor, [view], start)
-                    except OSError as exc:
-                        if exc.errno == errno.EINVAL:
-                            continue
-                        raise
+            written = write_direct(self.descriptor, image[start : start + unit], start)
+            if written is None:
+                continue
             self._require_whole(written, unit, start)
             if debug.tell:
                 debug.tell("write %s at %d, %d bytes, past the cache", self.path, start, written)
             self.wrote_direct = True
             return True
         return False
-
-    def _read_direct(self) -> bytes:
-        size = os.fstat(self.descriptor).st_size
-        with mmap.mmap(-1, size // ALIGNMENT * ALIGNMENT + ALIGNMENT) as buffer:
-            count = os.preadv(self.descriptor, [buffer], 0)
-            if count != size:
-                raise StorageError(f"{count} of {size} bytes could be read", path=self.path)
-            if debug.tell:
-                debug.tell("read %s at 0, %d bytes, past the cache", self.path, count)
-            return buffer[:count]
 
     def _set_direct(self, wanted: bool) -> bool:
         """Turn O_DIRECT on or off; return whether it is on."""
@@ -155,3 +156,52 @@ class Storage:
             raise StorageError(
                 f"only {written} of {length} bytes were written", verb="update", path=self.path, offset=offset
             )
+
+
+def carry_out(storage: Storage, steps: list[Step], old: bytes) -> str:
+    """Write each step's sector, flush it, and in the end compare what the disk holds with what was wanted.
+
+    Args:
+        old: what the disk holds before.
+
+    Returns:
+        `unchanged` if there are no steps; `direct` or `buffered`, by the way that was taken.
+
+    Raises:
+        FlushError, StorageError: `now` of the error says what a reading past the cache found afterwards.
+
+    Durability: on return the last step's image is on the disk; cut before, one of the images is, or `old`.
+    """
+    if debug.tell:
+        planned = ", ".join(f"{step.length} bytes at {step.offset}" for step in steps) or "nothing changes"
+        debug.tell("plan for %s: %s", storage.path, planned)
+    if not steps:
+        return "unchanged"
+    target = steps[-1].image
+    try:
+        for step in steps:
+            storage.write_sector(step.image, step.offset, step.length)
+            storage.flush()
+    except StorageError as error:
+        error.now = _what_the_disk_holds(storage, old, target)
+        raise
+    found = storage.read()
+    if found != target:
+        raise StorageError("what was read back is not what was written", offset=first_difference(found, target))
+    if debug.tell:
+        debug.tell("compare %s: what was read back is what was wanted", storage.path)
+    return "direct" if storage.wrote_direct else "buffered"
+
+
+def _what_the_disk_holds(storage: Storage, old: bytes, target: bytes) -> str:
+    """Read past the cache after a failure, once, without another flush."""
+    try:
+        found = storage.read()
+    except GrubEnvError:
+        return "unreadable"
+    if found in (old, target):
+        return "old" if found == old else "new, but not known to be durable"
+    try:
+        return "old variables" if view.variables(found) == view.variables(old) else "neither"
+    except DamagedError:
+        return "damaged"

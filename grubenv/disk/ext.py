@@ -1,6 +1,6 @@
-"""Reading a file of ext2, ext3 or ext4 from the device alone: what GRUB finds, which replays no journal.
+"""Reading ext2, ext3 and ext4 from the device alone, as GRUB does, which replays no journal; and what it can't read.
 
-Nothing that stands there is believed: what lies outside of the device, or makes no sense, ends in an error.
+Nothing on the device is trusted: what lies outside of it, or makes no sense, ends in an error.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     Reader = Callable[[int, int], bytes]
     """Return so many bytes of the device from an offset on."""
 
-_SUPER = struct.Struct("<20xLL12xL12xH30xH6xL")
-"""First block, logarithm of the block size, inodes per group, magic, inode size, incompatible features."""
-_SUPER_OFFSET = 1024
-_SUPER_BYTES = 1024
+_SUPER = struct.Struct("<20xLL12xL12xH18xL8xH6xL")
+"""First block, logarithm of the block size less 10, inodes per group, magic, revision, inode size, incompatible
+features."""
+SUPER_OFFSET = 1024
+SUPER_BYTES = 1024
 _MAGIC = 0xEF53
 _META_GROUPS, _WIDE = 0x10, 0x80
 _EXTENTS_FLAG = 0x80000
@@ -32,6 +33,36 @@ _DESCRIPTOR_SIZES = frozenset({32, 64, 128, 256, 512, 1024})
 _MOST_OFFSET = 1 << 62
 _DIRECT_BLOCKS = 12
 _MOST_BYTES = 4 * 1024 * 1024
+_FIRST_REVISION = 0
+"""The one without features."""
+_MOST_LOG_SIZE_GRUB = 15
+_NAMES = {
+    0x1: "compression",
+    0x2: "filetype",
+    0x4: "needs_recovery",
+    0x8: "journal_dev",
+    0x10: "meta_bg",
+    0x40: "extent",
+    0x80: "64bit",
+    0x100: "mmp",
+    0x200: "flex_bg",
+    0x400: "ea_inode",
+    0x1000: "dirdata",
+    0x2000: "metadata_csum_seed",
+    0x4000: "large_dir",
+    0x8000: "inline_data",
+    0x10000: "encrypt",
+    0x20000: "casefold",
+}
+"""What e2fsprogs call the incompatible features. Source: Linux Documentation/filesystems/ext4/super.rst."""
+_TAKEN = frozenset({
+    "filetype", "needs_recovery", "meta_bg", "extent", "64bit", "mmp", "flex_bg", "encrypt",
+    "metadata_csum_seed", "large_dir",
+})  # fmt: skip
+"""Those that GRUB knows or can ignore. The last two came with 2.12; Debian 12's 2.06 has them, the original has not.
+
+Source: GRUB grub-core/fs/ext2.c, EXT2_DRIVER_SUPPORTED_INCOMPAT and EXT2_DRIVER_IGNORED_INCOMPAT.
+"""
 
 
 class UnknownLayoutError(Exception):
@@ -48,6 +79,25 @@ class Geometry(NamedTuple):
     descriptor_size: int
 
 
+def unreadable(data: bytes) -> str | None:
+    """Return what in a super block keeps GRUB from reading the file system, in e2fsprogs' words; None: nothing.
+
+    Args:
+        data: the super block, `SUPER_BYTES` from `SUPER_OFFSET` on.
+    """
+    if len(data) < SUPER_BYTES:
+        return "no whole super block"
+    first_block, log_size, _, magic, revision, _, incompatible = _SUPER.unpack_from(data)
+    if magic != _MAGIC or log_size > _MOST_LOG_SIZE_GRUB:
+        return "no super block"
+    # Linux finds the group descriptors behind the super block, GRUB in the block that follows the first one.
+    if log_size == 0 and first_block == 0:
+        return "bigalloc and blocks of 1 KiB"
+    found = [_NAMES.get(1 << bit, f"feature {1 << bit:#x}") for bit in range(32) if incompatible & 1 << bit]
+    refused = [name for name in found if name not in _TAKEN]
+    return " and ".join(refused) if refused and revision != _FIRST_REVISION else None
+
+
 def geometry(read: Reader) -> Geometry:
     """Return the geometry from the super block.
 
@@ -56,8 +106,8 @@ def geometry(read: Reader) -> Geometry:
 
     Source: Linux Documentation/filesystems/ext4/super.rst.
     """
-    data = _whole(read, _SUPER_OFFSET, _SUPER_BYTES)
-    first_block, log_size, inodes_per_group, magic, inode_size, incompatible = _SUPER.unpack_from(data)
+    data = _whole(read, SUPER_OFFSET, SUPER_BYTES)
+    first_block, log_size, inodes_per_group, magic, _, inode_size, incompatible = _SUPER.unpack_from(data)
     if magic != _MAGIC or incompatible & _META_GROUPS:
         message = "no ext file system with plain group descriptors"
         raise UnknownLayoutError(message)

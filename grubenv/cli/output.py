@@ -1,6 +1,6 @@
 """The standard streams: results on stdout, all else on stderr, each message one line.
 
-A result has to be taken. A message has not: what was done is done, whether somebody hears of it or not.
+A result that nobody reads is an error. A message that nobody reads is not: what was done is done.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from grubenv.errors import StorageError, reason
 
 
 class NobodyReadsError(Exception):
-    """The reader of a pipe went away; nothing needs to be said of it."""
+    """The reader of the pipe went away, which needs no message."""
 
 
 def answer(data: bytes) -> None:
     """Print a result on stdout.
 
     Raises:
-        NobodyReadsError: it is a pipe without a reader.
+        NobodyReadsError: stdout is a pipe without a reader.
         StorageError: stdout is closed, or full.
     """
     if sys.stdout is None:
@@ -36,7 +36,7 @@ def answer(data: bytes) -> None:
 
 
 def say(message: str) -> None:
-    """Print a message on stderr, if anybody takes it."""
+    """Print a message on stderr, if anybody reads it."""
     if sys.stderr is None:
         return
     try:
@@ -57,12 +57,12 @@ def visible(line: str) -> str:
 
 
 def _byte(char: str) -> str:
-    """Write what stands for a byte that is no UTF-8 as that byte."""
+    """Write a byte that is not UTF-8 as \\xNN."""
     return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char
 
 
 def open_standard_files() -> None:
-    """Take the place of a closed stdin, stdout or stderr, lest the block be opened there."""
+    """Open /dev/null where stdin, stdout or stderr is closed; else the block would be opened there."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -77,4 +77,4 @@ def _open_null(descriptor: int) -> None:
             os.dup2(null, descriptor)
             os.close(null)
     except OSError:
-        pass  # without /dev there is nothing to take its place
+        pass  # there is no /dev

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from grubenv import file, view
-from grubenv.arguments import Arguments, UsageError
+from grubenv.cli.arguments import Arguments, UsageError
+from grubenv.cli.output import answer, say, visible
 from grubenv.errors import GrubEnvError
-from grubenv.output import answer, say, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def perform(words: list[str]) -> int:
         message = f"cannot run {arguments.command!r}: no such command"
         raise UsageError(message)
     if "debug" in arguments.options or os.environ.get(_DEBUG_VARIABLE, "0") not in {"", "0"}:
-        from grubenv import debug
+        from grubenv.cli import debug
 
         debug.begin()
     return COMMANDS[arguments.command](arguments)
@@ -93,21 +93,21 @@ def _list(arguments: Arguments) -> int:
 
 
 def _set(arguments: Arguments) -> int:
-    from grubenv.durable import update
+    from grubenv.updating import update
 
     outcome = update(arguments.path, _assignments("set", arguments.operands), create_missing=True)
     return _report(arguments, outcome.how)
 
 
 def _unset(arguments: Arguments) -> int:
-    from grubenv.durable import update
+    from grubenv.updating import update
 
     outcome = update(arguments.path, unset=[_text(word) for word in arguments.operands])
     return _report(arguments, outcome.how)
 
 
 def _create(arguments: Arguments) -> int:
-    from grubenv.durable import create
+    from grubenv.updating import create
 
     _refuse_operands(arguments)
     outcome = create(arguments.path)

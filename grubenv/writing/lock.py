@@ -24,7 +24,7 @@ def locked_directory(directory: str, timeout_s: float, path: str) -> Iterator[in
     """Open `directory`, keep others from writing blocks in it, and yield its descriptor.
 
     Where nobody but root may write, the lock is a file in `RUN_DIRECTORY` that is named after the directory's device
-    and inode, and so the same by whatever path or mount one comes. Elsewhere, and where /run can't be written, it is
+    and inode, and so the same by every path and mount. Elsewhere, and where /run can't be written, it is
     a flock on the directory itself, which whoever may read the directory may hold. Both survive a rename of the
     block, and die with their holder. Readers take no lock.
 

@@ -6,17 +6,16 @@ and nothing else of the file system is touched.
 
 from __future__ import annotations
 
-import errno
-import mmap
 import os
 
-from grubenv import debug, fatraw
+from grubenv import debug
+from grubenv.disk import fat
+from grubenv.disk.device import write_direct
 from grubenv.errors import AbsentError, NotRegularError, StorageError, from_os_error, reason
-from grubenv.lock import acquire
-from grubenv.place import Inside
-from grubenv.regular import MAX_SIZE
-from grubenv.storage import ALIGNMENT, Storage
+from grubenv.place import MAX_SIZE, Inside, pread_all
 from grubenv.view import SECTOR_SIZE
+from grubenv.writing.lock import acquire
+from grubenv.writing.storage import Storage
 
 
 def read_inside(place: Inside) -> bytes:
@@ -30,7 +29,7 @@ def read_inside(place: Inside) -> bytes:
         try:
             found = _find(descriptor, place)
             runs = [(place.offset + offset, length) for offset, length in found.runs]
-            return b"".join(_whole(os.pread(descriptor, length, at), length, str(place)) for at, length in runs)
+            return b"".join(_whole(pread_all(descriptor, at, length), length, str(place)) for at, length in runs)
         finally:
             os.close(descriptor)
     except OSError as exc:
@@ -47,7 +46,7 @@ class InsideStorage(Storage):
             AbsentError, NotRegularError, LockedError, NotPermittedError, StorageError: see `grubenv.update`.
         """
         self.path = str(place)
-        self._device = place.device
+        self.offsets_in = place.device
         self.wrote_direct = False
         try:
             self.descriptor = os.open(place.device, os.O_RDWR | os.O_CLOEXEC)
@@ -68,30 +67,9 @@ class InsideStorage(Storage):
             StorageError: it cannot be read.
         """
         try:
-            return b"".join(self._read_run(offset, length) for offset, length in self._runs)
+            return b"".join(_whole(self.read_range(at, length), length, self.path) for at, length in self._runs)
         except OSError as exc:
             raise from_os_error(exc, "read", self.path) from exc
-
-    def _read_run(self, offset: int, length: int) -> bytes:
-        start = offset // ALIGNMENT * ALIGNMENT
-        whole = -(-(offset + length) // ALIGNMENT) * ALIGNMENT - start
-        if self._set_direct(True):
-            try:
-                with mmap.mmap(-1, whole) as buffer:
-                    count = os.preadv(self.descriptor, [buffer], start)
-                    if debug.tell:
-                        debug.tell("read %s at %d, %d bytes, past the cache", self._device, start, count)
-                    data = buffer[offset - start : min(offset - start + length, count)]
-                    return _whole(data, length, self.path)
-            except OSError as exc:
-                if exc.errno != errno.EINVAL:
-                    raise
-        self._set_direct(False)
-        os.posix_fadvise(self.descriptor, start, whole, os.POSIX_FADV_DONTNEED)
-        data = _whole(os.pread(self.descriptor, length, offset), length, self.path)
-        if debug.tell:
-            debug.tell("read %s at %d, %d bytes, through the cache", self._device, offset, length)
-        return data
 
     def write_sector(self, image: bytes, offset: int, length: int) -> None:
         """Write the bytes of `image` at `offset` with a single call, directly where the disk allows it.
@@ -108,7 +86,7 @@ class InsideStorage(Storage):
                 self._set_direct(False)
                 self._require_whole(os.pwrite(self.descriptor, data, position), length, offset)
                 if debug.tell:
-                    debug.tell("write %s at %d, %d bytes, through the cache", self._device, position, length)
+                    debug.tell("write %s at %d, %d bytes, through the cache", self.offsets_in, position, length)
         except OSError as exc:
             raise StorageError(f"write failed ({reason(exc)})", verb="update", path=self.path, offset=offset) from exc
 
@@ -116,18 +94,12 @@ class InsideStorage(Storage):
         """Write a whole sector past the cache; return False where that is not to be had, as on sectors of 4096."""
         if len(data) != SECTOR_SIZE or position % SECTOR_SIZE or not self._set_direct(True):
             return False
-        with mmap.mmap(-1, ALIGNMENT) as buffer:
-            buffer[:SECTOR_SIZE] = data
-            with memoryview(buffer)[:SECTOR_SIZE] as view:
-                try:
-                    written = os.pwritev(self.descriptor, [view], position)
-                except OSError as exc:
-                    if exc.errno != errno.EINVAL:
-                        raise
-                    return False
+        written = write_direct(self.descriptor, data, position)
+        if written is None:
+            return False
         self._require_whole(written, SECTOR_SIZE, position)
         if debug.tell:
-            debug.tell("write %s at %d, %d bytes, past the cache", self._device, position, written)
+            debug.tell("write %s at %d, %d bytes, past the cache", self.offsets_in, position, written)
         self.wrote_direct = True
         return True
 
@@ -146,12 +118,12 @@ def _whole(data: bytes, length: int, path: str) -> bytes:
     return data
 
 
-def _find(descriptor: int, place: Inside) -> fatraw.Found:
+def _find(descriptor: int, place: Inside) -> fat.Found:
     try:
-        found = fatraw.find(
+        found = fat.find(
             lambda offset, length: os.pread(descriptor, length, place.offset + offset), place.size, place.name
         )
-    except fatraw.UnknownLayoutError as exc:
+    except fat.UnknownLayoutError as exc:
         raise StorageError(str(exc), path=str(place)) from exc
     if found is None:
         raise AbsentError(f"there is no {place.name}", path=str(place))

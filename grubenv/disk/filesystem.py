@@ -1,9 +1,8 @@
-"""What a file lies on: the file system, and the stack of devices below it."""
+"""What a file lies on: its file system and its block device."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from grubenv.errors import Damage
 
@@ -14,20 +13,10 @@ WRITABLE = frozenset(
 
 Source: GRUB util/grub.d/00_header.in and grub-core/commands/loadenv.c: it needs the block list of a plain file.
 """
-JOURNALLING = frozenset({"ext3", "ext4", "xfs", "jfs", "reiserfs"})
 
 
-class Mount(NamedTuple):
-    """Where an open file is mounted from."""
-
-    kind: str
-    """The kernel's name of the file system."""
-    source: str
-    options: frozenset[str]
-
-
-def mount_of(descriptor: int, proc: str = "/proc/self") -> Mount:
-    """Return the mount that the open file was reached through.
+def file_system_of(descriptor: int, proc: str = "/proc/self") -> str:
+    """Return the kernel's name of the file system that the open file was reached through.
 
     Raises:
         LookupError: /proc is not there, or does not tell.
@@ -44,9 +33,9 @@ def mount_of(descriptor: int, proc: str = "/proc/self") -> Mount:
     with open(f"{proc}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             before, _, after = line.rstrip("\n").partition(" - ")
-            fields = after.split(" ")  # the source may be an empty word
-            if before.partition(" ")[0] == mount_id and len(fields) > 2:
-                return Mount(fields[0], fields[1], frozenset(fields[2].split(",")))
+            kind, *others = after.split(" ")
+            if before.partition(" ")[0] == mount_id and len(others) > 1:  # else the line was cut short
+                return kind
     message = f"no mount {mount_id} in {proc}/mountinfo"
     raise LookupError(message)
 

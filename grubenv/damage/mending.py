@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from grubenv import view
 from grubenv.block import EnvBlock, Line, drop_last, make_line
-from grubenv.diagnosis import excess
+from grubenv.damage.diagnosis import excess
+from grubenv.damage.salvage import Salvage, salvage
 from grubenv.errors import BadValueError, NoRoomError, ReadingsDifferError
-from grubenv.order import Step, in_safe_order
-from grubenv.salvage import Salvage, salvage
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE, SIGNATURE
+from grubenv.writing.order import Step, in_safe_order
 
 _MOST_STEPS = 16
 """Beyond so many sectors a new file is made: each order of them would be tried, and all that lies in between read."""
@@ -76,11 +76,13 @@ def in_place(data: bytes, block: EnvBlock, fallback: Mapping[str, str]) -> list[
     target = block.build()
 
     def is_safe(image: bytes) -> bool:
+        if not (same_for_grub(image, data) or same_for_grub(image, target)):
+            return False
         try:
             again, _ = mended(salvage(image), len(image), fallback)
         except NoRoomError:
             return False
-        return dict(again) == dict(block) and (same_for_grub(image, data) or same_for_grub(image, target))
+        return dict(again) == dict(block)
 
     return in_safe_order(data, target, is_safe, most=_MOST_STEPS)
 

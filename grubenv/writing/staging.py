@@ -1,7 +1,6 @@
 r"""Rearranging a block whose lines reach into the second sector, one sector write at a time.
 
-Each image that is returned differs from the one before in one sector only, so a power cut leaves one of them. The
-means, all of which GRUB's own reading allows:
+Each image differs from the one before in one sector only, so a power cut leaves one of them. The means:
 
 - *absorb*: a line of `#` in the first sector grows or shrinks, so that the sectors behind it stay as they are;
 - *move out*: a line that nobody needs in front is first copied to the end, then replaced by `#`. In between it is
@@ -18,8 +17,8 @@ from typing import NamedTuple
 
 from grubenv.block import EnvBlock, Line, make_line
 from grubenv.layout import PADDING_BYTE
-from grubenv.order import in_safe_order
 from grubenv.view import SECTOR_SIZE, SIGNATURE
+from grubenv.writing.order import in_safe_order
 
 
 class NoWayError(Exception):

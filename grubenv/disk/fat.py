@@ -1,7 +1,7 @@
 """Finding a file of a FAT file system on the device alone, where GRUB finds it: nothing is mounted.
 
-GRUB decides what is read, not the specification: what it takes is taken, and what it refuses is refused. Where it goes
-beyond the end of something and reads whatever lies there, that is an error.
+GRUB decides, not the specification: what it reads is read, and what it refuses is refused. Where GRUB would read beyond
+the end of something, this is an error.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from grubenv.fatnames import ENTRY_BYTES, entries
-from grubenv.regular import MAX_SIZE
+from grubenv.disk.fatnames import ENTRY_BYTES, entries
+from grubenv.place import MAX_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ _ANY_MEDIA = 0x08
 _MOST_DIRECTORY_BYTES = 65536 * ENTRY_BYTES
 """The largest directory that Linux reads."""
 _MOST_CLUSTERS_12 = 4085
-"""Up to so many GRUB takes a FAT that is no FAT32 for FAT12; Linux and mtools take one of exactly so many for FAT16."""
+"""With up to so many clusters, what is not FAT32 is FAT12 to GRUB. Linux and mtools read exactly so many as FAT16."""
 _BITS_USED = 0x0FFFFFFF
 
 
 class UnknownLayoutError(Exception):
-    """It is no FAT file system to GRUB, or one that contradicts itself."""
+    """GRUB does not take it for a FAT file system, or it contradicts itself."""
 
 
 class Found(NamedTuple):
@@ -69,7 +69,7 @@ def find(read: Reader, size: int, name: str) -> Found | None:
 
     Args:
         read: reads the partition; what it gives short is an error.
-        size: bytes of the partition. No run ends beyond it, whatever the file system says of itself.
+        size: bytes of the partition. No run ends beyond it, whatever the file system claims.
 
     Raises:
         UnknownLayoutError: there is no FAT file system, or it leads in circles, or beyond its end, its FAT's or its
@@ -211,11 +211,11 @@ def _runs(read: Reader, form: _Geometry, first: int, size: int) -> tuple[tuple[i
     left = size
     for cluster in _chain(read, form, first) if size else ():
         offset, length = _offset(form, cluster), min(form.cluster_size, left)
+        left -= length
         if runs and sum(runs[-1]) == offset:
             offset, length = runs[-1][0], runs[-1][1] + length
             del runs[-1]
         runs.append((offset, length))
-        left = size - sum(length for _, length in runs)
         if not left:
             break
     if left:

@@ -1,4 +1,7 @@
-"""The damage table: each word that `check` uses, what GRUB makes of it, and what `repair` does about it."""
+"""What is wrong with the bytes of a block, what is left of them, and the block that a repair makes. No I/O.
+
+`TABLE` has each word that `check` uses, what GRUB makes of it, and what `repair` does about it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ TABLE: dict[str, Kind] = {
     "bad-name": Kind("loads a variable that no script can name", "drops the line"),
     "nul-in-value": Kind("cuts the value at the NUL", "cuts it there too"),
     "duplicate-name": Kind(
-        "load_env believes the last line, save_env changes the first", "keeps the last value in the first place"
+        "load_env takes the last line, save_env changes the first", "keeps the last value in the first place"
     ),
     "beyond-first-sector": Kind(
         "reads it; its save_env can tear it at a power cut",

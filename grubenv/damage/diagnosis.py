@@ -11,7 +11,7 @@ from grubenv.layout import BLOCK, PADDING_BYTE
 from grubenv.view import DEFAULT_SIZE, SECTOR_SIZE, SIGNATURE
 
 _MOST_NAMES = 20
-"""So many names one damage lists."""
+"""How many names one damage lists."""
 
 CR_LF_SIGNATURE = SIGNATURE[:-1] + b"\r\n"
 
@@ -78,7 +78,7 @@ def _duplicates(block: EnvBlock) -> list[Damage]:
             second.setdefault(line.name, offset)
         seen.add(line.name)
         offset += len(line.raw)
-    return [Damage("duplicate-name", second[name], f"{name} stands in more than one line") for name in block.duplicates]
+    return [Damage("duplicate-name", second[name], f"{name} is set in more than one line") for name in block.duplicates]
 
 
 def _beyond(block: EnvBlock, boot_names: Iterable[str] | None) -> list[Damage]:

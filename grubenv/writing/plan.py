@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from grubenv import view
 from grubenv.block import EnvBlock
 from grubenv.errors import DamagedError, NotAtomicError, ReadingsDifferError
-from grubenv.order import Step, in_safe_order, steps_through
-from grubenv.staging import NoWayError, stage
 from grubenv.view import SECTOR_SIZE
+from grubenv.writing.order import Step, in_safe_order, steps_through
+from grubenv.writing.staging import NoWayError, stage
 
 
 def plan(old: bytes, new: EnvBlock, front: Iterable[str] = ()) -> list[Step]:
     """Return the sector writes that turn the bytes `old` into a block with the variables of `new`.
 
     The last image is `new` byte for byte where an order of its sectors is safe. Where none is, or a name of
-    `front` would not lie within the first sector, lines are moved out of the way, see `grubenv.staging`.
+    `front` would not lie within the first sector, lines are moved out of the way, see `grubenv.writing.staging`.
 
     Raises:
         NotAtomicError: no way is safe at every instant.

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from grubenv.view import SECTOR_SIZE
 
+_MOST_BYTES = 8 * 1024 * 1024
+"""So many bytes of images one order may have, as each of them is read: of a block of 1 MiB, that is 8 sectors."""
+
 
 class Step(NamedTuple):
     """Write one sector; flush before the next step."""
@@ -24,13 +27,15 @@ def in_safe_order(
 
     Args:
         is_safe: tells whether a power cut may leave these bytes; it is asked about what lies between the writes.
-        most: how many writes there may be; None: any number.
+        most: how many writes there may be; None: as many as the size of the block allows.
 
     Returns:
-        None if neither from the end to the front nor the other way all that lies in between is safe.
+        None if there are more writes, or neither from the end to the front nor the other way all that lies in between
+        is safe.
     """
     offsets = _changed(old, target)
-    if most is not None and len(offsets) > most:
+    affordable = _MOST_BYTES // len(target)
+    if len(offsets) > (affordable if most is None else min(most, affordable)):
         return None
     for order in (offsets[::-1], offsets):
         steps = []

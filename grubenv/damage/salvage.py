@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from grubenv import view
 from grubenv.block import Line, make_line, name_fault
-from grubenv.diagnosis import CR_LF_SIGNATURE, excess
-from grubenv.layout import ASSIGNMENT, BLOCK, PADDING_BYTE
+from grubenv.damage.diagnosis import CR_LF_SIGNATURE, excess
+from grubenv.layout import BLOCK, PADDING_BYTE, split
 from grubenv.view import SIGNATURE, raw, text
 
 _PLAUSIBLE = re.compile(rb"[A-Za-z_][A-Za-z0-9_.-]*=[^\x00-\x08\x0e-\x1f\x7f]*")
@@ -35,10 +35,16 @@ class _Candidate(NamedTuple):
     """A line that may be kept."""
 
     line: Line
-    place: str
-    """Its bytes, and where they are."""
+    raw: bytes
+    """Its bytes as they are."""
+    offset: int | None
     doubt: str
     """Why it is not certain, or an empty string."""
+
+    @property
+    def place(self) -> str:
+        """Return its bytes, and where they are."""
+        return shown(self.raw) if self.offset is None else f"{shown(self.raw)} at offset {self.offset}"
 
 
 def salvage(data: bytes) -> Salvage:
@@ -72,26 +78,27 @@ def _settled(candidates: list[_Candidate], lost: list[str], variables: Mapping[s
     wanted = {name: value.rstrip("\r") for name, value in variables.items() if not name_fault(raw(name))}
     chosen: dict[str, Line] = {}
     doubts: dict[str, str] = {}
-    others: dict[str, str] = {}
-    for line, place, doubt in candidates:
+    others: dict[str, _Candidate] = {}
+    for candidate in candidates:
+        line = candidate.line
         if line.name is None:
             continue
         if wanted.get(line.name, line.value) != line.value:
-            others[line.name] = f"{place}: GRUB reads another value"
+            others[line.name] = candidate
             continue
         others.pop(line.name, None)
         chosen[line.name] = line
-        doubts[line.name] = f"{place}: {doubt}" if doubt else ""
+        doubts[line.name] = f"{candidate.place}: {candidate.doubt}" if candidate.doubt else ""
     chosen |= {name: make_line(name, value) for name, value in wanted.items() if name not in chosen}
     kept = []
-    for line, _, _ in candidates:
+    for line in (candidate.line for candidate in candidates):
         if line.name is None:
             kept.append(line)
         elif line.name in chosen:
             kept.append(chosen.pop(line.name))
     return Salvage(
         (*kept, *chosen.values()),
-        (*lost, *others.values()),
+        (*lost, *(f"{other.place}: GRUB reads another value" for other in others.values())),
         tuple(filter(None, doubts.values())),
         frozenset(wanted),
     )
@@ -102,23 +109,22 @@ def _behind_signature(data: bytes) -> tuple[list[_Candidate], list[str]]:
     candidates, lost = [], []
     for piece in parsed.lines:
         line, problem = _keep(piece.raw)
-        place = f"{shown(piece.raw)} at offset {piece.offset}"
         if line:
-            candidates.append(_Candidate(line, place, problem))
+            candidates.append(_Candidate(line, piece.raw, piece.offset, problem))
         elif problem:
-            lost.append(f"{place}: {problem}")
+            lost.append(f"{shown(piece.raw)} at offset {piece.offset}: {problem}")
     tail = parsed.padding.rstrip(PADDING_BYTE)
     if not tail.strip(PADDING_BYTE + b"\0"):
         if b"\0" in tail:
             lost.append(f"NUL bytes from offset {parsed.padding_offset + tail.index(0)} on, which may have been lines")
         return candidates, lost
-    place = f"{shown(tail.strip(PADDING_BYTE))} at offset {parsed.padding_offset}"
+    found = tail.strip(PADDING_BYTE)
     followed = len(tail) < len(parsed.padding)
     # A backslash at its end would hide the newline that it lacks, and says that more of the value is missing.
     if followed and _PLAUSIBLE.fullmatch(tail) and not _hides_next(tail):
-        candidates.append(_Candidate(_assignment(tail), place, "its end was missing"))
+        candidates.append(_Candidate(_assignment(tail), found, parsed.padding_offset, "its end was missing"))
     else:
-        lost.append(f"{place}: not a finished line")
+        lost.append(f"{shown(found)} at offset {parsed.padding_offset}: not a finished line")
     return candidates, lost
 
 
@@ -154,8 +160,8 @@ def _without_signature(data: bytes) -> tuple[list[_Candidate], list[str]]:
         begins, hidden = not hidden, _hides_next(piece)
         if begins and not hidden and _PLAUSIBLE.fullmatch(piece):
             line = _assignment(piece)
-            candidates.append(_Candidate(line, shown(line.raw), "no signature vouches for it"))
-    return candidates, ["whatever stood in the unreadable bytes"]
+            candidates.append(_Candidate(line, line.raw, None, "no signature vouches for it"))
+    return candidates, ["what was in the unreadable bytes"]
 
 
 def _hides_next(piece: bytes, end: int | None = None) -> bool:
@@ -168,10 +174,10 @@ def _hides_next(piece: bytes, end: int | None = None) -> bool:
 
 def _assignment(piece: bytes) -> Line:
     """Return the line of an assignment without its newline; what no line can end with goes."""
-    name, _, value = piece.partition(b"=")
-    piece = name + b"=" + _without_carriage_returns(value)
-    pair = ASSIGNMENT.parse(piece)
-    return Line(piece + b"\n", text(pair.name), text(pair.value))
+    name, _, written = piece.partition(b"=")
+    piece = name + b"=" + _without_carriage_returns(written)
+    _, value = split(piece)
+    return Line(piece + b"\n", text(name), text(value))
 
 
 def shown(data: bytes) -> str:
