@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from grubenv import debug
 from grubenv.block import EnvBlock
 from grubenv.checking import examine_file
 from grubenv.damage.diagnosis import diagnose
@@ -119,6 +120,8 @@ def _repair(directory_fd: int, file_name: str, path: str, fallback: dict[str, st
     names = fallback or None
     data, placed = _look(directory_fd, file_name, path)
     found = (*diagnose(data, names), *placed)
+    if debug.tell:
+        debug.tell("damages of %s: %s", path, ", ".join(damage.word for damage in found) or "none")
     if not found:
         return Repair(path, (), (), "unchanged", None, {}, {}, (), ())
     how = "unchanged"
@@ -205,6 +208,8 @@ def _force_down(directory_fd: int, file_name: str, path: str) -> None:
         os.fsync(directory_fd)
     except OSError as exc:
         raise from_os_error(exc, "repair", path) from exc
+    if debug.tell:
+        debug.tell("flush %s", debug.place(directory_fd))
     write_back_journal(directory_fd)
 
 

@@ -15,6 +15,7 @@ _FLAGS = {
     "--usage": "usage",
     "-v": "verbose",
     "--verbose": "verbose",
+    "--debug": "debug",
     "-V": "version",
     "--version": "version",
     "--json": "json",

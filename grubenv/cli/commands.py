@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 EXIT_OK = 0
 EXIT_DAMAGED = 65
 
+_DEBUG_VARIABLE = "GRUBENV_DEBUG"
+"""What `--debug` does, this does, too, if it is set, and neither empty nor 0."""
+
 USAGE = "usage: grubenv [OPTION...] [FILENAME] COMMAND [ARGUMENT...]"
 HELP = f"""{USAGE}
 
@@ -37,6 +40,7 @@ Options:
   -?, -h, --help         Print this help.
       --usage            Print the first line of it.
   -v, --verbose          Say on standard error what was done.
+      --debug            Say there each read, write, flush and rename; also GRUBENV_DEBUG=1.
   -V, --version          Print the version.
 
 Without FILENAME, or if it is `-', {file.DEFAULT_PATH} is used.
@@ -71,6 +75,10 @@ def perform(words: list[str]) -> int:
     if arguments.command not in COMMANDS:
         message = f"cannot run {arguments.command!r}: no such command"
         raise UsageError(message)
+    if "debug" in arguments.options or os.environ.get(_DEBUG_VARIABLE, "0") not in {"", "0"}:
+        from grubenv.cli import debug
+
+        debug.begin()
     return COMMANDS[arguments.command](arguments)
 
 

@@ -40,10 +40,15 @@ def say(message: str) -> None:
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write("".join(map(_byte, visible(message))) + "\n")
+        sys.stderr.write(f"{printable(message)}\n")
         sys.stderr.flush()
     except OSError:
         _open_null(2)
+
+
+def printable(message: str) -> str:
+    """Make one line of a message, whatever is in it."""
+    return "".join(map(_byte, visible(message)))
 
 
 def visible(line: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from grubenv import debug
 from grubenv.disk import fat
 from grubenv.disk.device import write_direct
 from grubenv.errors import AbsentError, NotRegularError, StorageError, from_os_error, reason
@@ -45,6 +46,7 @@ class InsideStorage(Storage):
             AbsentError, NotRegularError, LockedError, NotPermittedError, StorageError: see `grubenv.update`.
         """
         self.path = str(place)
+        self.offsets_in = place.device
         self.wrote_direct = False
         try:
             self.descriptor = os.open(place.device, os.O_RDWR | os.O_CLOEXEC)
@@ -83,6 +85,8 @@ class InsideStorage(Storage):
             if not self._write_aligned(data, position):
                 self._set_direct(False)
                 self._require_whole(os.pwrite(self.descriptor, data, position), length, offset)
+                if debug.tell:
+                    debug.tell("write %s at %d, %d bytes, through the cache", self.offsets_in, position, length)
         except OSError as exc:
             raise StorageError(f"write failed ({reason(exc)})", verb="update", path=self.path, offset=offset) from exc
 
@@ -94,6 +98,8 @@ class InsideStorage(Storage):
         if written is None:
             return False
         self._require_whole(written, SECTOR_SIZE, position)
+        if debug.tell:
+            debug.tell("write %s at %d, %d bytes, past the cache", self.offsets_in, position, written)
         self.wrote_direct = True
         return True
 

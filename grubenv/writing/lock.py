@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from grubenv import debug
 from grubenv.errors import LockedError, from_os_error
 
 RUN_DIRECTORY = "/run/grubenv"
@@ -129,4 +130,6 @@ def _acquire(descriptor: int, deadline: float, timeout_s: float, path: str) -> N
         except OSError as exc:
             raise from_os_error(exc, "lock", path) from exc
         else:
+            if debug.tell:
+                debug.tell("lock %s", path)
             return

@@ -7,6 +7,7 @@ import os
 import struct
 from contextlib import suppress
 
+from grubenv import debug
 from grubenv.errors import CannotCreateError, FlushError, NotPermittedError, StorageError, from_os_error, reason
 
 TEMPORARY_SUFFIX = ".new"
@@ -52,15 +53,23 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
             _fill(descriptor, data)
             _keep_attributes(directory_fd, name, descriptor)
             _flush(descriptor, path)
+            if debug.tell:
+                debug.tell("write %s at 0, %d bytes, flushed", debug.place(directory_fd, temporary), len(data))
             _hold(directory_fd, name)
             _flush(directory_fd, path)
+            if debug.tell:
+                debug.tell("flush %s", debug.place(directory_fd))
             write_back_journal(directory_fd)
             os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
             renamed = True
+            if debug.tell:
+                debug.tell("rename %s to %s", debug.place(directory_fd, temporary), name)
             _flush(descriptor, path)  # vfat keeps size and place in the entry, and fills the new one only now
         finally:
             os.close(descriptor)
         _flush(directory_fd, path)
+        if debug.tell:
+            debug.tell("flush %s, and its directory", debug.place(directory_fd, name))
         write_back_journal(directory_fd)
         _release(directory_fd, name)
     except OSError as exc:
@@ -80,6 +89,8 @@ def _hold(directory_fd: int, name: str) -> None:
     _release(directory_fd, name)
     with suppress(OSError):
         os.link(name, name + HOLD_SUFFIX, src_dir_fd=directory_fd, dst_dir_fd=directory_fd, follow_symlinks=False)
+        if debug.tell:
+            debug.tell("link %s to %s", debug.place(directory_fd, name + HOLD_SUFFIX), name)
 
 
 def _release(directory_fd: int, name: str) -> None:
@@ -137,4 +148,6 @@ def write_back_journal(descriptor: int) -> bool:
         fcntl.ioctl(descriptor, _EXT4_IOC_CHECKPOINT, struct.pack("=I", 0))
     except OSError:
         return False
+    if debug.tell:
+        debug.tell("write back the journal")
     return True

@@ -7,7 +7,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Self
 
-from grubenv import view
+from grubenv import debug, view
 from grubenv.disk.device import first_difference, read_direct, write_direct
 from grubenv.errors import DamagedError, FlushError, GrubEnvError, StorageError, from_os_error, reason
 from grubenv.place import pread_all, require_regular
@@ -31,6 +31,8 @@ class Storage:
             AbsentError, NotRegularError, NotPermittedError, StorageError: it cannot be opened.
         """
         self.path = path
+        self.offsets_in = path
+        """What the offsets of reads and writes are in: the file, or the disk that it is inside of."""
         try:
             require_regular(os.stat(name, dir_fd=directory_fd, follow_symlinks=False), "update", path)
             self.descriptor = os.open(
@@ -59,6 +61,8 @@ class Storage:
             os.fdatasync(self.descriptor)
         except OSError as exc:
             raise FlushError(f"flush failed ({reason(exc)})", verb="update", path=self.path) from exc
+        if debug.tell:
+            debug.tell("flush %s", self.path)
 
     def read(self) -> bytes:
         """Return the whole file as the disk holds it. Call `flush` first: what is not written back is dropped.
@@ -79,7 +83,10 @@ class Storage:
         """Return bytes as the disk holds them, fewer at the end."""
         if self._set_direct(True):
             try:
-                return read_direct(self.descriptor, offset, length)
+                data = read_direct(self.descriptor, offset, length)
+                if debug.tell:
+                    debug.tell("read %s at %d, %d bytes, past the cache", self.offsets_in, offset, len(data))
+                return data
             except OSError as exc:
                 if exc.errno != errno.EINVAL:
                     raise
@@ -88,7 +95,10 @@ class Storage:
         start = offset // _PAGE_SIZE * _PAGE_SIZE
         end = -(-(offset + length) // _PAGE_SIZE) * _PAGE_SIZE
         os.posix_fadvise(self.descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
-        return pread_all(self.descriptor, offset, length)
+        data = pread_all(self.descriptor, offset, length)
+        if debug.tell:
+            debug.tell("read %s at %d, %d bytes, through the cache", self.offsets_in, offset, len(data))
+        return data
 
     def write_sector(self, image: bytes, offset: int, length: int) -> None:
         """Write the bytes of `image` at `offset` with a single call, directly where the file system allows it.
@@ -108,6 +118,8 @@ class Storage:
                 self._set_direct(False)
                 written = os.pwrite(self.descriptor, image[offset : offset + length], offset)
                 self._require_whole(written, length, offset)
+                if debug.tell:
+                    debug.tell("write %s at %d, %d bytes, through the cache", self.path, offset, written)
         except OSError as exc:
             raise StorageError(f"write failed ({reason(exc)})", verb="update", path=self.path, offset=offset) from exc
 
@@ -121,6 +133,8 @@ class Storage:
             if written is None:
                 continue
             self._require_whole(written, unit, start)
+            if debug.tell:
+                debug.tell("write %s at %d, %d bytes, past the cache", self.path, start, written)
             self.wrote_direct = True
             return True
         return False
@@ -158,6 +172,9 @@ def carry_out(storage: Storage, steps: list[Step], old: bytes) -> str:
 
     Durability: on return the last step's image is on the disk; cut before, one of the images is, or `old`.
     """
+    if debug.tell:
+        planned = ", ".join(f"{step.length} bytes at {step.offset}" for step in steps) or "nothing changes"
+        debug.tell("plan for %s: %s", storage.path, planned)
     if not steps:
         return "unchanged"
     target = steps[-1].image
@@ -171,6 +188,8 @@ def carry_out(storage: Storage, steps: list[Step], old: bytes) -> str:
     found = storage.read()
     if found != target:
         raise StorageError("what was read back is not what was written", offset=first_difference(found, target))
+    if debug.tell:
+        debug.tell("compare %s: what was read back is what was wanted", storage.path)
     return "direct" if storage.wrote_direct else "buffered"
 
 

@@ -6,7 +6,7 @@ import stat
 import grubenv
 from grubenv import Inside
 from manageboot import errors
-from manageboot.system import files
+from manageboot.system import console, files
 
 SCRIPT_NAME = "grub.cfg"
 
@@ -59,6 +59,8 @@ def flush(path: str | Inside) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise errors.from_os_error(error, f"flush {path}") from error
+    if console.debug:
+        console.debug("flush %s", path)
 
 
 _MCOPY_HINT = "the program mcopy is in the Debian package mtools"

@@ -9,6 +9,7 @@ from grubenv import kernelcmdline
 from manageboot import errors
 from manageboot.config import BootConfig
 from manageboot.protocol import Slot, state_of_stopped
+from manageboot.system import console
 
 _BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 
@@ -49,7 +50,10 @@ def booted_slot(boot: BootConfig) -> Slot:
         return _slot(boot, _line(boot))
     from manageboot.boot import envblock  # the running system's queries do without
 
-    return state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
+    booted = state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
+    if console.debug:
+        console.debug("booted: slot %s counts as booted, by the block of a system that is stopped", booted)
+    return booted
 
 
 def grub_parameters(boot: BootConfig) -> GrubParameters | None:
@@ -79,6 +83,8 @@ def _line(boot: BootConfig) -> bytes:
 
 def _slot(boot: BootConfig, line: bytes) -> Slot:
     values = kernelcmdline.values(line, boot.cmdline_key)
+    if console.debug:
+        console.debug("booted: %s says %s=%s", boot.cmdline, boot.cmdline_key, " and ".join(values) or "nothing")
     if len(values) == 1 and values[0] in {"A", "B"}:
         return Slot(values[0])
     found = " and ".join(f"{boot.cmdline_key}={value}" for value in values) or f"no {boot.cmdline_key}"

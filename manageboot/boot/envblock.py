@@ -14,7 +14,7 @@ from manageboot import errors
 from manageboot.boot import blockfile, trusted
 from manageboot.boot.markers import BOOT_NAMES, NAMES, Markers, from_variables
 from manageboot.protocol import FACTORY, BlockState, Cycle, Slot
-from manageboot.system import text
+from manageboot.system import console, text
 
 ALTERNATIVE = "boot_alternative"
 CYCLE = "boot_cycle"
@@ -55,6 +55,14 @@ def read(path: str | Inside) -> Environment:
     Raises:
         InputError, DeviceError, NotPermittedError: the file, or what lies beside it, is there and can't be read.
     """
+    found = _read(path)
+    if console.debug:
+        says = str(found.problem) if found.state is None else _words(found.state, found.markers)
+        console.debug("block: %s is %s: %s", path, found.condition, says)
+    return found
+
+
+def _read(path: str | Inside) -> Environment:
     try:
         with translated():
             if blockfile.is_empty(path):
@@ -129,6 +137,8 @@ def write(path: str | Inside, state: BlockState, markers: Markers) -> None:
 
     Durability: once it returns, the block is on the disk and was read back; before, it is the old or the new one.
     """
+    if console.debug:
+        console.debug("block: %s is to say %s", path, _words(state, markers))
     with translated():
         if isinstance(path, Inside):
             blockfile.make_inside(path, grubenv.EnvBlock.create().update(_ours(state, markers)[0]).build())
@@ -198,6 +208,11 @@ def _settle_trusted(environment: Environment) -> None:
 
             # GRUB still has the block to go by.
             logging.getLogger(__name__).warning("the trusted slot is behind: %s", error)
+
+
+def _words(state: BlockState, markers: Markers) -> str:
+    """Write the variables as they stand in the block, for `--debug`."""
+    return " ".join(f"{name}={value}" for name, value in _ours(state, markers)[0].items())
 
 
 def _ours(state: BlockState, markers: Markers) -> tuple[dict[str, str], list[str]]:

@@ -11,6 +11,7 @@ from manageboot.boot.markers import Markers, Trial
 from manageboot.boot.node import Node
 from manageboot.boot.record import SlotRecord
 from manageboot.protocol import Content, Cycle, Phase, Slot
+from manageboot.system import console
 
 
 class Cause(StrEnum):
@@ -64,6 +65,13 @@ def detect(node: Node) -> Fallback | None:
 
     It is told until the next installation voids the record, or the next commit the markers.
     """
+    found = _detect(node)
+    if console.debug:
+        console.debug("fallback: %s; in the block there is %s", found or "none", node.environment.markers)
+    return found
+
+
+def _detect(node: Node) -> Fallback | None:
     if node.environment.state is None:
         return None
     state, markers = node.state, node.environment.markers

@@ -9,6 +9,7 @@ from manageboot.boot.envblock import Condition, Environment
 from manageboot.boot.record import SlotRecord
 from manageboot.config import Config
 from manageboot.protocol import BootState, Content, Slot, state_of_stopped
+from manageboot.system import console
 
 VERSION_PATH = "/opt/ic/share/version.txt"
 _VERSION_LIMIT_BYTES = 4096
@@ -81,6 +82,9 @@ def observe(config: Config) -> Node:
         records, problem = record.load(config.state.directory), None
     except errors.ManagebootError as error:
         records, problem = {}, error
+    if console.debug:
+        console.debug("record: %s", problem or record.describe(records))
+        console.debug("grub: %s", grub or "it was not the shipped grub.cfg that booted the node")
     return Node(booted, block, records, problem, grub, None if off else cmdline.boot_id(), stopped=off)
 
 

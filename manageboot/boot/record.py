@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from manageboot import errors
 from manageboot.protocol import Content, Slot
-from manageboot.system import files
+from manageboot.system import console, files
 
 FILE_NAME = "record.json"
 SCHEMA = 1
@@ -118,6 +118,8 @@ def store(directory: str, records: Records) -> None:
     """
     path = os.path.join(directory, FILE_NAME)
     slots = {slot.value: to_json(records[slot]) for slot in records}
+    if console.debug:
+        console.debug("record: %s is to say %s", path, describe(records))
     text = json.dumps({"schema": SCHEMA, "slots": slots, "samples": _samples(records)}, indent=1)
     try:
         _make_directory(directory)
@@ -125,6 +127,11 @@ def store(directory: str, records: Records) -> None:
         files.replace(path, f"{text}\n".encode(), durable=True)
     except OSError as error:
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
+
+
+def describe(records: Records) -> str:
+    """Say in words what is in the slots."""
+    return ", ".join(f"slot {slot} {records[slot].content}" for slot in sorted(records)) or "no slot"
 
 
 def to_json(record: SlotRecord) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from manageboot.system import console, inherited, signals, text
 
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
+_DEBUG_VARIABLE = "MANAGEBOOT_DEBUG"
+"""What `--debug` does, this does, too, if it is set, and neither empty nor 0."""
+
 
 def perform(arguments: Sequence[str]) -> None:
     """Do what a command line asks for, without the program's name.
@@ -23,6 +26,8 @@ def perform(arguments: Sequence[str]) -> None:
         ManagebootError: it can't be done.
     """
     options = parser.parse(list(arguments))
+    if options.debug:
+        _show_debug()
     if options.disk is not None:
         _run_offline(options)
         return
@@ -60,6 +65,8 @@ def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] = per
 def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None]) -> int:
     try:
         inherited.set_right()
+        if os.environ.get(_DEBUG_VARIABLE, "0") not in {"", "0"}:
+            _show_debug()
         perform(arguments)
     except errors.ManagebootError as error:
         return _report(error)
@@ -288,6 +295,12 @@ _OFFLINE = {
     "next": (False, False),
 }
 """What works on the disk of a stopped system: whether it writes there, and whether it needs the slots' devices."""
+
+
+def _show_debug() -> None:
+    from manageboot.system import debug
+
+    debug.begin()
 
 
 def _show_warnings() -> None:

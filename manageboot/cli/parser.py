@@ -65,7 +65,7 @@ def _parser(words: list[str] | None) -> _Parser:
     """Make the parser; with the verbs that are among these words, or with all."""
     parser = _Parser(
         prog="manageboot",
-        usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [guestos|hostos] VERB [ARGS]",
+        usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [--debug] [guestos|hostos] VERB [ARGS]",
         description="A/B boot and upgrade agent for nodes that boot with GRUB.",
         epilog=_EPILOG,
         formatter_class=_Formatter,
@@ -75,6 +75,9 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
     parser.add_argument(
         "--disk", metavar="DISK", help="block device or disk image of a stopped system, to work on offline"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show each command, decision and write; also MANAGEBOOT_DEBUG=1"
     )
     parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)

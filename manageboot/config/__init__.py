@@ -12,7 +12,7 @@ from manageboot import errors
 from manageboot.config import toml
 from manageboot.config.toml import Table
 from manageboot.protocol import MAX_TRIES, Slot
-from manageboot.system import files
+from manageboot.system import console, files
 
 if TYPE_CHECKING:
     from grubenv import Inside
@@ -166,6 +166,8 @@ def load(
         config = config._replace(boot=config.boot._replace(grubenv=grubenv))
     if lock_timeout_s is not None:
         config = config._replace(state=config.state._replace(lock_timeout_s=lock_timeout_s))
+    if console.debug:
+        console.debug("config: %s, over the profile %s", path or "no file", name)
     return config
 
 

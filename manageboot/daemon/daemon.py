@@ -26,7 +26,7 @@ from manageboot.daemon.steps import StepsRun
 from manageboot.daemon.tasks import REBOOTING, Task
 from manageboot.events import events
 from manageboot.protocol import Phase
-from manageboot.system import lock, process
+from manageboot.system import console, lock, process
 from manageboot.system.beside import beside
 
 logger = logging.getLogger(__name__)
@@ -112,6 +112,9 @@ class Daemon:
             self._load_what_ends_a_trial()
             self._show()
             decision = decide(self._rules, self._observation, self._memory, self._runner.jobs, now_s)
+            if console.debug:
+                seen = (self._rules, self._observation, self._memory, self._runner.jobs)
+                console.debug("decide: %s; %s; %s; %s; %.3f s since boot: %s", *seen, now_s, decision)
             self._begin(decision.task, now_s)
             wakes.append(decision.wake_s)
             if self._observation.phase is Phase.TRIAL:

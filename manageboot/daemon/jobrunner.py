@@ -8,6 +8,7 @@ from manageboot.daemon import children
 from manageboot.daemon.children import Child, Outcome
 from manageboot.daemon.jobs import Job, guarded, result_of
 from manageboot.daemon.tasks import JobResult, Jobs, Task
+from manageboot.system import console
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class JobRunner:
     def send(self, task: Task | None, job: Job, now_s: float) -> None:
         """Start a job, for a task or only to tell of something."""
         self._task = task
+        if console.debug:
+            console.debug("job: %s", "tell of something" if task is None else task.value)
         run = guarded(job, self._config, again=task is not None and task is self.jobs.locked_out)
         self._child = children.fork(run, now_s + _TIMEOUT_S, without=self._without)
 
@@ -66,6 +69,8 @@ class JobRunner:
         if outcome is None:
             return None
         task, self._child = self._task, None
+        if console.debug:
+            console.debug("job ended: %s: %s", "tell of something" if task is None else task.value, outcome)
         if task is None:
             return None
         result = result_of(outcome.status)

@@ -22,7 +22,7 @@ from manageboot.daemon.tasks import JobResult
 from manageboot.events import events
 from manageboot.events.events import Event
 from manageboot.protocol import Phase, Slot, describe
-from manageboot.system import signals
+from manageboot.system import console, signals
 from manageboot.system.beside import beside
 from manageboot.upgrade import abort, inhibit, verbs
 
@@ -258,6 +258,8 @@ def _was_confirmed(config: Config) -> bool:
 
 def _flush() -> int:
     os.sync()
+    if console.debug:
+        console.debug("flush all disks")
     return 0
 
 

@@ -8,6 +8,8 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 from manageboot.daemon.children import Child, Outcome, spawn
+from manageboot.system import console
+from manageboot.system.process import shell_line
 
 
 class Command(NamedTuple):
@@ -36,6 +38,8 @@ class StepsRun:
         """Prepare them; the first call of `advance` begins."""
         self._steps = steps
         self._child: Child | None = None
+        self._program = ""
+        self._started_s = 0.0
         self._answer: Outcome | None = None
         self._pause_s: float | None = None
         self.over = False
@@ -60,6 +64,8 @@ class StepsRun:
                 if self._answer is None:
                     return False
                 self._child = None
+                if console.debug:
+                    console.debug("ended after %.3f s: %s", now_s - self._started_s, self._how(self._answer))
             elif self._pause_s is not None and now_s < self._pause_s:
                 return False
             self._pause_s = None
@@ -84,8 +90,17 @@ class StepsRun:
             case Pause(seconds):
                 self._pause_s = now_s + seconds
             case Command(argv, timeout_s, mixed):
+                self._program, self._started_s = argv[0], now_s
+                if console.debug:
+                    console.debug("run: %s", shell_line(argv))
                 started = spawn(argv, now_s + timeout_s, mixed=mixed)
                 if isinstance(started, Outcome):
                     self._answer = started
+                    if console.debug:
+                        console.debug("ended after 0.000 s: %s", self._how(started))
                 else:
                     self._child = started
+
+    def _how(self, outcome: Outcome) -> str:
+        """Say how a command ended, for `--debug`."""
+        return f"{self._program} " + ("took too long" if outcome.status is None else f"exited with {outcome.status}")

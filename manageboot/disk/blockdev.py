@@ -11,6 +11,7 @@ from typing import Self
 from manageboot import errors
 from manageboot.disk import sysfs
 from manageboot.disk.buffer import aligned_buffer, all_zeros
+from manageboot.system import console
 
 # Source: linux/fs.h.
 _BLKSSZGET = 0x1268
@@ -67,6 +68,10 @@ class BlockDevice:
             raise errors.NotPermittedError(f"cannot open {path}: it is read-only", hint="see blockdev --setrw")
         self.zeroes_itself = _has_zeroes_offload(os.fstat(self._descriptor).st_rdev)
         """Whether the device makes zeros without being sent them."""
+        if console.debug:
+            ways = ("past" if self.direct else "through", "makes zeros" if self.zeroes_itself else "makes no zeros")
+            told = "open %s: %d bytes, blocks of %d, %s the cache, the device %s"
+            console.debug(told, path, self.size, self.block_size, *ways)
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +98,8 @@ class BlockDevice:
             raise errors.DeviceError(
                 f"cannot write {len(data)} bytes to {self.path} at {offset}: only {written} were taken"
             )
+        if console.debug:
+            console.debug("write %s at %d, %d bytes", self.path, offset, written)
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros, by the device's own means where it has any.
@@ -110,12 +117,16 @@ class BlockDevice:
             size = min(step, offset + length - start)
             if self.zeroes_itself or not self._holds_zeros(start, size):
                 self._zero(start, size)
+            elif console.debug:
+                console.debug("leave %s at %d, %d bytes: zeros are there", self.path, start, size)
 
     def _zero(self, offset: int, length: int) -> None:
         try:
             fcntl.ioctl(self._descriptor, _BLKZEROOUT, struct.pack("QQ", offset, length))
         except OSError as error:
             raise errors.from_os_error(error, f"zero {length} bytes of {self.path} at {offset}") from error
+        if console.debug:
+            console.debug("zero %s at %d, %d bytes", self.path, offset, length)
 
     def _holds_zeros(self, offset: int, length: int) -> bool:
         buffer = memoryview(aligned_buffer(length))
@@ -137,6 +148,8 @@ class BlockDevice:
             os.fsync(self._descriptor)
         except OSError as error:
             raise errors.from_os_error(error, f"flush {self.path}") from error
+        if console.debug:
+            console.debug("flush %s", self.path)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill a buffer from the medium, not from the page cache.
@@ -152,6 +165,8 @@ class BlockDevice:
             raise errors.from_os_error(error, f"read {len(buffer)} bytes of {self.path} at {offset}") from error
         if count != len(buffer):
             raise errors.DeviceError(f"cannot read {len(buffer)} bytes of {self.path} at {offset}: got {count}")
+        if console.debug:
+            console.debug("read %s at %d, %d bytes", self.path, offset, count)
 
     def round_up(self, length: int) -> int:
         """Round a length in bytes up to whole blocks of the device."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from manageboot import errors
 from manageboot.disk import sysfs
+from manageboot.system import console
 
 _UDEV_DATABASE = "/run/udev/data"
 
@@ -76,6 +77,8 @@ def find_together(specs: Mapping[str, str]) -> dict[str, str]:
                 f"cannot use {first} and {spec} together: they are on {expected} and on {place}",
                 hint="detach the copy of this node's disk, or name the devices by path",
             )
+    if console.debug:
+        console.debug("devices: %s", ", ".join(f"{role} is {path}" for role, path in found.items()))
     return found
 
 
@@ -124,7 +127,7 @@ def _find(spec: str) -> str:
     kind, _, value = spec.partition("=")
     _require_sysfs(f"find {spec}")
     names = _logical_volumes(value) if kind == "LV" else _partitions(kind, value)
-    if len(names) > 1:
+    if (count := len(names)) > 1:
         booted = _disks(os.stat("/").st_dev)
         names = [name for name in names if booted & _disks_of(name)] if booted else names
         if len(names) != 1:
@@ -134,6 +137,9 @@ def _find(spec: str) -> str:
             )
     if not names:
         raise errors.DeviceMissingError(f"cannot find {spec}: no block device bears it")
+    if console.debug:
+        because = "no other bears it" if count == 1 else f"of the {count} that bear it, it is on the booted disk"
+        console.debug("device: %s is %s: %s", spec, names[0], because)
     return names[0]
 
 

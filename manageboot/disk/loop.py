@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from manageboot import errors
+from manageboot.system import console
 
 # Source: linux/loop.h.
 _CONTROL = "/dev/loop-control"
@@ -45,6 +46,8 @@ def attached(file: int, name: str, *, offset: int, size: int, block_size: int, r
     config = _CONFIG.pack(file, block_size, offset, size, flags, os.fsencode(name)[:_NAME_BYTES])
     descriptor, path = _configure(config, os.O_RDONLY if read_only else os.O_RDWR)
     try:
+        if console.debug:
+            console.debug("device: %s is %s, %d bytes from %d on", path, name, size, offset)
         yield path
     finally:
         os.close(descriptor)

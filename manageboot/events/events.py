@@ -18,7 +18,7 @@ from manageboot.events import history, journal, metrics
 from manageboot.events.history import Entry
 from manageboot.events.journal import Event
 from manageboot.protocol import Content, Slot
-from manageboot.system import lock
+from manageboot.system import console, lock
 from manageboot.system.beside import beside
 
 __all__ = ["Event", "announce", "announce_fallback", "happened", "image_written", "refresh", "show_devices"]
@@ -79,6 +79,8 @@ def announce(
             seconds=seconds,
             written_bytes=written_bytes,
         )
+        if console.debug:
+            console.debug("event: %s, slot %s: %s", event.name.lower(), slot, message)
         _tell_journal(event, entry)
 
         def record() -> None:

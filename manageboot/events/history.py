@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from manageboot import errors
 from manageboot.config import Config
-from manageboot.system import files
+from manageboot.system import console, files
 from manageboot.system.text import joined, one_line
 
 FILE_NAME = "manageboot.log"
@@ -274,5 +274,7 @@ def _overwrite(path: str, record: bytes, offset: int) -> None:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+        if console.debug:
+            console.debug("write %s at %d, %d bytes, flushed", path, offset, len(record))
     except OSError as error:
         raise errors.from_os_error(error, f"write {path} at {offset}") from error

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 
 from manageboot.errors import NotPermittedError
+from manageboot.system import console
 
 
 def become_root(argv: Sequence[str]) -> None:
@@ -20,6 +21,10 @@ def become_root(argv: Sequence[str]) -> None:
         return
     if _was_here(argv[0]):
         raise NotPermittedError("cannot become root: sudo ran it as the same user", hint="see what sudoers says of it")
+    if console.debug:
+        from manageboot.system.process import shell_line
+
+        console.debug("run: %s", shell_line(["sudo", *argv]))
     # Python ignores it, and what is ignored stays so in the new program.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:

@@ -39,7 +39,7 @@ from manageboot.install.progress import Style, step
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
 from manageboot.protocol import Content, Slot, Verb
-from manageboot.system import signals
+from manageboot.system import console, signals
 from manageboot.upgrade import arming
 from manageboot.upgrade.begin import begun
 
@@ -96,6 +96,9 @@ def install(
         )  # fmt: skip
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
+        if console.debug:
+            what = "what differs from what is there" if skips else "all of it"
+            console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
         record.store(config.state.directory, {**records, slot: entry})

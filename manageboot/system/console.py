@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -19,7 +20,13 @@ _STDERR = 2
 _ROOM_WAIT_S = 0.2
 """Time for the reader of a full pipe or terminal to make room for a message."""
 
+_POLL_INTERVAL_S = 0.005
+
 _listeners: list[Callable[[str], None]] = []
+
+debug: Callable[..., None] | None = None
+"""Shows what is done, where `--debug` asks for it: takes a text, and the values for each %s in it, and raises nothing.
+None: nobody asked, so whoever has something to show does no more than look here. See `system.debug`."""
 
 
 def listen(listener: Callable[[str], None]) -> None:
@@ -35,14 +42,25 @@ def tell(line: str) -> None:
     _write(f"{line}\n", _ROOM_WAIT_S)
 
 
-def show(text: str) -> None:
+def show(text: str, wait_s: float = 0) -> bool:
     """Print on stderr what may be missed, such as progress, as it is.
 
     Where a pipe is half full nobody has read for long, and the rest is kept for messages: whoever looks into it at the
     end finds the error.
+
+    Args:
+        text: what to print.
+        wait_s: time for a reader to make room.
+
+    Returns:
+        Whether all of it was taken.
     """
-    if not _is_filling():
-        _write(text, 0)
+    ends_s = time.monotonic() + wait_s
+    while _is_filling():
+        if time.monotonic() >= ends_s:
+            return False
+        time.sleep(_POLL_INTERVAL_S)
+    return _write(text, wait_s)
 
 
 def is_journal() -> bool:
@@ -77,8 +95,8 @@ def answer(text: str) -> None:
         raise errors.from_os_error(error, "write the result", errors.DeviceError) from error
 
 
-def _write(text: str, wait_s: float) -> None:
-    """Write to stderr, or lose what finds no room in time."""
+def _write(text: str, wait_s: float) -> bool:
+    """Write to stderr, or lose what finds no room in time; return whether all was taken."""
     # Where nothing is left to load a module with, there is nothing to lose either.
     with suppress(OSError, ImportError, MemoryError):
         import select
@@ -91,9 +109,11 @@ def _write(text: str, wait_s: float) -> None:
             # A terminal may take a part of it.
             while rest and room.poll(wait_s * 1000):
                 rest = rest[os.write(descriptor, rest) :]
+            return not rest
         finally:
             if descriptor != _STDERR:
                 os.close(descriptor)
+    return False
 
 
 def _unblocking() -> int:

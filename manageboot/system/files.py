@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from manageboot import errors
+from manageboot.system import console
 
 
 def is_there(path: str, otherwise: type[errors.ManagebootError] = errors.InputError) -> bool:
@@ -105,7 +106,12 @@ def replace(path: str, content: bytes, *, durable: bool = False) -> None:
             file.flush()
             if durable:
                 _settle(file.fileno(), path, content)
+        if console.debug:
+            how = ", flushed, read back" if durable else ""
+            console.debug("write %s at 0, %d bytes%s", temporary, len(content), how)
         os.rename(temporary, path)
+        if console.debug:
+            console.debug("rename %s to %s", temporary, path)
     except (OSError, errors.ReadBackError):
         with suppress(OSError):
             os.unlink(temporary)
@@ -125,6 +131,8 @@ def flush_directory(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+        if console.debug:
+            console.debug("flush %s", path)
     finally:
         os.close(descriptor)
 

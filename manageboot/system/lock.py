@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from manageboot import errors
-from manageboot.system import files, text
+from manageboot.system import console, files, text
 
 _POLL_INTERVAL_S = 0.05
 _TEXT_BYTES = 200
@@ -49,6 +49,8 @@ def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Ite
             raise errors.CreateError(f"cannot open the lock {path}: it is not a regular file", hint=f"remove {path}")
         _hide(descriptor, path)
         _acquire(descriptor, path, verb, wait_s)
+        if console.debug:
+            console.debug("lock %s, to %s", path, verb)
         # The text is for people; a full /run is no reason to leave a trial unconfirmed.
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
@@ -59,6 +61,8 @@ def held(path: str, verb: str, *, wait_s: float = 0, brief: bool = False) -> Ite
             # Whoever holds it next must not be taken for this one before it says who it is.
             with suppress(OSError):
                 os.ftruncate(descriptor, 0)
+            if console.debug:
+                console.debug("unlock %s", path)
     finally:
         os.close(descriptor)
 

@@ -14,11 +14,13 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from manageboot import errors
-from manageboot.system import text
+from manageboot.system import console, text
 
 _TIMEOUT_S = 60
 _ENVIRONMENT = ("LANG", "LC_ALL", "DBUS_SYSTEM_BUS_ADDRESS")
@@ -29,6 +31,20 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def search_path() -> str:
     """Return where programs are looked for."""
     return os.environ.get("PATH") or _PATH
+
+
+def shell_line(command: Sequence[str]) -> str:
+    """Write a command as it can be pasted into a shell, on one line whatever is in it."""
+    return " ".join(map(_quoted, command))
+
+
+def _quoted(word: str) -> str:
+    if text.one_line(word) == word:
+        return shlex.quote(word)
+    content = word.encode("utf-8", "surrogateescape")
+    # Between $' and ' a shell reads bytes that can't be shown.
+    shown = (rf"\x{byte:02x}" if byte in b"'\\" or not 32 <= byte < 127 else chr(byte) for byte in content)
+    return f"$'{''.join(shown)}'"
 
 
 def prepare() -> None:
@@ -67,6 +83,38 @@ def run(
     line = shlex.join(command)
     if "\0" in line:
         raise failure(f"cannot {doing}: `{line}` can't be a command: there is a NUL in it", hint=hint)
+    with _shown(command, doing):
+        return _run(command, line, failure=failure, doing=doing, hint=hint, timeout_s=timeout_s)
+
+
+@contextmanager
+def _shown(command: Sequence[str], doing: str) -> Iterator[None]:
+    """Let `--debug` show a command, and when and how it ended."""
+    if not console.debug:
+        yield
+        return
+    console.debug("run: %s", shell_line(command))
+    began_s = time.monotonic()
+    ended = f"`{shlex.join(command)}` was not waited for"
+    try:
+        yield
+        ended = f"`{shlex.join(command)}` exited with 0"
+    except errors.ManagebootError as error:
+        ended = str(error).removeprefix(f"cannot {doing}: ")
+        raise
+    finally:
+        console.debug("ended after %.3f s: %s", time.monotonic() - began_s, ended)
+
+
+def _run(
+    command: Sequence[str],
+    line: str,
+    *,
+    failure: type[errors.ManagebootError],
+    doing: str,
+    hint: str | None,
+    timeout_s: float | None,
+) -> str:
     path = search_path()
     limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"PATH": path}

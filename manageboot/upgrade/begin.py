@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from manageboot import errors
 from manageboot.boot import envblock, fallback
 from manageboot.boot.node import Node, observe
 from manageboot.config import Config
 from manageboot.events import events
-from manageboot.protocol import Transition, Verb, transition
-from manageboot.system import lock
+from manageboot.protocol import Transition, Verb, describe, transition
+from manageboot.system import console, lock
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def begun(
             logger.warning("%s", node.record_problem)
         if (fell_back := fallback.detect(node)) is not None:
             events.announce_fallback(config, node, fell_back)
-        yield node, transition(node.state, verb, node.passive_content)
+        yield node, asked(node, verb)
 
 
 @contextmanager
@@ -58,3 +59,30 @@ def settled(config: Config, verb: str, *, least_wait_s: float = 0.0, brief: bool
         node = observe(config)
         envblock.settle(node.environment)
         yield node
+
+
+def asked(node: Node, verb: Verb) -> Transition:
+    """Ask the protocol what a verb may do on a node; `--debug` shows the question and the answer.
+
+    Raises:
+        RefusedError: not in this state, or the record does not allow it.
+        BlockDamagedError, BlockMissingError: the block says nothing.
+    """
+    if console.debug:
+        known = f"{describe(node.state)}, and the record says that slot {node.booted.other} is {node.passive_content}"
+        console.debug("may %s? %s: %s", verb, node.state.phase, known)
+    try:
+        to_do = transition(node.state, verb, node.passive_content)
+    except errors.RefusedError as error:
+        if console.debug:
+            console.debug("no: %s", error.code)
+        raise
+    if console.debug:
+        console.debug("yes: %s", _words(to_do))
+    return to_do
+
+
+def _words(to_do: Transition) -> str:
+    block, reboots, warns = to_do
+    said = "the block stays" if block is None else f"the block becomes {block.alternative}, {block.cycle}"
+    return f"{said}{', the node reboots' if reboots else ''}{', with a warning' if warns else ''}"

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from manageboot import errors
 from manageboot.config import Config
+from manageboot.system import console
 
 _NAME = "inhibit"
 
@@ -38,6 +39,8 @@ def take(config: Config) -> str:
         os.makedirs(config.state.runtime_directory, mode=0o755, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            if console.debug:
+                console.debug("make %s", file)
     return f"the daemon decides nothing until `manageboot confirm --release`, or a reboot: {file} is there"
 
 
@@ -53,6 +56,8 @@ def release(config: Config) -> str:
     file = path(config)
     with _translated(f"remove {file}"), suppress(FileNotFoundError):
         os.unlink(file)
+        if console.debug:
+            console.debug("remove %s", file)
     return "the daemon decides again"
 
 

@@ -15,10 +15,10 @@ from manageboot.boot.record import SlotRecord, now
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
-from manageboot.protocol import Content, Phase, Slot, Transition, Verb, describe, transition
+from manageboot.protocol import Content, Phase, Slot, Transition, Verb, describe
 from manageboot.system import lock, process, signals
 from manageboot.upgrade import abort, arming, sample
-from manageboot.upgrade.begin import begun, settled
+from manageboot.upgrade.begin import asked, begun, settled
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def confirm(config: Config) -> str:
     node = observe(config)
     # Where GRUB's file system is not mounted, nothing tells whether there is a trial.
     envblock.check_present(node.environment)
-    to_do = transition(node.state, Verb.CONFIRM, node.passive_content)
+    to_do = asked(node, Verb.CONFIRM)
     if to_do.block is None and not half_confirmed(node):
         if to_do.warns:
             logger.warning("nothing is confirmed: %s", describe(node.state))

@@ -135,3 +135,5 @@ def test_queries_import_nothing_heavy(verb: str, tmp_path: Path):
         "subprocess",
     }
     assert not heavy & {name.split(".")[0] for name in loaded.split()}
+    # Nobody asked for --debug.
+    assert not {"manageboot.system.debug", "grubenv.debug"} & set(loaded.split())

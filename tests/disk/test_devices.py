@@ -10,6 +10,7 @@ import pyudev
 
 from manageboot import errors
 from manageboot.disk import devices
+from manageboot.system import console
 from support.loop import loop_device
 
 UUID = "ddf618fe-7244-b446-a175-3296e6b9d02e"
@@ -47,6 +48,21 @@ def test_partitions_without_udev(sysfs: Path, spec: str):
     add_partition(sysfs, "vda4", uuid=UUID, label="A boot")
     add_partition(sysfs, "vda5", uuid=UUID.replace("d", "e"), label="A_root")
     assert devices.find(spec) == "/dev/vda4"
+
+
+def test_debug_shows_which_device_it_is_and_why(sysfs: Path, monkeypatch: pytest.MonkeyPatch):
+    shown: list[str] = []
+    monkeypatch.setattr(console, "debug", lambda text, *values: shown.append(text % values))
+    add_partition(sysfs, "vdx4", uuid=UUID, label="A_boot")
+    devices.find("PARTLABEL=A_boot")
+    add_partition(sysfs, "vdy4", uuid=UUID, label="A_boot")
+    monkeypatch.setattr(devices, "_disks", lambda _device: {"vdy"})
+    monkeypatch.setattr(devices, "_disks_of", lambda name: {name[:3]})
+    devices.find(f"PARTUUID={UUID}")
+    assert shown == [
+        "device: PARTLABEL=A_boot is vdx4: no other bears it",
+        f"device: PARTUUID={UUID} is vdy4: of the 2 that bear it, it is on the booted disk",
+    ]
 
 
 def test_labels_are_not_folded(sysfs: Path):

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import grubenv
-from grubenv import Inside
+from grubenv import Inside, debug
 from support.fatdisk import MIB, FatDisk
 from tests.grubenv.blocks import block, lines
 
@@ -101,6 +102,17 @@ def test_an_update_changes_one_sector(disk: Disk):
     changed = [at for at in range(0, len(after), 512) if before[at : at + 512] != after[at : at + 512]]
     assert len(changed) == 1
     assert not grubenv.update(disk.place, {"boot_cycle": "first_boot"}).changed
+
+
+def test_debug_shows_where_on_the_disk_it_writes(disk: Disk, monkeypatch: pytest.MonkeyPatch):
+    shown: list[str] = []
+    monkeypatch.setattr(debug, "tell", lambda text, *values: shown.append(text % values))
+    disk.put("grubenv", block(lines(boot_alternative="A")))
+    grubenv.update(disk.place, {"boot_alternative": "B"})
+    [written] = [match for line in shown if (match := re.match(r"write (\S+) at (\d+), (\d+) bytes, ", line))]
+    offset, length = int(written[2]), int(written[3])
+    assert (written[1], length) == (str(disk.path), 512)
+    assert disk.path.read_bytes()[offset : offset + length] == block(lines(boot_alternative="B"))[:length]
 
 
 @pytest.mark.grub

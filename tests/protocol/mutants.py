@@ -77,9 +77,9 @@ MUTANTS = (
     Mutant("the trusted slot is never brought up to date", _E,
            "    _settle_trusted(environment)\n", "", depth=9),
     Mutant("an installation does not ask the table", _B,
-           "yield node, transition(node.state, verb, node.passive_content)",
+           "yield node, asked(node, verb)",
            "asks = verb is not Verb.INSTALL\n"
-           "        yield node, transition(node.state, verb, node.passive_content) if asks "
+           "        yield node, asked(node, verb) if asks "
            "else Transition(None, False, False)"),
     Mutant("an installation leaves the old record", _I,
            "record.store(config.state.directory, {**records, slot: entry})\n        with", "with"),
