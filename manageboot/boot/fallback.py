@@ -7,7 +7,7 @@ other: the record may be gone, and a stock agent or GRUB leaves nothing in the b
 from enum import StrEnum
 from typing import NamedTuple
 
-from manageboot.boot.markers import Markers, Trial
+from manageboot.boot.markers import Markers, TrialMarker
 from manageboot.boot.node import Node
 from manageboot.boot.record import SlotRecord
 from manageboot.protocol import Content, Cycle, Phase, Slot
@@ -39,10 +39,10 @@ TEXTS = {
 }
 
 _BY_TRIAL = {
-    Trial.USERSPACE: Cause.DIED_LATER,
-    Trial.UNHEALTHY: Cause.UNHEALTHY,
-    Trial.DEADLINE: Cause.DEADLINE,
-    Trial.BY_HAND: Cause.BY_HAND,
+    TrialMarker.USERSPACE: Cause.DIED_LATER,
+    TrialMarker.UNHEALTHY: Cause.UNHEALTHY,
+    TrialMarker.DEADLINE: Cause.DEADLINE,
+    TrialMarker.BY_HAND: Cause.BY_HAND,
 }
 
 
@@ -164,6 +164,6 @@ def _cause(node: Node) -> Cause:
         return Cause.UNKNOWN
     if markers.fallback == "unloadable":
         return Cause.UNLOADABLE
-    if markers.trial in tuple(Trial):
-        return _BY_TRIAL[Trial(markers.trial)]
+    if markers.trial in tuple(TrialMarker):
+        return _BY_TRIAL[TrialMarker(markers.trial)]
     return Cause.DIED_EARLY if markers.acknowledged else Cause.UNKNOWN

@@ -12,7 +12,7 @@ from manageboot.protocol import MAX_TRIES
 _PREFIX = "mb_"
 
 
-class Trial(StrEnum):
+class TrialMarker(StrEnum):
     """How far a trial came, as the agent in it writes down (`mb_trial`)."""
 
     USERSPACE = "userspace"
@@ -35,7 +35,7 @@ class Markers(NamedTuple):
     fallback: str = ""
     """GRUB: why it went back; unconfirmed or unloadable."""
     trial: str = ""
-    """Agent in the trial: one of `Trial`. GRUB clears it when a try begins."""
+    """Agent in the trial: one of `TrialMarker`. GRUB clears it when a try begins."""
 
     @property
     def acknowledged(self) -> bool:
@@ -45,7 +45,7 @@ class Markers(NamedTuple):
     @property
     def aborted(self) -> bool:
         """Whether the agent aborted a trial; which one it was, only the nonce tells."""
-        return self.trial in {Trial.BY_HAND, Trial.UNHEALTHY, Trial.DEADLINE}
+        return self.trial in {TrialMarker.BY_HAND, TrialMarker.UNHEALTHY, TrialMarker.DEADLINE}
 
     @property
     def left(self) -> int:

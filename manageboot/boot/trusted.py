@@ -65,7 +65,7 @@ def write(block: str | Inside, slot: Slot) -> None:
             raise
         if not _was_block(grubenv.read_bytes(path)):
             raise grubenv.CannotCreateError(
-                "what is there is no environment block, and is left as it is", verb="create", path=path
+                "what is there is not an environment block, and is left as it is", verb="create", path=path
             ) from None
         grubenv.create(path, follow_link=False)
         grubenv.update(path, wanted, follow_link=False)

@@ -151,12 +151,14 @@ def _commit(options: argparse.Namespace, settings: config.Config) -> None:
 
 
 def _rollback(options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.boot.markers import Trial
+    from manageboot.boot.markers import TrialMarker
     from manageboot.upgrade import verbs
 
     _show_warnings()
     _say(
-        verbs.rollback(settings, reboot=not options.no_reboot and options.disk is None, because=Trial(options.because))
+        verbs.rollback(
+            settings, reboot=not options.no_reboot and options.disk is None, because=TrialMarker(options.because)
+        )
     )
 
 

@@ -10,7 +10,7 @@ import select
 import signal
 import time
 
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.config import Config
 from manageboot.daemon import jobs, notify, statefile
 from manageboot.daemon.devicewatch import DeviceWatch
@@ -113,8 +113,9 @@ class Daemon:
             self._show()
             decision = decide(self._rules, self._observation, self._memory, self._runner.jobs, now_s)
             if console.debug:
-                seen = (self._rules, self._observation, self._memory, self._runner.jobs)
-                console.debug("decide: %s; %s; %s; %s; %.3f s since boot: %s", *seen, now_s, decision)
+                seen, jobs = self._observation, self._runner.jobs
+                text = "decide: %s; phase=%s, %s; %s; %s; %.3f s since boot: %s"
+                console.debug(text, self._rules, seen.phase, seen, self._memory, jobs, now_s, decision)
             self._begin(decision.task, now_s)
             wakes.append(decision.wake_s)
             if self._observation.phase is Phase.TRIAL:
@@ -238,10 +239,10 @@ class Daemon:
                 return jobs.confirm
             case Task.ABORT_DEADLINE:
                 cause = f"not confirmed {self._rules.deadline_s} s after the boot"
-                return jobs.abort_trial(Trial.DEADLINE, cause, insisted_s=insisted_s)
+                return jobs.abort_trial(TrialMarker.DEADLINE, cause, insisted_s=insisted_s)
             case Task.ABORT_UNHEALTHY:
                 cause = "" if self._checks is None else self._checks.cause
-                return jobs.abort_trial(Trial.UNHEALTHY, cause, insisted_s=insisted_s)
+                return jobs.abort_trial(TrialMarker.UNHEALTHY, cause, insisted_s=insisted_s)
             case Task.REBOOT:
                 return jobs.reboot(
                     flush=not self._runner.jobs.hung,

@@ -13,7 +13,7 @@ from manageboot import errors
 from manageboot.boot import envblock, fallback, trusted
 from manageboot.boot.cmdline import booted_slot
 from manageboot.boot.envblock import Condition
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.boot.node import Node, observe, running_version
 from manageboot.config import Config
 from manageboot.daemon import children, lastresort
@@ -139,7 +139,7 @@ def confirm(config: Config) -> None:
     logger.info("the health checks passed: %s", verbs.confirm(config))
 
 
-def abort_trial(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
+def abort_trial(because: TrialMarker, cause: str, *, insisted_s: float = 0.0) -> Job:
     """Make the job that aborts a trial and reboots.
 
     Args:
@@ -149,7 +149,7 @@ def abort_trial(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
     """
 
     def job(config: Config) -> JobResult | None:
-        event = Event.DEADLINE if because is Trial.DEADLINE else Event.HEALTH_FAILED
+        event = Event.DEADLINE if because is TrialMarker.DEADLINE else Event.HEALTH_FAILED
         try:
             verbs.rollback(config, reboot=False, because=because)
         except errors.NotOnTrialError:
@@ -164,8 +164,8 @@ def abort_trial(because: Trial, cause: str, *, insisted_s: float = 0.0) -> Job:
                 raise
             # What GRUB wrote suffices; only the cause is lost.
             cause_of_loss = error if isinstance(error, errors.ManagebootError) else f"{type(error).__name__}: {error}"
-            logger.error("the cause of the fallback is not written down: %s", cause_of_loss)
-        with beside("it is not told that the trial is aborted"):
+            logger.error("the cause of the fallback is not recorded: %s", cause_of_loss)
+        with beside("the end of the trial is not announced"):
             node = observe(config)
             _tell(config, node, event, f"The trial of slot {node.booted} is aborted: {cause}")
         return reboot(flush=True, tried=True, insisted_s=insisted_s)(config)

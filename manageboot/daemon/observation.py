@@ -1,6 +1,6 @@
 """What the daemon sees at one moment: of the node, of the local file systems, of its health checks. Pure."""
 
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import NamedTuple
 
 from manageboot.protocol import BootState, Phase
@@ -14,13 +14,13 @@ class Verdict(StrEnum):
     BAD = "bad"
 
 
-class FileSystems(Enum):
+class FileSystems(StrEnum):
     """How far the local file systems are; the records lie on one of them."""
 
-    AWAITED = auto()
-    ASSUMED = auto()
+    AWAITED = "awaited"
+    ASSUMED = "assumed"
     """Waited for no longer, though systemd still tries."""
-    SETTLED = auto()
+    SETTLED = "settled"
     """There, or not awaited by systemd any more."""
 
 

@@ -14,7 +14,7 @@ BUSY_S = 240.0
 class Task(Enum):
     """What the daemon can do."""
 
-    ARRIVE = "force down what GRUB wrote, leave a trace"
+    ARRIVE = "flush what GRUB wrote, set the marker"
     TELL_BOOT_EARLY = "tell what this boot is, as far as that is known"
     TELL_BOOT = "tell what this boot is"
     TELL_DAMAGED = "tell that the block says nothing"

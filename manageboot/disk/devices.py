@@ -99,7 +99,7 @@ def writable_devices(mine: Mapping[str, str], others: Mapping[str, str]) -> dict
     for path in found.values():
         number = device_number(path)
         if number is None:
-            raise errors.DeviceMissingError(f"cannot write {path}: it is no block device")
+            raise errors.DeviceMissingError(f"cannot write {path}: it is not a block device")
         if number in taken:
             raise errors.DeviceBusyError(f"cannot write {path}: it is the same device as {taken[number]}")
         taken[number] = path
@@ -132,11 +132,11 @@ def _find(spec: str) -> str:
         names = [name for name in names if booted & _disks_of(name)] if booted else names
         if len(names) != 1:
             raise errors.DeviceAmbiguousError(
-                f"cannot find {spec}: several devices bear it, and not one of them alone is on the booted disk",
+                f"cannot find {spec}: several devices have it, and the booted disk does not have exactly one of them",
                 hint="detach the copy of this node's disk, or name the devices by path",
             )
     if not names:
-        raise errors.DeviceMissingError(f"cannot find {spec}: no block device bears it")
+        raise errors.DeviceMissingError(f"cannot find {spec}: no block device has it")
     if console.debug:
         because = "no other bears it" if count == 1 else f"of the {count} that bear it, it is on the booted disk"
         console.debug("device: %s is %s: %s", spec, names[0], because)

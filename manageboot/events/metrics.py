@@ -97,7 +97,7 @@ def of_node(node: Node | None) -> list[Metric]:
     condition = None if node is None else node.environment.condition
     return [
         _one_of("manageboot_booted_slot", "1 for the slot that runs.", "slot", Slot, booted),
-        _one_of("manageboot_state", "1 for the state that status tells.", "state", [*Phase, "unreadable"], phase),
+        _one_of("manageboot_state", "1 for the state that status shows.", "state", [*Phase, "unreadable"], phase),
         _one_of(
             "manageboot_environment_block",
             "1 for the condition of the environment block.",

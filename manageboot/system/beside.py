@@ -1,6 +1,6 @@
 """What is done beside the work: journal, history, metrics, progress, notices to systemd.
 
-None of it is a reason to fail the work. An installation is whole, and a trial confirmed or given up, whether or not
+None of it is a reason to fail the work. An installation is whole, and a trial confirmed or aborted, whether or not
 anybody can be told; so whatever goes wrong with the telling, a bug of ours or of a library included, is a warning.
 """
 

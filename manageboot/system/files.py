@@ -50,7 +50,7 @@ def read(path: str, limit_bytes: int, *, ours: bool = False) -> bytes:
 
     Raises:
         OSError: it is not there, or can't be read.
-        ValueError: it is no regular file, too long, or somebody else's.
+        ValueError: it is not a regular file, too long, or somebody else's.
     """
     # First, because to open a device does something to some.
     _check(os.stat(path), ours=ours)
@@ -158,19 +158,19 @@ def _settle(descriptor: int, path: str, content: bytes) -> None:
 
 def _check(status: os.stat_result, *, ours: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     if ours and status.st_uid not in {0, os.geteuid()}:
         raise ValueError(f"it belongs to user {status.st_uid}")
 
 
 def _refuse(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if value in {float("inf"), float("-inf")}:
-        raise ValueError(f"{text} is no number that we know")
+        raise ValueError(f"{text} is too large a number")
     return value
 
 

@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 
 from manageboot.boot import cmdline
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.boot.node import Node
 from manageboot.config import Config
 from manageboot.events import events
@@ -25,7 +25,7 @@ def path(config: Config) -> str:
     return os.path.join(config.state.runtime_directory, _NAME)
 
 
-def mark(config: Config, because: Trial) -> None:
+def mark(config: Config, because: TrialMarker) -> None:
     """Leave the mark. Raises nothing: a full /run is no reason to keep a trial, and the history tells it as well.
 
     Args:

@@ -39,6 +39,6 @@ def warn_of_tries(config: Config, node: Node) -> None:
     """Say so where the trial gets fewer boots than are configured."""
     if node.grub is None and config.boot.tries > 1:
         logger.warning(
-            "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node does not count",
+            "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node counts no tries",
             config.boot.tries,
         )

@@ -41,7 +41,7 @@ def take(config: Config) -> str:
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
             if console.debug:
                 console.debug("make %s", file)
-    return f"the daemon decides nothing until `manageboot confirm --release`, or a reboot: {file} is there"
+    return f"the daemon is paused until `manageboot confirm --release`, or a reboot: {file} is there"
 
 
 def release(config: Config) -> str:
@@ -58,7 +58,7 @@ def release(config: Config) -> str:
         os.unlink(file)
         if console.debug:
             console.debug("remove %s", file)
-    return "the daemon decides again"
+    return "the daemon goes on"
 
 
 @contextmanager

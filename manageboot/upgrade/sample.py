@@ -59,7 +59,7 @@ def _require_whole(config: Config, slot: Slot, entry: SlotRecord, verb: Verb) ->
     for role, image in (entry.images or {}).items():
         if not _holds_all(_device(config, slot, role, verb), image):
             raise errors.NothingInstalledError(
-                f"cannot {verb} slot {slot}: its {role} is not what was installed any more",
+                f"cannot {verb} slot {slot}: its {role} was changed since the installation",
                 hint="the system ran since, or somebody wrote to its disk: run upgrade-install again",
             )
 
@@ -68,7 +68,7 @@ def _device(config: Config, slot: Slot, role: str, verb: Verb) -> str:
     spec = config.slots[slot].get(role)
     if spec is None:
         raise errors.NothingInstalledError(
-            f"cannot {verb} slot {slot}: its {role} was installed, and is not in the configuration any more",
+            f"cannot {verb} slot {slot}: its {role} was installed, and is no longer in the configuration",
             hint="put it back there, or run upgrade-install again",
         )
     return devices.find(spec)

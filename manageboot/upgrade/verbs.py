@@ -9,7 +9,7 @@ import time
 
 from manageboot import errors
 from manageboot.boot import envblock, header, record, trusted
-from manageboot.boot.markers import Markers, Trial
+from manageboot.boot.markers import Markers, TrialMarker
 from manageboot.boot.node import Node, observe, running_version
 from manageboot.boot.record import SlotRecord, now
 from manageboot.config import Config
@@ -155,7 +155,7 @@ def half_confirmed(node: Node) -> bool:
     return entry.content is Content.COMMITTED or (entry.content is Content.CONFIRMED and entry.committed_in is not None)
 
 
-def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) -> str:
+def rollback(config: Config, *, reboot: bool, because: TrialMarker = TrialMarker.BY_HAND) -> str:
     """Go back to the other slot: abort a trial, or arm the slot that was confirmed before this one.
 
     Args:
@@ -172,7 +172,7 @@ def rollback(config: Config, *, reboot: bool, because: Trial = Trial.BY_HAND) ->
 
     Durability: once it returns (or raises RebootError), the block says so on the disk.
     """
-    verb = Verb.ROLLBACK if because is Trial.BY_HAND else Verb.ABORT
+    verb = Verb.ROLLBACK if because is TrialMarker.BY_HAND else Verb.ABORT
     with begun(config, verb) as (node, to_do):
         other = node.booted.other
         if node.state.phase is Phase.TRIAL:
@@ -211,7 +211,7 @@ def arrive(config: Config) -> str:
         markers = node.environment.markers
         if node.state.phase is not Phase.TRIAL or (markers.trial and not abort.of_earlier_trial(config, node)):
             return f"slot {node.booted} is up"
-        envblock.write(config.boot.grubenv, node.state.block, markers._replace(trial=Trial.USERSPACE.value))
+        envblock.write(config.boot.grubenv, node.state.block, markers._replace(trial=TrialMarker.USERSPACE.value))
         return f"slot {node.booted} is up, on trial"
 
 

@@ -42,7 +42,7 @@ def test_a_link_is_never_followed(beside: Path, tmp_path: Path, content: bytes |
 @pytest.mark.parametrize("content", [VICTIM, b"x" * 1024, b"\0" * 1025, b"# GRUB Environment"])
 def test_what_is_no_block_is_left_as_it_is(beside: Path, content: bytes):
     beside.write_bytes(content)
-    with pytest.raises(grubenv.CannotCreateError, match="what is there is no environment block") as caught:
+    with pytest.raises(grubenv.CannotCreateError, match="what is there is not an environment block") as caught:
         write(beside)
     assert str(beside) in str(caught.value)
     assert beside.read_bytes() == content

@@ -7,7 +7,7 @@ import pytest
 
 from manageboot import config, errors
 from manageboot.boot import record
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.boot.record import SlotRecord
 from manageboot.daemon import jobs, localfs
 from manageboot.daemon.memory import AGAIN_S
@@ -287,7 +287,7 @@ def test_a_trial_that_is_confirmed_in_the_last_moment_stays(node: DaemonNode):
     node.start_trial()
     settings = config.load(str(node.config))
     assert verbs.confirm(settings) == "slot B is confirmed"
-    assert jobs.guarded(jobs.abort_trial(Trial.DEADLINE, "late"), settings)() == 0
+    assert jobs.guarded(jobs.abort_trial(TrialMarker.DEADLINE, "late"), settings)() == 0
     assert (node.manageboot("next"), node.reboot_count()) == ("B", 0)
     assert "deadline" not in node.events()
 

@@ -11,7 +11,7 @@ import pytest
 
 from manageboot import config
 from manageboot.boot import record
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.boot.record import SlotRecord
 from manageboot.daemon import jobs
 from manageboot.daemon.jobrunner import JobRunner
@@ -149,20 +149,20 @@ def test_the_confirm_asks_both_witnesses_itself(node: DaemonNode, lost: str):
 
 
 def test_a_mark_of_another_boot_or_trial_tells_nothing(node: DaemonNode):
-    node.start_trial_by_another_script(mb_trial=Trial.DEADLINE)
+    node.start_trial_by_another_script(mb_trial=TrialMarker.DEADLINE)
     for text in ("b3f6 deadline\n", f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} by_hand\n", ""):
         (node.run_directory / "given-up").write_text(text)
         assert verbs.arrive(config.load(str(node.config))) == "slot B is up, on trial"
         assert node.block()["mb_trial"] == "userspace"
-        node.set_block(mb_trial=Trial.DEADLINE)
+        node.set_block(mb_trial=TrialMarker.DEADLINE)
 
 
 def test_a_mark_keeps_every_word_of_its_boot(node: DaemonNode):
     """Of two runs that gave it up the second one was killed before the block, which has the word of the first."""
-    node.start_trial_by_another_script(mb_trial=Trial.DEADLINE)
+    node.start_trial_by_another_script(mb_trial=TrialMarker.DEADLINE)
     settings = config.load(str(node.config))
-    abort.mark(settings, Trial.DEADLINE)
-    abort.mark(settings, Trial.BY_HAND)
+    abort.mark(settings, TrialMarker.DEADLINE)
+    abort.mark(settings, TrialMarker.BY_HAND)
     assert verbs.arrive(settings) == "slot B is up"
     assert node.block()["mb_trial"] == "deadline"
 

@@ -23,7 +23,7 @@ def test_a_trial_is_confirmed_and_shown(tmp_path: Path):
     told = [line.split(" ", 3)[3] for line in lines]
     number = r"\d+\.\d{3} s"
     for kind in (
-        rf"decide: automatic=True .*; phase=trial .*verdict=good .*; {number} since boot: task=confirm the trial",
+        rf"decide: automatic=True .*; phase=trial, .*verdict=good .*; {number} since boot: task=confirm the trial",
         f"run: {re.escape(str(node.health))}/required/net",
         f"ended after {number}: {re.escape(str(node.health))}/required/net exited with 0",
         f"ended after {number}: {re.escape(str(node.health))}/wanted/dns exited with 3",

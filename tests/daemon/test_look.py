@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from manageboot import config
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.daemon.look import look_at
 from manageboot.daemon.observation import Observation
 from manageboot.protocol import Phase
@@ -24,7 +24,7 @@ def seen(node: DaemonNode, *, tried: bool = False, over: bool = False, repeated:
     return look_at(config.load(str(node.config)), tried=tried, over=over, repeated=repeated)
 
 
-@pytest.mark.parametrize("trial", ["", *Trial])
+@pytest.mark.parametrize("trial", ["", *TrialMarker])
 def test_it_tells_a_trial_that_was_aborted(node: DaemonNode, trial: str):
     node.start_trial()
     node.set_block(mb_trial=trial)

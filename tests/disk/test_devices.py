@@ -67,7 +67,7 @@ def test_debug_shows_which_device_it_is_and_why(sysfs: Path, monkeypatch: pytest
 
 def test_labels_are_not_folded(sysfs: Path):
     add_partition(sysfs, "vda4", uuid=UUID, label="A_boot")
-    with pytest.raises(errors.DeviceMissingError, match="cannot find PARTLABEL=a_boot: no block device bears it"):
+    with pytest.raises(errors.DeviceMissingError, match="cannot find PARTLABEL=a_boot: no block device has it"):
         devices.find("PARTLABEL=a_boot")
 
 

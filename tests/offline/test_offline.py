@@ -155,7 +155,7 @@ def test_a_commit_needs_what_was_installed(guest: StoppedGuest):
     # The guest ran, and began an upgrade of its own.
     guest.overwrite("B_root", b"something else")
     line = guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
-    assert "slot B: its root is not what was installed any more" in line
+    assert "slot B: its root was changed since the installation" in line
     assert guest.block().get("boot_cycle") is None
 
 
@@ -297,7 +297,7 @@ def test_a_role_that_is_not_configured_any_more(guest: StoppedGuest):
     guest.ok("upgrade-install", guest.update("2"))
     configure("root")
     line = guest.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
-    assert "its boot was installed, and is not in the configuration any more" in line
+    assert "its boot was installed, and is no longer in the configuration" in line
 
 
 def test_nothing_is_void_where_no_block_can_be_made(guest: StoppedGuest):

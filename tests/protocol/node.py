@@ -17,7 +17,7 @@ from manageboot import config as configuration
 from manageboot import errors
 from manageboot.boot import cmdline, envblock, fallback, header, record
 from manageboot.boot import node as nodes
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.boot.record import SlotRecord
 from manageboot.disk import devices
 from manageboot.events import events
@@ -170,7 +170,7 @@ class Agent:
             "upgrade-cancel": lambda: verbs.cancel(config),
             "confirm": lambda: verbs.confirm(config),
             "rollback": lambda: verbs.rollback(config, reboot=False),
-            "deadline": lambda: verbs.rollback(config, reboot=False, because=Trial.DEADLINE),
+            "deadline": lambda: verbs.rollback(config, reboot=False, because=TrialMarker.DEADLINE),
             "arrived": lambda: verbs.arrive(config),
         }
         record_store = record.store

@@ -7,7 +7,7 @@ import pytest
 
 from manageboot import config
 from manageboot.boot import fallback
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.boot.node import observe
 from manageboot.config import Config
 from manageboot.daemon import jobs
@@ -108,8 +108,8 @@ def test_a_daemon_says_what_is_documented(node: LoopNode):
     node.set_block(boot_alternative="B", boot_cycle="first_boot")
     node.set_booted("B")
     jobs.arrive(loaded)
-    jobs.abort_trial(Trial.DEADLINE, "not confirmed 900 s after the boot")(loaded)
-    jobs.abort_trial(Trial.UNHEALTHY, "required/dns failed: no answer")(loaded)
+    jobs.abort_trial(TrialMarker.DEADLINE, "not confirmed 900 s after the boot")(loaded)
+    jobs.abort_trial(TrialMarker.UNHEALTHY, "required/dns failed: no answer")(loaded)
     jobs.tell_overdue(loaded)
     jobs.tell_devices({"slots.A.root": "it is gone"}, {"slots.A.root": "it is gone"})(loaded)
     jobs.tell_health([CheckResult("wanted/dns", required=False, result=Result.HUNG, text="no answer")])(loaded)

@@ -15,7 +15,7 @@ import pytest
 from manageboot import config, errors
 from manageboot.boot import record
 from manageboot.boot.cmdline import boot_id
-from manageboot.boot.markers import Trial
+from manageboot.boot.markers import TrialMarker
 from manageboot.boot.record import ImageRecord, SlotRecord
 from manageboot.daemon import statefile
 from manageboot.daemon.memory import Memory
@@ -115,7 +115,7 @@ def test_what_is_no_file_says_nothing(node: DaemonNode, settings: config.Config,
     assert codes in ([], ["RECORD_DAMAGED"], ["IO_ERROR"])
     status.render(found)
     # And it keeps nobody from writing, where a rename can put a file in its place.
-    abort.mark(settings, Trial.DEADLINE)
+    abort.mark(settings, TrialMarker.DEADLINE)
     progressfile.ProgressFile(state.runtime_directory).update(PROGRESS)
     assert statefile.store(state.runtime_directory, MEMORY, SHOWN) is (kind != "directory")
     if kind != "directory":
@@ -288,7 +288,7 @@ def test_bytes_that_flip_break_nobody(node: DaemonNode, settings: config.Config)
     state = settings.state
     assert statefile.store(state.runtime_directory, MEMORY, SHOWN)
     progressfile.ProgressFile(state.runtime_directory).update(PROGRESS)
-    abort.mark(settings, Trial.DEADLINE)
+    abort.mark(settings, TrialMarker.DEADLINE)
     record.store(state.directory, RECORDS)
     for number in range(5):
         history.append(settings, history.Entry("2026-01-01T00:00:00+00:00", "confirmed", "A", f"message {number}"))
