@@ -1,6 +1,7 @@
 """Fixtures of all tests, and the rule that CI skips nothing."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,11 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("manageboot")
+
+# A suite that was started in the background, or by nohup, has signals ignored; what it starts would ignore them too.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 

@@ -247,6 +247,6 @@ def _last(traceback: str, program: str) -> str:
 
 def _answer_signals() -> None:
     """Let a command end at a signal though this process ignores it, and what it leaves behind with it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

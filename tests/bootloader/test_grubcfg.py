@@ -50,6 +50,7 @@ def test_install_keeps_the_old_one(node: LoopNode, script: Path):
     assert script.with_name("grub.cfg.old").read_text() == OLD
 
 
+@pytest.mark.grub
 def test_once_installed_grub_finds_both_on_a_disk_whose_journal_it_does_not_replay(node: LoopNode, tmp_path: Path):
     disk = tmp_path / "disk.img"
     with disk.open("wb") as file:
