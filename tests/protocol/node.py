@@ -198,6 +198,8 @@ class Agent:
                 actions[verb]()
             except errors.ManagebootError as error:
                 refusal = error.code
+            except Exception as error:  # noqa: BLE001  the front door says INTERNAL then, and no rule allows that
+                refusal = f"INTERNAL, {error!r}"
         snapshot()
         return steps, refusal
 
