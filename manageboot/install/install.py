@@ -54,7 +54,7 @@ def install(
         config: the settings.
         images: the path of an archive, `-` for standard input, or the paths of a boot and a root image.
         sha256: the digest that the input must have, in hexadecimal, or None.
-        progress: how to show it.
+        progress: how to show how far it is.
         skip_identical: whether to read what the devices hold, and to write only what differs. An installation that
             follows an interrupted one of the same source does so by itself.
 

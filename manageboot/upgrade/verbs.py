@@ -1,4 +1,4 @@
-"""The verbs that change what boots next: commit, cancel, confirm, rollback; and `arrive`, of each boot.
+"""The verbs that change what boots next: commit, cancel, confirm, rollback; and `arrive`, by the daemon in each boot.
 
 Each begins as `begin` says, writes the block and the record, and tells of it. A run that dies in between is completed
 by running the verb again; that is what decides which of the two comes first.
