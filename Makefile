@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help
 help:
 	@echo "make demo       a node upgrades itself twice in a virtual machine: once for good, once it falls back"
-	@echo "make test       lint, types and all tests"
+	@echo "make test       lint, types and the tests, but those that take minutes each"
 	@echo "make check      lint and types only"
 	@echo "make crash-grubenv    every state that a power cut can leave of the environment block, judged by GRUB"
 	@echo "make check-protocol    the boot protocol, walked with the real GRUB"

@@ -108,15 +108,15 @@ def _passed_over(entry: SlotRecord | None, node: Node) -> bool:
         case "unwritable":
             # Of another commit; or by an earlier version of the script, which did not say of which.
             return earlier
-    # A word that GRUB has acknowledged was there before whoever committed since.
+    # A nonce that GRUB has acknowledged was there before whoever committed since.
     return earlier and not markers.acknowledged
 
 
 def _went_back(entry: SlotRecord | None, markers: Markers) -> bool:
     """Say whether the last trial was one of the slot with this record, and whether that is still to be told.
 
-    GRUB writes that it went back, and every verb that writes the block takes it away. So where it stands, it is of the
-    last trial; an installation, which leaves the block alone, is told by the word that its record took along.
+    GRUB writes `mb_fallback` when it goes back, and every verb that writes the block removes it. So where it is, it is
+    of the last trial. An installation leaves the block alone; its record has the nonce that the block had then.
     """
     if entry is None:
         return markers.fallback != ""
@@ -124,7 +124,7 @@ def _went_back(entry: SlotRecord | None, markers: Markers) -> bool:
         case Content.COMMITTED:
             return markers.fallback != "" or not _outlived(entry, markers)
         case Content.CONFIRMED:
-            # A rollback that did not stay. A script that leaves no word of it does not clear the agent's either.
+            # A rollback that did not stay. A script that does not write mb_fallback does not clear mb_trial either.
             return markers.fallback != "" or (entry.committed_in is not None and markers.trial != "")
         case Content.INSTALLED:
             # A commit whose record was lost, or that was to be taken back.
@@ -136,8 +136,8 @@ def _went_back(entry: SlotRecord | None, markers: Markers) -> bool:
 def _outlived(entry: SlotRecord, markers: Markers) -> bool:
     """Say whether GRUB tried another commit after that of a record, and that one was confirmed: the record is behind.
 
-    So it is where the power was cut between the block and the record of a confirm. A commit without a word of its own
-    left no acknowledgement either, so any that is there came later.
+    So it is where the power was cut between the block and the record of a confirm. A commit without a nonce left no
+    acknowledgement either, so any that is there came later.
     """
     return markers.nonce == "" and markers.ack not in {"", entry.nonce}
 
@@ -157,7 +157,7 @@ def _cause(node: Node) -> Cause:
     entry = node.records.get(node.booted.other)
     committed = entry is not None and entry.content is Content.COMMITTED
     of_another = committed and entry is not None and entry.nonce not in {None, markers.nonce}
-    # A later commit may leave no word, as an offline one; the shipped script has cleared what was there before it.
+    # A later commit may leave no nonce, as an offline one; the shipped script has cleared mb_trial when that was tried.
     told = node.grub is not None and markers.nonce == "" and markers.trial != ""
     if of_another and not told:
         # The block was made anew since, or another agent committed: its markers are not of this trial.

@@ -25,11 +25,11 @@ class Markers(NamedTuple):
     """The variables `mb_nonce`, `mb_ack` and so on; what is not in the block is empty."""
 
     nonce: str = ""
-    """Agent, at a commit: a word that was never used before."""
+    """Agent, at a commit or a rollback: a word that was never used before."""
     ack: str = ""
     """GRUB, with the first try: the nonce that it read. So GRUB reads and writes this block."""
     tries: str = ""
-    """Agent, at a commit: how many boots the trial has; absent: one."""
+    """Agent, at a commit or a rollback: how many boots the trial has; absent: one."""
     tried: str = ""
     """GRUB: how many it had."""
     fallback: str = ""

@@ -49,8 +49,8 @@ class SlotRecord(NamedTuple):
     confirmed: str | None = None
     failure: str | None = None
     nonce: str | None = None
-    """The word that the commit, or the rollback, wrote into the block, until that is over; of a slot that was installed
-    and not committed since, the word that the block had then: what it tells of that one is no longer told."""
+    """That of the commit, or the rollback, which this slot waits for or is tried by. Of a slot that was installed and
+    not committed since, the one that the block had then: what the block tells of that commit is no longer reported."""
     committed_in: str | None = None
     """The boot that it was committed or rolled back to in, as the kernel names it; None once that is over."""
 
@@ -68,14 +68,14 @@ def armed(record: SlotRecord, nonce: str, boot_id: str | None) -> SlotRecord:
 
     Args:
         record: that of the slot.
-        nonce: the word in the block; empty: there is none.
+        nonce: that of the commit, as it is in the block; empty: it has none.
         boot_id: the boot that it was asked for in.
     """
     return record._replace(nonce=nonce or None, committed_in=boot_id)
 
 
-def settled(record: SlotRecord) -> SlotRecord:
-    """Forget what belongs to one commit: it was confirmed, or taken back."""
+def disarmed(record: SlotRecord) -> SlotRecord:
+    """Forget what `armed` noted of a commit or rollback: it was confirmed, or taken back."""
     return record._replace(nonce=None, committed_in=None)
 
 

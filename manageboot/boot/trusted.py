@@ -30,10 +30,10 @@ def read(block: str | Inside) -> Slot | None:
 
 
 def taken_by_grub(block: str | Inside) -> Slot | None:
-    """Return the same where nothing else is there to go by.
+    """Return the slot that GRUB takes where the block says nothing; as `read`, but one we may not read is an error.
 
     Raises:
-        grubenv.NotPermittedError: we may not read it, and GRUB asks nobody.
+        grubenv.NotPermittedError: we may not read it. GRUB can, so what it takes is not known.
     """
     try:
         value = grubenv.query(path_of(block)).get(VARIABLE, "")

@@ -20,7 +20,8 @@ _TAIL_BYTES = 1 << 16
 NOT_THERE = 127
 _CANNOT_START = 126
 """The status of a program that does not start, because it is not there, or for another cause; as a shell has it."""
-_WANTS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_LACKING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""What the system says where it has no process, memory or descriptor to spare."""
 _DEATH_S = 5.0
 """How long a killed process may take to end; one that waits for a broken disk does not."""
 
@@ -271,7 +272,7 @@ def _nothing() -> str:
 def _not_started(what: str, error: OSError | ValueError) -> Outcome:
     is_there = not isinstance(error, FileNotFoundError) or ("/" in what and os.path.exists(what))
     cause = why_not(error, what) if isinstance(error, OSError) else str(error)
-    lacking = isinstance(error, OSError) and error.errno in _WANTS
+    lacking = isinstance(error, OSError) and error.errno in _LACKING
     return Outcome(_CANNOT_START if is_there else NOT_THERE, said=f"cannot start {what}: {cause}", lacking=lacking)
 
 

@@ -100,7 +100,7 @@ class Daemon:
 
     def _turn(self, now_s: float) -> float:
         """Do all that can be done without waiting, and return when to do so again."""
-        self._end_job(now_s)
+        self._take_in_ended_job(now_s)
         self._ask_for_file_systems(now_s)
         self._watch_devices(now_s)
         wakes = [now_s + _look_s(), self._watch.wake_s(now_s)]
@@ -113,9 +113,9 @@ class Daemon:
             self._show()
             decision = decide(self._rules, self._observation, self._memory, self._runner.jobs, now_s)
             if console.debug:
-                seen, jobs = self._observation, self._runner.jobs
+                seen = self._observation
                 text = "decide: %s; phase=%s, %s; %s; %s; %.3f s since boot: %s"
-                console.debug(text, self._rules, seen.phase, seen, self._memory, jobs, now_s, decision)
+                console.debug(text, self._rules, seen.phase, seen, self._memory, self._runner.jobs, now_s, decision)
             self._begin(decision.task, now_s)
             wakes.append(decision.wake_s)
             if self._observation.phase is Phase.TRIAL:
@@ -149,7 +149,7 @@ class Daemon:
         if self._watch.descriptor in ready:
             self._watch.drain()
 
-    def _end_job(self, now_s: float) -> None:
+    def _take_in_ended_job(self, now_s: float) -> None:
         ended = self._runner.advance(now_s, in_trial=self._observation.phase is Phase.TRIAL)
         if ended is not None:
             self._memory = self._memory.after_task(*ended)
@@ -275,7 +275,7 @@ class Daemon:
             run.stop()
         ends_s = since_boot() + _STOP_S
         while self._runner.running and since_boot() < ends_s:
-            self._end_job(since_boot())
+            self._take_in_ended_job(since_boot())
             if self._runner.running:
                 self._wait(ends_s)
         self._runner.kill()

@@ -30,7 +30,7 @@ class DeviceWatch:
             slots: the devices.
             lost: what an earlier watch found to be gone or failed; that is no news, and gets no time to come back.
         """
-        self._specs = {f"slots.{slot}.{part}": spec for slot, parts in slots.items() for part, spec in parts.items()}
+        self._specs = {f"slots.{slot}.{role}": spec for slot, specs in slots.items() for role, spec in specs.items()}
         self._paths: dict[str, str] = {}
         self._since = dict.fromkeys(lost, float("-inf"))
         self._monitor = _monitor()

@@ -89,16 +89,16 @@ def result_of(status: int | None) -> JobResult:
 
 
 def arrive(config: Config) -> None:
-    """Force down what GRUB wrote, leave a trace in a trial, and tell of it. The records need not be there yet."""
+    """Force down what GRUB wrote, leave the marker in a trial, and tell of it. The records need not be there yet."""
     before = observe(config)
     logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))
     if before.environment.state is None:
         return
-    state, trace = before.state, before.grub
+    state, grub = before.state, before.grub
     if state.phase is Phase.TRIAL:
         _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
-        other = trace is not None and trace.nonce != before.environment.markers.nonce
-        if state.grub_wrote_nothing or other:
+        reads_other_block = grub is not None and grub.nonce != before.environment.markers.nonce
+        if state.grub_wrote_nothing or reads_other_block:
             _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
 
 
@@ -143,9 +143,9 @@ def abort_trial(because: TrialMarker, cause: str, *, insisted_s: float = 0.0) ->
     """Make the job that aborts a trial and reboots.
 
     Args:
-        because: what is left in the block.
+        because: what is written into the block.
         cause: the same in words.
-        insisted_s: how long a reboot has been asked for before this, where it could not be written down.
+        insisted_s: for how many seconds a reboot has been asked for in vain.
     """
 
     def job(config: Config) -> JobResult | None:
@@ -212,7 +212,7 @@ def reboot(*, flush: bool, tried: bool, ends_trial: bool = True, insisted_s: flo
         flush: whether the disks are flushed before, in case the node is in no state to do so by itself.
         tried: whether a trial was seen in this boot.
         ends_trial: whether it is a trial that has to end, and no commit that waits.
-        insisted_s: how long a reboot has been asked for before this.
+        insisted_s: for how many seconds a reboot has been asked for in vain.
     """
 
     def job(config: Config) -> JobResult | None:
@@ -280,8 +280,8 @@ def _tell(config: Config, node: Node, event: Event, message: str) -> None:
 
 
 def _what_grub_said(node: Node) -> str:
-    block, trace = node.environment.state, node.grub
+    block, grub = node.environment.state, node.grub
     words = [] if block is None else [f"boot_alternative={block.alternative} boot_cycle={block.cycle}"]
-    if trace is not None:
-        words.append(f"GRUB found {trace.cycle or 'nothing'}" + (f", try {trace.try_}" if trace.try_ else ""))
+    if grub is not None:
+        words.append(f"GRUB found {grub.cycle or 'nothing'}" + (f", try {grub.try_}" if grub.try_ else ""))
     return f" ({', '.join(words)})"

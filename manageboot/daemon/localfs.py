@@ -13,7 +13,7 @@ from manageboot.daemon.steps import Pause, Steps, StepsRun
 
 UNITS = ("local-fs.target", "systemd-tmpfiles-setup.service")
 ASSUMED_AFTER_S = 120.0
-"""How long after boot what does not need them all waits for them, at most: one may need a key that nobody types in."""
+"""How long after boot all of them are waited for; then the daemon does without: one may need a key nobody types in."""
 
 _POLL_S = 2.0
 _SLOW_POLL_S = 60.0

@@ -39,4 +39,4 @@ def look_at(config: Config, *, tried: bool, over: bool, repeated: bool) -> Obser
     except Exception as error:  # noqa: BLE001  a trial has to end, whatever is wrong with the look at it
         seen = seen._replace(problem=f"cannot look at this node: {type(error).__name__}: {error}")
     grub = cmdline.grub_parameters(config.boot) if node is None else node.grub
-    return seen._replace(grub_tries=grub is not None and grub.try_ != "")
+    return seen._replace(grub_starts_trial=grub is not None and grub.try_ != "")

@@ -12,11 +12,11 @@ from manageboot.protocol import Phase
 AGAIN_S = 60.0
 """A daemon that still runs so long after it asked for a reboot was not stopped by one."""
 _STILL_S = 5 * AGAIN_S
-"""Who has not asked for so long, as while a person is at work, begins anew."""
+"""After so long without asking, as while a person is at work, the next time counts as the first."""
 
 
 class Memory(NamedTuple):
-    """What a daemon that was killed would have known."""
+    """What a daemon that starts again in this boot has to know of what was before."""
 
     arrived: bool = False
     boot_told: bool = False
@@ -25,11 +25,11 @@ class Memory(NamedTuple):
     damage_told: bool = False
     overdue_told: bool = False
     readable: bool = False
-    """Whether the block said something that is not of a trial, and of none since."""
+    """Whether the block, when it last said something, spoke of no trial: then a trial of this boot is over."""
     tried: bool = False
     """Whether a trial was seen."""
     stale: bool = False
-    """Whether the commit that is pending is of an earlier boot: GRUB did not try it, and one more would not help."""
+    """Whether the commit that is pending is of an earlier boot: GRUB passed it over, and a reboot would not help."""
     stale_trial: bool = False
     """Whether the trial that the block calls aborted was an earlier one."""
     waits_since_s: float | None = None
@@ -47,10 +47,10 @@ class Memory(NamedTuple):
 
     def is_blind(self, seen: Observation) -> bool:
         """Say whether this boot is a trial as far as is known, where the block does not say it now."""
-        return (seen.grub_tries or self.tried) and not self.readable
+        return (seen.grub_starts_trial or self.tried) and not self.readable
 
     def until(self, now_s: float) -> "Memory":
-        """Return what can be remembered: what has not happened yet, somebody else wrote, and waiting might not end."""
+        """Return it without times to come: the daemon did not write them, and a wait for them might never end."""
         asked_s, waits_since_s, insists_since_s = (
             None if time_s is None or time_s > now_s else time_s
             for time_s in (self.asked_s, self.waits_since_s, self.insists_since_s)
@@ -62,7 +62,7 @@ class Memory(NamedTuple):
         return self.until(now_s)._after_phase(seen)._after_wait(seen, now_s)
 
     def after_asking(self, now_s: float) -> "Memory":
-        """Return what is remembered once a reboot is asked for: again or, after a while without, for the first time."""
+        """Return what is remembered once a reboot is asked for: again, or for the first time since long ago."""
         goes_on = self.asked_s is not None and now_s <= self.asked_s + _STILL_S
         since_s = self.insists_since_s if goes_on else None
         return self._replace(asked_s=now_s, insists_since_s=now_s if since_s is None else since_s)

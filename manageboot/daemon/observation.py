@@ -37,7 +37,7 @@ class Observation(NamedTuple):
     """Whether the block says that a trial was aborted."""
     may_be_stale: bool = False
     """Whether that may be an earlier trial."""
-    grub_tries: bool = False
+    grub_starts_trial: bool = False
     """Whether GRUB said at boot that it starts a trial."""
     repeats: bool = False
     """Whether GRUB, as the block last said, could not write, and so would start the same trial again and again."""

@@ -92,20 +92,20 @@ def _decide(known: _Situation) -> Decision:
         return Decision(Task.TELL_DAMAGED)
     if known.seen.phase is None:
         return _blind(known) if known.memory.is_blind(known.seen) else Decision(None)
-    if not known.memory.arrived and not _goes_on(known):
+    if not known.memory.arrived and not _arrival_can_wait(known):
         return Decision(Task.ARRIVE)
     if known.memory.awaits_reboot(known.seen):
         return _awaited(known)
     return _trial(known) if known.seen.phase is Phase.TRIAL else Decision(None)
 
 
-def _goes_on(known: _Situation) -> bool:
-    """Say whether a trial goes on though it has not arrived: somebody may hold the lock for ever, and it has to end."""
+def _arrival_can_wait(known: _Situation) -> bool:
+    """Say whether to judge a trial though its arrival is not done: the lock may be held for ever, and it has to end."""
     if known.seen.phase is not Phase.TRIAL:
         return False
     if known.jobs.hung or (known.jobs.failed_s is not None and known.is_late):
         return True
-    # Whoever holds it may still let go, so the arrival is tried again and again, and only what can't wait comes first.
+    # Whoever holds the lock may still let go, so the arrival is tried again and again, after what can't wait.
     return known.jobs.lock_hangs and (
         known.memory.asked_s is not None or _trial(known).task in {Task.CHECK, *REBOOTING}
     )
@@ -130,8 +130,9 @@ def _trial(known: _Situation) -> Decision:
 
 
 def _abort(task: Task, known: _Situation) -> Decision:
-    # Without the trace of the cause GRUB goes back as well. And a block that neither it nor the daemon could write may
-    # be writable after a reboot, where its file system is read-only since an error.
+    # Where nothing can be written, a reboot alone does it: GRUB goes back without the cause in the block, too. A block
+    # that neither GRUB nor the daemon could write may be writable after a reboot, if its file system is read-only
+    # because of an error.
     stuck = known.seen.repeats and known.jobs.failed_s is not None and known.now_s >= LONG_S
     return _reboot(known) if known.jobs.hung or known.jobs.lock_hangs or stuck else Decision(task)
 

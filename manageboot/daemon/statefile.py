@@ -126,7 +126,7 @@ def store(directory: str, memory: Memory, shown: Shown) -> bool:
 
 
 def load(directory: str) -> tuple[Memory, Shown]:
-    """Read what the last daemon of this boot left. What can't be meant counts as nothing: then it is found out anew."""
+    """Read what the last daemon of this boot left. A part with a value that can't be right counts as empty."""
     try:
         content = files.parse(files.read(path(directory), _MAX_BYTES, ours=True))
     except (OSError, ValueError):

@@ -2,18 +2,17 @@
 
 The order is what makes it safe; each step is on the disk before the next one begins:
 
-1. The old record is void.
+1. The old record is void; the new one says installing.
 2. The header of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
-3. Boot (all but its header), root and what else the image brings are written and flushed; the input has been read to
-   its end and judged.
-4. They are read back, past the cache, and compared.
-5. The beginning of var is wiped.
-6. The header of boot is written, flushed and read back: now the slot could be booted.
-7. The record says installed: now it may be committed.
+3. Boot (all but its header), root and what else the image brings are written, flushed, read back past the cache and
+   compared; the input has been read to its end and judged.
+4. The beginning of var is wiped.
+5. The header of boot is written, flushed and read back: now the slot could be booted.
+6. The record says installed: now it may be committed.
 
-Interrupted anywhere, the slot is void, the booted one untouched, and a new install starts at 1. Nothing is told before
-it is on the disk, and all of it by the thread that called: of an image after 4, of the one with the header after 6, and
-that the slot is installed after 7.
+docs/install.md has the same numbers. Interrupted anywhere, the slot is void, the booted one untouched, and a new
+installation starts at 1. Nothing is told before it is on the disk, and all of it by the thread that called: the metric
+of an image follows 3, that of the image with the header 5, and the event of the installation 6.
 """
 
 import logging
@@ -55,7 +54,7 @@ def install(
         config: the settings.
         images: the path of an archive, `-` for standard input, or the paths of a boot and a root image.
         sha256: the digest that the input must have, in hexadecimal, or None.
-        progress: how to show it.
+        progress: how to show how far it is.
         skip_identical: whether to read what the devices hold, and to write only what differs. An installation that
             follows an interrupted one of the same source does so by itself.
 
@@ -160,15 +159,15 @@ def _judged(
         check_content: whether images are refused that are known to be none that a slot can hold.
     """
     members = checked(update) if check_content else update.members()
-    begun = [next(members)]
-    while begun[-1].name == VERSION:
-        _ = begun[-1].head  # it is in memory now, and may be read later
-        begun.append(next(members))
-    for member in (*update.known, begun[-1]):
+    first = [next(members)]
+    while first[-1].name == VERSION:
+        _ = first[-1].head  # it is in memory now, and may be read later
+        first.append(next(members))
+    for member in (*update.known, first[-1]):
         writers[member.name].check_size(member.name, member.size)
         if member.name == header_last and not member.head[:HEADER_BYTES].strip(b"\0"):
             raise no_header(member.name, member.size)
-    return chain(begun, members)
+    return chain(first, members)
 
 
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:

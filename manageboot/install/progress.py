@@ -14,7 +14,6 @@ from manageboot.system.beside import beside
 _UNSHOWN = "how far the work is can't be shown"
 
 Style = Literal["auto", "bar", "json", "none"]
-STYLES: tuple[Style, ...] = ("auto", "bar", "json", "none")
 
 _JSON_INTERVAL_S = 0.5
 

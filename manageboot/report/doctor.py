@@ -186,7 +186,7 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
     """Ask whether the slots' devices are there, and whether the mounted root is the booted slot's."""
     roots: dict[Slot, int] = {}
     for slot, specs in config.slots.items():
-        for part, spec in specs.items():
+        for role, spec in specs.items():
             try:
                 path = devices.find(spec)
                 number = devices.device_number(path)
@@ -195,9 +195,9 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
             except errors.DevicesUnknownError:
                 raise
             except errors.ManagebootError as error:
-                yield Finding("NO_DEVICE", f"slots.{slot}.{part}: {error}")
+                yield Finding("NO_DEVICE", f"slots.{slot}.{role}: {error}")
                 continue
-            if part == "root":
+            if role == "root":
                 roots[slot] = number
         try:
             devices.find_together(specs)

@@ -1,4 +1,4 @@
-"""Whether the trial that runs was aborted, where the block can't tell: a stock script clears nothing for the next one.
+"""Whether the trial that runs was aborted. The block can't tell: a stock script keeps what an earlier trial wrote.
 
 The mark lies in /run, beside the lock, and names the boot. It is made before the block is written, so it is there even
 if the run that aborts the trial is killed right after.
@@ -35,7 +35,7 @@ def mark(config: Config, because: TrialMarker) -> None:
     boot = cmdline.boot_id()
     if boot is None:
         return
-    # Of two runs the second may be killed before the block, which then has the word of the first.
+    # A second run may be killed before it writes the block, which then still has the cause of the first: both count.
     words = [word for word in _words(config, boot) if word != because] + [because.value]
     with suppress(OSError):
         files.replace(path(config), f"{' '.join([boot, *words])}\n".encode())
@@ -82,7 +82,7 @@ def marked(config: Config, trial: str) -> bool:
 
 
 def _words(config: Config, boot: str) -> list[str]:
-    """Read for what a trial was aborted in a boot."""
+    """Read the causes for which a trial was aborted in this boot."""
     try:
         content = files.read(path(config), _LIMIT_BYTES, ours=True).decode("ascii", "replace")
     except (OSError, ValueError):

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def markers(config: Config, node: Node) -> Markers:
-    """Make the markers of a new commit. Only the shipped grub.cfg is known to understand them."""
+    """Make the markers of a new commit or rollback. Only the shipped grub.cfg is known to understand them."""
     if node.grub is None:
         return Markers()
     tries = str(config.boot.tries) if config.boot.tries > 1 else ""
@@ -21,7 +21,7 @@ def markers(config: Config, node: Node) -> Markers:
 
 
 def new_nonce() -> str:
-    """Make a word that no commit had before."""
+    """Make a nonce: a word that no commit had before."""
     return os.urandom(4).hex()
 
 

@@ -1,7 +1,7 @@
 """Whether a slot still holds what was installed: by a sample, or, where the system is stopped, as a whole.
 
-The record is not enough: it may be older than the slot. Whoever had it mounted, or wrote an image there by hand, left
-no word of that. To read the whole would take minutes; some windows of each image, the first one among them, take a
+The record is not enough: it may be older than the slot. Whoever mounted the slot, or wrote an image there by hand, did
+not note that. To read the whole would take minutes; some windows of each image, the first one among them, take a
 moment, and show an image that was overwritten, and a file system that was mounted and changed.
 
 Of a stopped system the whole is read. It may have run since, and have installed something itself, and its own records
@@ -24,7 +24,7 @@ from manageboot.protocol import Content, Slot, Verb
 def require(config: Config, node: Node, verb: Verb) -> None:
     """Make sure that the passive slot, if it was installed, holds what its record knows of it.
 
-    A record of a version that kept no samples is taken at its word, and so is a slot without a record.
+    Where there is no sample, because an older version wrote the record, or no record, nothing is checked.
 
     Raises:
         NothingInstalledError: it holds something else, or a part of it is not in the configuration any more.

@@ -1,4 +1,4 @@
-"""The verbs that change what boots next: commit, cancel, confirm, rollback; and `arrive`, of each boot.
+"""The verbs that change what boots next: commit, cancel, confirm, rollback; and `arrive`, by the daemon in each boot.
 
 Each begins as `begin` says, writes the block and the record, and tells of it. A run that dies in between is completed
 by running the verb again; that is what decides which of the two comes first.
@@ -76,9 +76,9 @@ def cancel(config: Config) -> str:
             # record behind, it would take the whole installation back.
             if content is Content.COMMITTED:
                 entry = node.records[passive]._replace(content=Content.INSTALLED, committed=None)
-                _record(config, {**node.records, passive: record.settled(entry)})
+                _record(config, {**node.records, passive: record.disarmed(entry)})
             elif content is Content.CONFIRMED:
-                _record(config, {**node.records, passive: record.settled(node.records[passive])})
+                _record(config, {**node.records, passive: record.disarmed(node.records[passive])})
             _write(config, to_do, _kept(node))
             _announce(config, Event.CANCELLED, f"The commit of slot {passive} was taken back", node, passive)
             return f"the commit of slot {passive} is taken back, slot {node.booted} boots next"
@@ -131,13 +131,13 @@ def confirm(config: Config) -> str:
             booted = node.booted
             entry = node.records.get(booted, SlotRecord(Content.VOID, version=running_version()))
             entry = entry._replace(content=Content.CONFIRMED, confirmed=now())
-            records = {**node.records, booted: record.settled(entry)}
+            records = {**node.records, booted: record.disarmed(entry)}
             # In a trial the other slot is the way back, and so a trusted system. When a confirm that was cut short is
             # completed, something else may have been installed there since, and its record tells.
             if node.state.phase is Phase.TRIAL or booted.other not in records:
                 other = records.get(booted.other, SlotRecord(Content.VOID))
                 # On a var of its own it still has the commit that it was tried by, which another record saw confirmed.
-                records[booted.other] = record.settled(other._replace(content=Content.CONFIRMED))
+                records[booted.other] = record.disarmed(other._replace(content=Content.CONFIRMED))
             _record(config, records)
             since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
             _announce(
@@ -207,7 +207,7 @@ def arrive(config: Config) -> str:
 
     Durability: once it returns, what GRUB wrote at this boot survives a power cut, and so does the marker.
     """
-    with settled(config, "arrived", least_wait_s=_ARRIVAL_WAIT_S) as node:
+    with settled(config, "arrive", least_wait_s=_ARRIVAL_WAIT_S) as node:
         markers = node.environment.markers
         if node.state.phase is not Phase.TRIAL or (markers.trial and not abort.of_earlier_trial(config, node)):
             return f"slot {node.booted} is up"

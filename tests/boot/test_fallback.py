@@ -86,7 +86,7 @@ def test_it_died_later(committed: LoopNode):
 @pytest.mark.parametrize(
     ("because", "expected"), [("by_hand", Cause.BY_HAND), ("unhealthy", Cause.UNHEALTHY), ("deadline", Cause.DEADLINE)]
 )
-def test_it_was_given_up(committed: LoopNode, because: str, expected: Cause):
+def test_it_was_aborted(committed: LoopNode, because: str, expected: Cause):
     start_trial(committed)
     arrived(committed)
     committed.ok("rollback", "--no-reboot", "--because", because)
@@ -95,7 +95,7 @@ def test_it_was_given_up(committed: LoopNode, because: str, expected: Cause):
 
 
 @pytest.mark.parametrize("because", ["by_hand", "unhealthy", "deadline"])
-def test_a_trial_that_was_given_up_is_not_confirmed_any_more(committed: LoopNode, because: str):
+def test_a_trial_that_was_aborted_is_not_confirmed_any_more(committed: LoopNode, because: str):
     start_trial(committed)
     committed.ok("rollback", "--no-reboot", "--because", because)
     before = committed.grubenv.read_bytes()

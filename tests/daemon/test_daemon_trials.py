@@ -1,4 +1,4 @@
-"""Trials that do not go by the book: who may call one good, and who has given which one up. Turn by turn."""
+"""Trials that do not go by the book: who may call one good, and who aborted which one. Turn by turn."""
 
 import logging
 import os

@@ -30,12 +30,12 @@ def test_it_tells_a_trial_that_was_aborted(node: DaemonNode, trial: str):
     node.set_block(mb_trial=trial)
     found = seen(node)
     assert (found.phase, found.aborted) == (Phase.TRIAL, trial in {"by_hand", "unhealthy", "deadline"})
-    assert (found.grub_tries, found.may_be_stale, found.repeats, found.problem) == (True, False, False, "")
+    assert (found.grub_starts_trial, found.may_be_stale, found.repeats, found.problem) == (True, False, False, "")
 
 
 def test_what_another_script_left_may_be_of_an_earlier_trial(node: DaemonNode):
     node.start_trial_by_another_script(mb_trial="deadline")
-    assert (seen(node).aborted, seen(node).may_be_stale, seen(node).grub_tries) == (True, True, False)
+    assert (seen(node).aborted, seen(node).may_be_stale, seen(node).grub_starts_trial) == (True, True, False)
     # It was in this boot.
     node.manageboot("rollback", "--no-reboot")
     assert (seen(node).aborted, seen(node).may_be_stale) == (True, False)

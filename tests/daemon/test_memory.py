@@ -41,7 +41,7 @@ def test_a_trial_that_was_seen_is_one_until_the_block_says_something_else(memory
 
 
 def test_grub_tells_of_a_trial_too():
-    said = NOTHING._replace(grub_tries=True)
+    said = NOTHING._replace(grub_starts_trial=True)
     assert Memory().is_blind(said)
     assert not after(Memory(), IDLE).is_blind(said)
 

@@ -283,23 +283,23 @@ class TestWithoutABlock:
         assert decide(AUTOMATIC, damaged.but(damage_told=True), 5.0) == NOTHING
 
     def test_a_trial_that_never_saw_it_ends_at_the_deadline(self):
-        blind = in_phase(None, grub_tries=True)
+        blind = in_phase(None, grub_starts_trial=True)
         assert decide(AUTOMATIC, blind, 899.0) == Decision(None, 900.0)
         assert decide(AUTOMATIC, blind, 900.0) == Decision(Task.REBOOT)
         assert decide(AUTOMATIC, blind.but(asked_s=900.0), 901.0) == Decision(None, 900.0 + AGAIN_S)
         assert decide(AUTOMATIC, blind.but(asked_s=900.0), 900.0 + AGAIN_S) == Decision(Task.REBOOT)
 
     def test_one_that_lost_it_and_is_unhealthy_ends_at_once(self):
-        bad = in_phase(None, grub_tries=True, verdict=Verdict.BAD)
+        bad = in_phase(None, grub_starts_trial=True, verdict=Verdict.BAD)
         for rules in (AUTOMATIC, IC_OS):
             assert decide(rules, bad, 20.0) == Decision(Task.REBOOT)
             assert decide(rules, bad.but(asked_s=20.0), 21.0) == Decision(None, 20.0 + AGAIN_S)
         assert decide(AUTOMATIC, bad.but(inhibited=True), 20.0) == NOTHING
-        assert decide(AUTOMATIC, bad.but(grub_tries=False), 20.0) == NOTHING
+        assert decide(AUTOMATIC, bad.but(grub_starts_trial=False), 20.0) == NOTHING
         assert decide(AUTOMATIC, bad.but(repeats=True), 20.0) == Decision(None, LONG_S)
 
     def test_unless_there_is_none_or_somebody_is_at_work(self):
-        blind = in_phase(None, grub_tries=True)
+        blind = in_phase(None, grub_starts_trial=True)
         assert decide(IC_OS, blind, 1e9) == NOTHING
         assert decide(AUTOMATIC, blind.but(inhibited=True), 1e9) == NOTHING
 
@@ -315,7 +315,7 @@ def test_no_decision_wakes_in_the_past():
         known = in_phase(
             phase,
             arrived=True,
-            grub_tries=phase is None,
+            grub_starts_trial=phase is None,
             aborted=aborted,
             verdict=verdict,
             overdue_told=since_s == 0.0,

@@ -50,7 +50,7 @@ class State(NamedTuple):
     """The kernel command line."""
     boot_id: str
     mark: bytes | None = None
-    """What lies in /run of a trial that was given up in this boot."""
+    """What lies in /run of a trial that was aborted in this boot."""
     truth: Truth | None = NOTHING
     """What really became of the last commit; None: nobody knows."""
 

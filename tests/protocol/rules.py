@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocol.node import GOOD, NEW, TORN, VOID, Agent, State, other
-from protocol.truth import GIVEN_UP, acceptable, after_verb
+from protocol.truth import ABORTING, acceptable, after_verb
 from support.blocks import GARBAGE, PHASES, phase_of, variables
 from support.grubemu import Answer, Grub, Question
 
@@ -99,7 +99,7 @@ class Rules:
                 self.violate("verbs agree with the table", f"{verb} on a damaged block: {refusal}", state)
             return
         if verb == "deadline" and phase != "trial" and refusal is None:
-            self.violate("only a trial is given up", f"{verb} in {phase}", state)
+            self.violate("only a trial is aborted", f"{verb} in {phase}", state)
         if verb in self.table:
             self.cells.add((verb, phase))
             expected = self.table[verb][phase]
@@ -114,15 +114,15 @@ class Rules:
         self.check_contents(state, verb, states)
         self.check_block(state, verb, phase, after)
         self.check_witness(state, verb, phase, states)
-        gives_up = verb in GIVEN_UP or (verb == "confirm" and given_up(state))
-        if phase == "trial" and gives_up:
+        aborts = verb in ABORTING or (verb == "confirm" and is_aborted(state))
+        if phase == "trial" and aborts:
             self.check_end_of_trial(state, after, passive)
 
     def check_end_of_trial(self, state: State, after: State, way_back: str) -> None:
-        """A trial that was given up has no boot left."""
+        """A trial that was aborted has no boot left."""
         answer = self.grub.ask(ask_for(after))
         if answer.slot != way_back and way_back in after.loadable:
-            self.violate("a trial that was given up ends", f"slot {answer.slot} boots again", state)
+            self.violate("a trial that was aborted ends", f"slot {answer.slot} boots again", state)
 
     def check_contents(self, state: State, verb: str, states: list[State]) -> None:
         """What a verb did to the passive slot, at every instant."""
@@ -142,7 +142,7 @@ class Rules:
         """What a verb wrote, and whether the slot that it armed may be armed."""
         booted, passive = str(state.booted), other(str(state.booted))
         before, found = variables(state.block), variables(after.block)
-        trust = (before.get("boot_alternative"), before.get("boot_cycle")) if given_up(state) else (booted, "stable")
+        trust = (before.get("boot_alternative"), before.get("boot_cycle")) if is_aborted(state) else (booted, "stable")
         wanted = {
             ("upgrade-commit", "idle"): (passive, "first_boot"),
             ("rollback", "idle"): (passive, "first_boot"),
@@ -168,7 +168,7 @@ class Rules:
         shipped = "manageboot.slot" in state.arguments
         follows = variables(states[-1].witness).get("mb_trusted") == state.booted
         # An interrupted confirm may leave the second witness behind; one that returns does not.
-        confirms = verb == "confirm" and phase in {"idle", "trial"} and not (phase == "trial" and given_up(state))
+        confirms = verb == "confirm" and phase in {"idle", "trial"} and not (phase == "trial" and is_aborted(state))
         if confirms and shipped and state.block and not follows:
             self.violate("the second witness follows a confirm", f"it says {states[-1].witness!r}", state)
         for one in states:
@@ -193,8 +193,8 @@ class Rules:
         self.violations[rule, text] = Violation(rule, text, tuple(reversed(events)))
 
 
-def given_up(state: State) -> bool:
-    """Whether the trial that runs was given up before, as far as that can be told."""
+def is_aborted(state: State) -> bool:
+    """Whether the trial that runs was aborted before, as far as that can be told."""
     found = variables(state.block)
     trial = found.get("mb_trial")
     by_the_nonce = bool(found.get("mb_nonce")) and f"manageboot.nonce={found['mb_nonce']}" in state.arguments.split()

@@ -14,7 +14,7 @@ Told = tuple[str, str] | None
 ARMED, PASSED_OVER, STARTED, USERSPACE, UNLOADABLE = "armed", "passed over", "started", "userspace", "unloadable"
 LATE = "passed over, and noted since"
 UNSEEN = "confirmed, and GRUB had not written that it starts it"
-GIVEN_UP = {"rollback": "by_hand", "deadline": "deadline"}
+ABORTING = {"rollback": "by_hand", "deadline": "deadline"}
 """What gives a trial up, and the word for it."""
 
 CAUSES = {
@@ -76,7 +76,7 @@ def after_verb(
         case "confirm", "idle":
             return NOTHING if noted and truth is not None and truth.slot == "" else truth
         case (("rollback" | "deadline"), "trial"):
-            return truth and (truth._replace(stage=GIVEN_UP[verb]) if wrote or end else truth)
+            return truth and (truth._replace(stage=ABORTING[verb]) if wrote or end else truth)
         case "arrived", "trial":
             return truth and (truth._replace(stage=USERSPACE, up=True) if wrote and truth.stage == STARTED else truth)
     return truth

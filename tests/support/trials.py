@@ -102,7 +102,7 @@ def events(machine: VirtualMachine) -> list[str]:
 
 
 def later(names: list[str], position: int) -> bool:
-    """Say whether a rolled_back belongs to a trial that was given up: a trial had started, and ended with it."""
+    """Say whether a rolled_back belongs to a trial that was aborted: a trial had started, and ended with it."""
     return names[position] == "rolled_back" and names[position + 1 : position + 2] in (["deadline"], ["health_failed"])
 
 
