@@ -45,12 +45,15 @@ def attribute(directory: str, name: str) -> str | None:
     Raises:
         OSError: it can't be read, which is not to be taken for absent.
     """
+    path = f"{directory}/{name}"
     try:
-        with open(f"{directory}/{name}", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return file.read().removesuffix("\n")
     except OSError as error:
         if error.errno in _NOT_THERE:
             return None
+        # Most attributes that can't be read can be opened, and then the error does not name them.
+        error.filename = path
         raise
 
 

@@ -174,7 +174,7 @@ def render(history: dict[str, Any]) -> str:
         lines.append(one_line(f"{head}  {message}{cause}"))
     if history["damaged"]:
         lines.append(f"{history['damaged']} more can't be read")
-    return "\n".join(lines or [f"no events yet in {history['path']} tells"])
+    return "\n".join(lines or [f"no events yet in {history['path']}"])
 
 
 def _dump(value: object) -> str:

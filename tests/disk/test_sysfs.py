@@ -32,6 +32,11 @@ def test_attributes(disk: str):
         sysfs.attribute(disk, "queue")
 
 
+def test_what_can_be_opened_but_not_read_is_named():
+    with pytest.raises(OSError, match="'/proc/self/mem'"):
+        sysfs.attribute("/proc/self", "mem")
+
+
 def test_devices_beside(disk: str):
     assert sysfs.number(disk) == os.makedev(254, 0)
     assert sysfs.number(f"{disk}/gone") is None

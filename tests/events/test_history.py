@@ -288,7 +288,7 @@ def test_the_query_needs_no_root_no_lock_and_no_file(open_to_all: Path):
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    assert "no events yet" in query()
+    assert query() == f"no events yet in {file_of(settings)}\n"
     assert json.loads(query("--json"))["entries"] == []
     fill(settings, 2)
     lines = query().splitlines()
