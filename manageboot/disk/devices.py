@@ -298,7 +298,7 @@ def _read(directory: str, name: str) -> str:
     """Return an attribute of a device; empty: it is not there.
 
     Raises:
-        DevicesUnknownError, DeviceError, NotPermittedError: it can't be read.
+        DevicesUnknownError: it can't be read.
     """
     with _translated():
         return sysfs.attribute(directory, name) or ""
@@ -315,4 +315,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise errors.from_os_error(error, f"read {error.filename}", errors.DevicesUnknownError) from error
+        doing = f"read {error.filename}"
+        if errors.is_exhausted(error):
+            raise errors.from_os_error(error, doing) from error
+        # Whatever the cause: that /sys fails says nothing of the device, which the daemon would otherwise call lost.
+        raise errors.DevicesUnknownError(f"cannot {doing}: {error.strerror or error}") from error

@@ -1,5 +1,6 @@
 """Finding devices by their names, in a sysfs made for the test."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -144,6 +145,17 @@ def test_what_can_not_be_read_is_not_absent(sysfs: Path):
     (sysfs / "vda5" / "uevent").mkdir(parents=True)
     with pytest.raises(errors.DevicesUnknownError, match=f"cannot read {sysfs}/vda5/uevent: Is a directory"):
         devices.find("PARTLABEL=A_boot")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ENOSPC])
+def test_an_attribute_that_fails_says_nothing_of_the_device(monkeypatch: pytest.MonkeyPatch, number: int):
+    def fail(directory: str, name: str) -> None:
+        raise OSError(number, os.strerror(number), f"{directory}/{name}")
+
+    monkeypatch.setattr(devices, "device_number", lambda _: os.makedev(254, 4))
+    monkeypatch.setattr("manageboot.disk.sysfs.attribute", fail)
+    with pytest.raises(errors.DevicesUnknownError, match="cannot read /sys"):
+        devices.size("/dev/vda4")
 
 
 def test_logical_volumes_are_asked_of_udev(sysfs: Path, monkeypatch: pytest.MonkeyPatch):
