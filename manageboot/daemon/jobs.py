@@ -99,7 +99,8 @@ def arrive(config: Config) -> None:
         _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
         other = trace is not None and trace.nonce != before.environment.markers.nonce
         if state.grub_wrote_nothing or other:
-            _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
+            who = "GRUB" if before.by_grub else "Something else than GRUB"
+            _tell(config, before, Event.NOT_ACKNOWLEDGED, f"{who} started the trial, and did not write that down")
 
 
 def tell_boot(config: Config) -> None:

@@ -120,10 +120,11 @@ def confirm(config: Config) -> str:
             return _leave_aborted(node)
         was_trial = node.state.phase is Phase.TRIAL or half_confirmed(node)
         if node.state.grub_wrote_nothing:
+            who = "GRUB" if node.by_grub else "what started this node"
             logger.warning(
-                "GRUB did not record in %s that it started the trial; without a confirm it would start it for ever",
-                config.boot.grubenv,
-            )
+                "%s did not record in %s that it started the trial; without a confirm GRUB would start it for ever",
+                who, config.boot.grubenv,
+            )  # fmt: skip
         _write(config, to_do, _kept(node))
         if node.grub is not None:
             _trust(config, node.booted)
