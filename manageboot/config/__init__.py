@@ -40,6 +40,8 @@ class BootConfig(NamedTuple):
     reboot_again: bool
     grub_partition: str | None = None
     """The partition of the block, for whoever works on the disk offline."""
+    owner_file: str | None = None
+    """What only the machine has that owns the disk; None: no other one runs from it."""
 
     @property
     def directory(self) -> str:
@@ -240,6 +242,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             tries=boot.number("tries", 1, MAX_TRIES),
             reboot_again=boot.take("reboot_again", bool, "true or false"),
             grub_partition=_spec(boot, "grub_partition") if boot.has("grub_partition") else None,
+            owner_file=boot.path("owner_file") if boot.has("owner_file") else None,
         ),
         roles=roles,
         slots={slot: _slot(table, roles) for slot, table in by_slot.items()},

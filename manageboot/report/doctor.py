@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import grubenv
 from manageboot import errors
-from manageboot.boot import envblock, fallback, markers, trusted, writable
+from manageboot.boot import envblock, fallback, markers, ownership, trusted, writable
 from manageboot.boot.envblock import Condition
 from manageboot.boot.node import Node, observe
+from manageboot.boot.ownership import Ownership
 from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.disk import devices
@@ -73,7 +74,7 @@ def examine(config: Config) -> dict[str, Any]:
     else:
         findings += [
             *_block(node, unknown),
-            *_protocol(node, unknown),
+            *_protocol(config, node, unknown),
             *_grub(config, node, unknown),
             *_devices(config, node, unknown),
         ]
@@ -123,8 +124,11 @@ def _writable(path: "str | grubenv.Inside", unknown: list[str]) -> Iterator[Find
         yield Finding("BLOCK_READ_ONLY", f"{path} can't be written: {found.cause}")
 
 
-def _protocol(node: Node, unknown: list[str]) -> Iterator[Finding]:
+def _protocol(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Compare block, kernel command line and record."""
+    if ownership.of(config.boot) is Ownership.BORROWED:
+        unknown.append(f"block, kernel command line and records: {status.BORROWED}")
+        return
     if node.record_problem is not None:
         yield Finding("RECORD_DAMAGED", str(node.record_problem))
     if node.environment.state is None:

@@ -4,9 +4,10 @@ from typing import Any
 
 from grubenv import Inside
 from manageboot import errors
-from manageboot.boot import fallback, record
+from manageboot.boot import fallback, ownership, record
 from manageboot.boot.fallback import Fallback
 from manageboot.boot.node import Node, observe, running_version
+from manageboot.boot.ownership import Ownership
 from manageboot.config import Config
 from manageboot.daemon import statefile
 from manageboot.install import progressfile
@@ -17,6 +18,7 @@ from manageboot.upgrade import inhibit
 
 SCHEMA = 1
 
+BORROWED = "this machine runs from the disk of another one, and changes nothing there"
 WITHOUT_GRUB = "no GRUB started this kernel: a host that boots its guest directly, or kexec"
 
 
@@ -33,13 +35,14 @@ def collect(config: Config) -> dict[str, Any]:
     running = lock.holder(config.state.lock)
     state = None if block is None else node.state
     fell_back = fallback.detect(node)
+    owns = ownership.of(config.boot)
     daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.active(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,
         "disk": path.device if isinstance(path, Inside) else None,
         "state": "unreadable" if state is None else state.phase.value,
-        "explanation": _describe(node, state),
+        "explanation": BORROWED if owns is Ownership.BORROWED else _describe(node, state),
         "booted": node.booted.value,
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
@@ -54,11 +57,12 @@ def collect(config: Config) -> dict[str, Any]:
             "traces": node.environment.markers._asdict(),
         },
         "loader": loader(node),
+        "ownership": owns.value,
         "grub": None if node.grub is None else {key.rstrip("_"): word for key, word in node.grub._asdict().items()},
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
         "daemon": daemon,
-        "problems": _problems(node, state, fell_back) + _found_by(daemon),
+        "problems": [] if owns is Ownership.BORROWED else _problems(node, state, fell_back) + _found_by(daemon),
     }
 
 
