@@ -25,6 +25,7 @@ CONFIG_PATHS = (
 OS_TYPE_PATH = "/opt/ic/share/os-type"
 PROFILES = ("guestos", "hostos", "custom")
 
+__loader__: Any  # every module has it; mypy does not know
 _PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
 
 
@@ -156,9 +157,9 @@ def load(
     own = toml.read(path) if path is not None else {}
     named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
     name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
-    layers = [toml.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
+    layers = [_profile("custom")]
     if name != "custom":
-        layers.append(toml.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
+        layers.append(_profile(name))
     layers.append({key: value for key, value in own.items() if key != "profile"})
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -211,6 +212,12 @@ def _os_type() -> str | None:
         raise errors.from_os_error(error, f"read {OS_TYPE_PATH}", errors.ConfigError) from error
     # Other systems of IC-OS, such as setupos, have no slots of their own.
     return name if name in PROFILES else None
+
+
+def _profile(name: str) -> dict[str, Any]:
+    """Read a profile, which lies beside this module: in a directory, or in an archive that Python runs from."""
+    path = os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")
+    return toml.parse(path, __loader__.get_data(path))
 
 
 def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
