@@ -30,6 +30,7 @@ help:
 	@echo "make fuzz       the environment block: hypothesis with other examples each time, then ten minutes of a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
+	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
 	@echo "make format     format the sources"
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
@@ -141,6 +142,20 @@ install-icos:
 	@install -D -m 644 systemd-units/manageboot.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/manageboot.conf
 	@install -D -m 644 systemd-units/manageboot.preset $(DESTDIR)/usr/lib/systemd/system-preset/90-manageboot.preset
 	@install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd-units/*.service
+
+# One file that a root may be made with, or that is mounted over the one of an older release. The bytecode in it is that of
+# PYTHON, and another version takes the sources. Nothing is compressed, which starts faster; all times are one, so that the
+# same sources make the same file.
+ZIPAPP := build/manageboot.sh
+.PHONY: zipapp
+zipapp:
+	@rm -rf $(ZIPAPP).d && mkdir -p $(ZIPAPP).d
+	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(ZIPAPP).d/{} \;
+	@printf '%s\n' 'import sys' 'from manageboot.icos.__main__ import main' 'sys.exit(main())' >$(ZIPAPP).d/__main__.py
+	@$(PYTHON) -I -m compileall -q -b --invalidation-mode unchecked-hash -s $(ZIPAPP).d -p manageboot.sh $(ZIPAPP).d
+	@find $(ZIPAPP).d -exec touch -d 2000-01-01T00:00:00Z {} +
+	@TZ=UTC $(PYTHON) -I -m zipapp $(ZIPAPP).d --python '$(PYTHON) -I' --output $(ZIPAPP)
+	@chmod 755 $(ZIPAPP) && rm -rf $(ZIPAPP).d
 
 .PHONY: format
 format: $(VENV)/installed

@@ -28,14 +28,24 @@ class GrubParameters(NamedTuple):
     """What went wrong: damaged, unwritable, unloadable; or menu, where somebody chose the slot."""
 
 
-def read(boot: BootConfig) -> tuple[Slot, GrubParameters | None]:
-    """Read the booted slot and the parameters; None: it was not the shipped grub.cfg that booted the node.
+class CommandLine(NamedTuple):
+    """All that the kernel command line tells."""
+
+    slot: Slot
+    grub: GrubParameters | None
+    """None: it was not the shipped grub.cfg that booted the node."""
+    by_grub: bool
+    """Whether a GRUB started the kernel, with whatever grub.cfg."""
+
+
+def read(boot: BootConfig) -> CommandLine:
+    """Read all that the command line tells.
 
     Raises:
         BootedSlotUnknownError: the command line can't be read, does not name a slot, or names both.
     """
     line = _line(boot)
-    return _slot(boot, line), _grub_parameters(line)
+    return CommandLine(_slot(boot, line), _grub_parameters(line), _by_grub(line))
 
 
 def booted_slot(boot: BootConfig) -> Slot:
@@ -62,6 +72,14 @@ def grub_parameters(boot: BootConfig) -> GrubParameters | None:
         return _grub_parameters(_line(boot))
     except errors.ManagebootError:
         return None
+
+
+def started_by_grub(boot: BootConfig) -> bool:
+    """Say whether a GRUB started the kernel; that is assumed where the command line can't be read."""
+    try:
+        return _by_grub(_line(boot))
+    except errors.ManagebootError:
+        return True
 
 
 def boot_id() -> str | None:
@@ -92,6 +110,17 @@ def _slot(boot: BootConfig, line: bytes) -> Slot:
         f"cannot tell the booted slot: {boot.cmdline} has {found}",
         hint=f"GRUB has to pass {boot.cmdline_key}=A or {boot.cmdline_key}=B; the key is boot.cmdline_key",
     )
+
+
+def _by_grub(line: bytes) -> bool:
+    """Look for the word with which GRUB begins the line of every kernel that it loads, or for those of our grub.cfg.
+
+    Whoever starts one without GRUB has no reason to pass it: a host that boots a guest directly takes the words of
+    boot_args, and kexec with --reuse-cmdline takes it out.
+
+    Source: GRUB grub-core/loader/i386/linux.c, LINUX_IMAGE.
+    """
+    return bool(kernelcmdline.values(line, "BOOT_IMAGE") or kernelcmdline.values(line, "manageboot.slot"))
 
 
 def _grub_parameters(line: bytes) -> GrubParameters | None:

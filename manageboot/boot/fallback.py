@@ -38,6 +38,12 @@ TEXTS = {
     Cause.UNKNOWN: "it was not confirmed, and the grub.cfg of this node does not record why",
 }
 
+WITHOUT_GRUB = {
+    Cause.NEVER_STARTED: "the node was started since, without GRUB and in the old slot: nobody records why",
+    Cause.UNKNOWN: "it was not confirmed, or its only try was lost before it ran: who starts this node records nothing",
+}
+"""Those that are not GRUB's matter where no GRUB started the kernel, as on a host that boots its guest directly."""
+
 _BY_TRIAL = {
     TrialMarker.USERSPACE: Cause.DIED_LATER,
     TrialMarker.UNHEALTHY: Cause.UNHEALTHY,
@@ -53,11 +59,13 @@ class Fallback(NamedTuple):
     cause: Cause
     commit: str | None = None
     """What tells its commit from others: its nonce, or else its time; None: nothing does."""
+    by_grub: bool = True
+    """Whether a GRUB started the kernel that runs now."""
 
     @property
     def text(self) -> str:
         """The cause in words."""
-        return TEXTS[self.cause]
+        return TEXTS[self.cause] if self.by_grub else WITHOUT_GRUB.get(self.cause, TEXTS[self.cause])
 
 
 def detect(node: Node) -> Fallback | None:
@@ -66,6 +74,8 @@ def detect(node: Node) -> Fallback | None:
     It is told until the next installation voids the record, or the next commit the markers.
     """
     found = _detect(node)
+    if found is not None:
+        found = found._replace(by_grub=node.by_grub)
     if console.debug:
         console.debug("fallback: %s; in the block there is %s", found or "none", node.environment.markers)
     return found

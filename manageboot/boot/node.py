@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from manageboot import errors
 from manageboot.boot import cmdline, envblock, record
-from manageboot.boot.cmdline import GrubParameters
+from manageboot.boot.cmdline import CommandLine, GrubParameters
 from manageboot.boot.envblock import Condition, Environment
 from manageboot.boot.record import SlotRecord
 from manageboot.config import Config
@@ -29,6 +29,9 @@ class Node(NamedTuple):
     """The kernel's name for this boot."""
     stopped: bool = False
     """Whether it is off, and looked at offline."""
+    by_grub: bool = True
+    """Whether a GRUB started the kernel. Otherwise it was a host that boots this guest directly, or kexec, and nobody
+    knows which; neither looks at a grub.cfg."""
 
     @property
     def state(self) -> BootState:
@@ -76,7 +79,7 @@ def observe(config: Config) -> Node:
         InputError, DeviceError, NotPermittedError: the block can't be read.
     """
     off = config.boot.cmdline is None
-    booted, grub = (cmdline.booted_slot(config.boot), None) if off else cmdline.read(config.boot)
+    booted, grub, by_grub = _stopped(config) if off else cmdline.read(config.boot)
     block = envblock.read(config.boot.grubenv)._replace(shipped=grub is not None)
     try:
         records, problem = record.load(config.state.directory), None
@@ -84,8 +87,15 @@ def observe(config: Config) -> Node:
         records, problem = {}, error
     if console.debug:
         console.debug("record: %s", problem or record.describe(records))
-        console.debug("grub: %s", grub or "it was not the shipped grub.cfg that booted the node")
-    return Node(booted, block, records, problem, grub, None if off else cmdline.boot_id(), stopped=off)
+        other = "it was not the shipped grub.cfg that booted the node" if by_grub else "no GRUB started the kernel"
+        console.debug("grub: %s", grub or other)
+    boot_id = None if off else cmdline.boot_id()
+    return Node(booted, block, records, problem, grub, boot_id, stopped=off, by_grub=by_grub)
+
+
+def _stopped(config: Config) -> CommandLine:
+    """Take the slot that counts as booted; what will start the kernel of a system that is off, nobody knows."""
+    return CommandLine(cmdline.booted_slot(config.boot), None, by_grub=True)
 
 
 def running_version() -> str | None:

@@ -118,7 +118,9 @@ def install(config: Config) -> str:
     the old one or the new one; on vfat, which has no atomic rename, a cut at that very instant can leave only
     grub.cfg.old and grub.cfg.new.
     """
-    with begun(config, Verb.BOOTLOADER_INSTALL):
+    with begun(config, Verb.BOOTLOADER_INSTALL) as (node, _):
+        if not node.by_grub:
+            logger.warning("no GRUB started this node; while none does, %s changes nothing", path_of(config))
         comparison = compare(config)
         if not comparison.differences:
             return f"{comparison.path} is the shipped one already"

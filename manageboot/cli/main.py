@@ -35,13 +35,26 @@ def perform(arguments: Sequence[str]) -> None:
         # An image is looked at where it is built as well.
         _inspect(options, None)
         return
-    settings = config.load(
+    _HANDLERS[options.verb](options, _settings(options))
+
+
+def settings_of(arguments: Sequence[str]) -> config.Config:
+    """Load the settings that a command line would be carried out with.
+
+    Raises:
+        ConfigError, NotPermittedError: they can't be had.
+        UsageError: it asks for nothing that there is.
+    """
+    return _settings(parser.parse(list(arguments)))
+
+
+def _settings(options: argparse.Namespace) -> config.Config:
+    return config.load(
         options.config,
         profile=options.system,
         grubenv=None if options.grubenv is None else _absolute(options.grubenv),
         lock_timeout_s=getattr(options, "lock_timeout", None),
     )
-    _HANDLERS[options.verb](options, settings)
 
 
 def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] = perform) -> int:

@@ -25,6 +25,7 @@ CONFIG_PATHS = (
 OS_TYPE_PATH = "/opt/ic/share/os-type"
 PROFILES = ("guestos", "hostos", "custom")
 
+__loader__: Any  # every module has it; mypy does not know
 _PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
 
 
@@ -40,6 +41,8 @@ class BootConfig(NamedTuple):
     reboot_again: bool
     grub_partition: str | None = None
     """The partition of the block, for whoever works on the disk offline."""
+    owner_file: str | None = None
+    """What only the machine has that owns the disk; None: no other one runs from it."""
 
     @property
     def directory(self) -> str:
@@ -154,9 +157,9 @@ def load(
     own = toml.read(path) if path is not None else {}
     named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
     name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
-    layers = [toml.read(os.path.join(_PROFILE_DIRECTORY, "custom.toml"))]
+    layers = [_profile("custom")]
     if name != "custom":
-        layers.append(toml.read(os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")))
+        layers.append(_profile(name))
     layers.append({key: value for key, value in own.items() if key != "profile"})
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -211,6 +214,12 @@ def _os_type() -> str | None:
     return name if name in PROFILES else None
 
 
+def _profile(name: str) -> dict[str, Any]:
+    """Read a profile, which lies beside this module: in a directory, or in an archive that Python runs from."""
+    path = os.path.join(_PROFILE_DIRECTORY, f"{name}.toml")
+    return toml.parse(path, __loader__.get_data(path))
+
+
 def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
@@ -240,6 +249,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             tries=boot.number("tries", 1, MAX_TRIES),
             reboot_again=boot.take("reboot_again", bool, "true or false"),
             grub_partition=_spec(boot, "grub_partition") if boot.has("grub_partition") else None,
+            owner_file=boot.path("owner_file") if boot.has("owner_file") else None,
         ),
         roles=roles,
         slots={slot: _slot(table, roles) for slot, table in by_slot.items()},

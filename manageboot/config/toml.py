@@ -74,6 +74,19 @@ def read(path: str) -> dict[str, Any]:
         raise errors.from_os_error(error, f"read {path}", errors.ConfigError) from error
     if len(data) > _MOST_BYTES:
         raise errors.ConfigError(f"cannot read {path}: it has more than {_MOST_BYTES} bytes")
+    return parse(path, data)
+
+
+def parse(path: str, data: bytes) -> dict[str, Any]:
+    """Read the content of a TOML file.
+
+    Args:
+        path: for messages.
+        data: what it holds.
+
+    Raises:
+        ConfigError: it is no TOML.
+    """
     try:
         # Some editors put a byte order mark before the text.
         text = data.removeprefix(_BYTE_ORDER_MARK).decode()

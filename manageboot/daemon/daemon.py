@@ -12,7 +12,7 @@ import time
 
 from manageboot.boot.markers import TrialMarker
 from manageboot.config import Config
-from manageboot.daemon import jobs, notify, statefile
+from manageboot.daemon import borrowed, jobs, notify, statefile
 from manageboot.daemon.devicewatch import DeviceWatch
 from manageboot.daemon.health import Examination, Result
 from manageboot.daemon.jobrunner import JobRunner
@@ -100,6 +100,8 @@ class Daemon:
 
     def _turn(self, now_s: float) -> float:
         """Do all that can be done without waiting, and return when to do so again."""
+        if not self._runner.running and (why := borrowed.stays_out(self._config, now_s)) is not None:
+            return self._stay_out(why, now_s)
         self._take_in_ended_job(now_s)
         self._ask_for_file_systems(now_s)
         self._watch_devices(now_s)
@@ -125,6 +127,15 @@ class Daemon:
         self._statefile.store(self._memory)
         wakes += [self._runner.wake_s, *(run.wake_s for run in self._running_steps)]
         return min(wake_s for wake_s in wakes if wake_s is not None)
+
+    def _stay_out(self, why: str, now_s: float) -> float:
+        """Do nothing but say why, and return when to look again."""
+        if why != self._statefile.shown.status:
+            logger.info("%s", why)
+            notify.status(why)
+        self._statefile.shown = self._statefile.shown._replace(status=why)
+        self._statefile.store(self._memory)
+        return now_s + _LOOK_IN_TRIAL_S
 
     @property
     def _running_steps(self) -> list[StepsRun]:

@@ -99,7 +99,8 @@ def arrive(config: Config) -> None:
         _tell(config, before, Event.TRIAL_STARTED, f"Slot {before.booted} is on trial")
         reads_other_block = grub is not None and grub.nonce != before.environment.markers.nonce
         if state.grub_wrote_nothing or reads_other_block:
-            _tell(config, before, Event.NOT_ACKNOWLEDGED, "GRUB started the trial, and did not write that down")
+            who = "GRUB" if before.by_grub else "Something else than GRUB"
+            _tell(config, before, Event.NOT_ACKNOWLEDGED, f"{who} started the trial, and did not write that down")
 
 
 def tell_boot(config: Config) -> None:

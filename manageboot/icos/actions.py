@@ -49,11 +49,32 @@ def _install(request: Request) -> None:
     try:
         main.perform(command)
     except errors.CommitPendingError:
-        if request.checks:
+        if request.checks and not _waits_in_vain(command):
             raise
         # Nothing is lost: the booted slot is trusted, and boots next again before the other one is touched.
         main.perform([*request.leading, "upgrade-cancel"])
         main.perform(command)
+
+
+def _waits_in_vain(command: Sequence[str]) -> bool:
+    """Say whether a commit waits for a reboot that it asked for, and that could not be started, or did not come.
+
+    The orchestrator then begins again with an installation, each time, and would never get to a commit.
+    """
+    from manageboot.daemon import statefile
+    from manageboot.upgrade import rebooting
+    from manageboot.upgrade.rebooting import Reboot
+
+    settings = main.settings_of(command)
+    match rebooting.how_far(settings):
+        case Reboot.NOT_STARTED:
+            cause = "could not be started"
+        case Reboot.STARTED if statefile.load(settings.state.runtime_directory)[1].overdue:
+            cause = "did not come"
+        case _:
+            return False
+    console.tell(f"manageboot: warning: the reboot of the last commit {cause}, so the commit is taken back")
+    return True
 
 
 def _confirm(request: Request) -> None:

@@ -33,12 +33,14 @@ from manageboot.disk.devices import writable_devices
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
+from manageboot.install import directboot
 from manageboot.install.imagewriter import ImageWriter, no_header
 from manageboot.install.progress import Style, step
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
 from manageboot.protocol import Content, Slot, Verb
 from manageboot.system import console, signals
+from manageboot.system.beside import beside
 from manageboot.upgrade import arming
 from manageboot.upgrade.begin import begun
 
@@ -130,6 +132,7 @@ def install(
             )
             signals.hold()
             record.store(config.state.directory, {**records, slot: entry})
+        _look_at_boot(config, slot, opened.get("boot"))
         kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""
         named = f"version {version}" if version else "an image without a version"
         events.announce(
@@ -214,6 +217,15 @@ def _warn(update: UpdateImage, transfer: Transfer) -> None:
         logger.warning("member %s of the update image does not belong there and was skipped", name)
     for remark in (*update.remarks, *filter(None, [transfer.version.problem])):
         logger.warning("%s", remark)
+
+
+def _look_at_boot(config: Config, slot: Slot, device: BlockDevice | None) -> None:
+    """Tell what a host misses that boots the guest directly; of other systems GRUB alone loads the kernel."""
+    if config.profile != "guestos" or device is None:
+        return
+    with beside("the boot partition was not looked at"):
+        if (lost := directboot.lacks(device)) is not None:
+            logger.warning("the boot of slot %s %s", slot, lost)
 
 
 def _check_digest(update: UpdateImage, wanted: str | None) -> None:

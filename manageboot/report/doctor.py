@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import grubenv
 from manageboot import errors
-from manageboot.boot import envblock, fallback, markers, trusted, writable
+from manageboot.boot import envblock, fallback, markers, ownership, trusted, writable
 from manageboot.boot.envblock import Condition
 from manageboot.boot.node import Node, observe
+from manageboot.boot.ownership import Ownership
 from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.disk import devices
 from manageboot.protocol import Cycle, Phase, Slot, describe
+from manageboot.report import status
 from manageboot.system.text import one_line
 
 SCHEMA = 1
@@ -72,7 +74,7 @@ def examine(config: Config) -> dict[str, Any]:
     else:
         findings += [
             *_block(node, unknown),
-            *_protocol(node),
+            *_protocol(config, node, unknown),
             *_grub(config, node, unknown),
             *_devices(config, node, unknown),
         ]
@@ -122,8 +124,11 @@ def _writable(path: "str | grubenv.Inside", unknown: list[str]) -> Iterator[Find
         yield Finding("BLOCK_READ_ONLY", f"{path} can't be written: {found.cause}")
 
 
-def _protocol(node: Node) -> Iterator[Finding]:
+def _protocol(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Compare block, kernel command line and record."""
+    if ownership.of(config.boot) is Ownership.BORROWED:
+        unknown.append(f"block, kernel command line and records: {status.BORROWED}")
+        return
     if node.record_problem is not None:
         yield Finding("RECORD_DAMAGED", str(node.record_problem))
     if node.environment.state is None:
@@ -132,13 +137,15 @@ def _protocol(node: Node) -> Iterator[Finding]:
     if state.phase is Phase.CONFLICT:
         yield Finding("CONFLICT", describe(state))
     if state.grub_wrote_nothing:
-        yield Finding("GRUB_DID_NOT_WRITE", f"GRUB started slot {state.booted} and could not record the try")
+        yield Finding("GRUB_DID_NOT_WRITE", status.not_written(node))
     fell_back = fallback.detect(node)
     if fell_back is not None:
         yield Finding("FELL_BACK", f"slot {fell_back.slot} was committed: {fell_back.text} ({fell_back.cause})")
     fault = "" if node.grub is None else node.grub.fault
     never = fell_back is not None and fell_back.cause is fallback.Cause.NEVER_STARTED
-    if never and fault != "unwritable":
+    if never and not node.by_grub:
+        unknown.append("which block decided at this boot: no GRUB did")
+    elif never and fault != "unwritable":
         yield Finding("GRUB_READS_OTHER_BLOCK", f"{describe(state)}, and the node was rebooted since")
     elif node.grub is not None and state.phase is Phase.TRIAL and node.grub.nonce != node.environment.markers.nonce:
         found, wanted = node.grub.nonce or "none", node.environment.markers.nonce or "none"
@@ -149,9 +156,13 @@ def _grub(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding]:
     """Judge what GRUB said on the kernel command line, and its script."""
     grub = node.grub
     if grub is None:
+        if not node.by_grub:
+            # The next boot may be one by GRUB again; whether it is, no guest can see.
+            unknown.append(f"grub.cfg and GRUB's modules: {status.WITHOUT_GRUB}")
         # A grub.cfg of IC-OS is no fault; it only can't do what was asked for here.
         if config.boot.tries > 1:
-            yield Finding("TRIES_IGNORED", f"boot.tries is {config.boot.tries}, and GRUB's script knows one try")
+            who = "GRUB's script" if node.by_grub else "what started this kernel"
+            yield Finding("TRIES_IGNORED", f"boot.tries is {config.boot.tries}, and {who} knows one try")
         return
     if grub.fault == "unwritable":
         yield Finding("GRUB_CANNOT_WRITE", f"GRUB could not write {node.environment.path}, so it started no trial")

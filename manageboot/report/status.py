@@ -4,9 +4,10 @@ from typing import Any
 
 from grubenv import Inside
 from manageboot import errors
-from manageboot.boot import fallback, record
+from manageboot.boot import fallback, ownership, record
 from manageboot.boot.fallback import Fallback
 from manageboot.boot.node import Node, observe, running_version
+from manageboot.boot.ownership import Ownership
 from manageboot.config import Config
 from manageboot.daemon import statefile
 from manageboot.install import progressfile
@@ -16,6 +17,9 @@ from manageboot.system.text import one_line
 from manageboot.upgrade import inhibit
 
 SCHEMA = 1
+
+BORROWED = "this machine runs from the disk of another one, and changes nothing there"
+WITHOUT_GRUB = "no GRUB started this kernel: a host that boots its guest directly, or kexec"
 
 
 def collect(config: Config) -> dict[str, Any]:
@@ -31,13 +35,14 @@ def collect(config: Config) -> dict[str, Any]:
     running = lock.holder(config.state.lock)
     state = None if block is None else node.state
     fell_back = fallback.detect(node)
+    owns = ownership.of(config.boot)
     daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.active(config)}
     return {
         "schema": SCHEMA,
         "profile": config.profile,
         "disk": path.device if isinstance(path, Inside) else None,
         "state": "unreadable" if state is None else state.phase.value,
-        "explanation": str(node.environment.problem) if state is None else _describe(node, state),
+        "explanation": BORROWED if owns is Ownership.BORROWED else _describe(node, state),
         "booted": node.booted.value,
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
@@ -51,15 +56,35 @@ def collect(config: Config) -> dict[str, Any]:
             "boot_cycle": None if block is None else block.cycle.value,
             "traces": node.environment.markers._asdict(),
         },
+        "loader": loader(node),
+        "ownership": owns.value,
         "grub": None if node.grub is None else {key.rstrip("_"): word for key, word in node.grub._asdict().items()},
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
         "daemon": daemon,
-        "problems": _problems(node, state, fell_back) + _found_by(daemon),
+        "problems": [] if owns is Ownership.BORROWED else _problems(node, state, fell_back) + _found_by(daemon),
     }
 
 
-def _describe(node: Node, state: BootState) -> str:
+def loader(node: Node) -> str | None:
+    """Name what started the kernel: GRUB with our grub.cfg, with another one, or else no GRUB; None: it is off."""
+    if node.stopped:
+        return None
+    if not node.by_grub:
+        return "other"
+    return "grub" if node.grub is None else "manageboot"
+
+
+def not_written(node: Node) -> str:
+    """Say that a trial was started, and that this does not stand in the block."""
+    if node.by_grub:
+        return f"GRUB started slot {node.booted} and could not record the try"
+    return f"slot {node.booted} was started without GRUB, and nobody recorded the try"
+
+
+def _describe(node: Node, state: BootState | None) -> str:
+    if state is None:
+        return str(node.environment.problem)
     if node.stopped and state.phase is Phase.IDLE:
         return f"slot {state.booted} is trusted, and counts as booted"
     return describe(state)
@@ -74,6 +99,8 @@ def render(status: dict[str, Any]) -> str:
         f"next    {status['next'] or 'unknown'}",
         f"block   {status['block']['path']}: {_what_it_says(status['block'])}",
     ]
+    if status["loader"] == "other":
+        lines.append(f"loader  {WITHOUT_GRUB}")
     for slot, values in status["slots"].items():
         entry = values["record"]
         words = [f"slot {slot} "]
@@ -150,9 +177,7 @@ def _problems(node: Node, state: BootState | None, fell_back: Fallback | None) -
     if state.phase is Phase.CONFLICT:
         problems.append({"code": errors.ConflictError.code, "text": describe(state)})
     if state.grub_wrote_nothing:
-        problems.append(
-            {"code": "GRUB_DID_NOT_WRITE", "text": f"GRUB started slot {state.booted} and could not record the try"}
-        )
+        problems.append({"code": "GRUB_DID_NOT_WRITE", "text": not_written(node)})
     if fell_back is not None:
         text = f"slot {fell_back.slot} was committed, and slot {state.booted} runs: {fell_back.text}"
         problems.append({"code": "FELL_BACK", "text": text})

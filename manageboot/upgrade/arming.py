@@ -38,7 +38,5 @@ def rehearse(config: Config, node: Node) -> None:
 def warn_of_tries(config: Config, node: Node) -> None:
     """Say so where the trial gets fewer boots than are configured."""
     if node.grub is None and config.boot.tries > 1:
-        logger.warning(
-            "the trial gets one boot, not boot.tries = %d: the grub.cfg that booted this node counts no tries",
-            config.boot.tries,
-        )
+        counts = "the grub.cfg that booted this node counts no tries" if node.by_grub else "no GRUB started this node"
+        logger.warning("the trial gets one boot, not boot.tries = %d: %s", config.boot.tries, counts)

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from manageboot import errors
-from manageboot.boot import envblock, fallback
+from manageboot.boot import envblock, fallback, ownership
 from manageboot.boot.node import Node, observe
+from manageboot.boot.ownership import Ownership
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.protocol import Transition, Verb, describe, transition
@@ -54,6 +55,11 @@ def settled(config: Config, verb: str, *, least_wait_s: float = 0.0, brief: bool
 
     Durability: once it yields, the block as it was read survives a power cut.
     """
+    if ownership.of(config.boot) is Ownership.BORROWED:
+        raise errors.ConflictError(
+            f"cannot {verb}: another machine owns the disk that this one runs from",
+            hint=f"{config.boot.owner_file} is not there",
+        )
     wait_s = max(least_wait_s, config.state.lock_timeout_s)
     with lock.held(config.state.lock, verb, wait_s=wait_s, brief=brief):
         node = observe(config)

@@ -17,8 +17,9 @@ from manageboot.events import events
 from manageboot.events.events import Event
 from manageboot.protocol import Content, Phase, Slot, Transition, Verb, describe
 from manageboot.system import lock, process, signals
-from manageboot.upgrade import abort, arming, sample
+from manageboot.upgrade import abort, arming, rebooting, sample
 from manageboot.upgrade.begin import asked, begun, settled
+from manageboot.upgrade.rebooting import Reboot
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,10 @@ def commit(config: Config, *, reboot: bool) -> str:
             _record(config, {**node.records, passive: record.armed(entry, markers.nonce, node.boot_id)})
         if to_do.block is not None:
             _announce(config, Event.COMMITTED, f"Slot {passive} is committed", node, passive)
-        _reboot(config, to_do, reboot, passive)
+        if reboot:
+            rebooting.mark(config, Reboot.NOT_STARTED)
+            _reboot(config, to_do, reboot, passive)
+            rebooting.mark(config, Reboot.STARTED)
         return f"slot {passive} is committed" + (", the node reboots" if reboot else ", it boots at the next reboot")
 
 
@@ -80,6 +84,7 @@ def cancel(config: Config) -> str:
             elif content is Content.CONFIRMED:
                 _record(config, {**node.records, passive: record.disarmed(node.records[passive])})
             _write(config, to_do, _kept(node))
+            rebooting.clear(config)
             _announce(config, Event.CANCELLED, f"The commit of slot {passive} was taken back", node, passive)
             return f"the commit of slot {passive} is taken back, slot {node.booted} boots next"
         if content in {Content.VOID, Content.CONFIRMED}:
@@ -120,10 +125,11 @@ def confirm(config: Config) -> str:
             return _leave_aborted(node)
         was_trial = node.state.phase is Phase.TRIAL or half_confirmed(node)
         if node.state.grub_wrote_nothing:
+            who = "GRUB" if node.by_grub else "what started this node"
             logger.warning(
-                "GRUB did not record in %s that it started the trial; without a confirm it would start it for ever",
-                config.boot.grubenv,
-            )
+                "%s did not record in %s that it started the trial; without a confirm GRUB would start it for ever",
+                who, config.boot.grubenv,
+            )  # fmt: skip
         _write(config, to_do, _kept(node))
         if node.grub is not None:
             _trust(config, node.booted)

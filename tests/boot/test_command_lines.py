@@ -77,7 +77,24 @@ def test_what_grub_passes_is_read_alike(tmp_path: Path):
     line_file.write_text("manageboot.slot=B manageboot.try=1 manageboot.try=2\n")
     assert cmdline.grub_parameters(boot_config(line_file)) == cmdline.GrubParameters("B")
     line_file.write_text("dfinity.system=B manageboot.slot=B\n")
-    assert cmdline.read(boot_config(line_file)) == (Slot.B, cmdline.GrubParameters("B"))
+    assert cmdline.read(boot_config(line_file)) == (Slot.B, cmdline.GrubParameters("B"), True)
+
+
+@pytest.mark.parametrize(
+    ("line", "by_grub"),
+    [
+        ("BOOT_IMAGE=(hd0,gpt4)/vmlinuz root=/dev/vda5 dfinity.system=A", True),
+        ("dfinity.system=A manageboot.slot=A", True),
+        ("root=/dev/vda5 console=ttyS0 dfinity.system=A initrd=initrd", False),
+        ("dfinity.system=A -- BOOT_IMAGE=/vmlinuz", False),
+        ('dfinity.system=A x="y BOOT_IMAGE=/vmlinuz"', False),
+    ],
+)
+def test_whether_a_grub_started_the_kernel(tmp_path: Path, line: str, *, by_grub: bool):
+    line_file = tmp_path / "cmdline"
+    line_file.write_text(f"{line}\n")
+    boot = boot_config(line_file)
+    assert (cmdline.read(boot).by_grub, cmdline.started_by_grub(boot)) == (by_grub, by_grub)
 
 
 def test_what_can_not_be_read_says_nothing_of_grub(tmp_path: Path):

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from icos.orchestrator import Orchestrator
+from manageboot.daemon import statefile
+from manageboot.daemon.memory import Memory
+from manageboot.daemon.statefile import Shown
 from support.blocks import environment_block
 from support.guestnode import GuestNode, release
 from support.loop import run
@@ -97,6 +100,52 @@ def test_a_bad_release_costs_nothing_but_the_try(tmp_path: Path):
             assert node.boot() == "A"
         image.write_bytes(good)
         assert orchestrator(node, exchange).upgrade(image, hashlib.sha256(good).hexdigest())
+        assert node.boot() == "B"
+
+
+def with_reboots(node: GuestNode, command: str) -> None:
+    """Let the node reboot by another command."""
+    lines = node.config.read_text().splitlines()
+    new = f'reboot_command = ["/bin/sh", "-c", "{command}"]'
+    node.config.write_text("\n".join(new if line.startswith("reboot_command") else line for line in lines))
+
+
+@pytest.mark.parametrize("next_release", ["the same", "another"])
+@pytest.mark.parametrize("how", ["it could not be started", "it did not come"])
+def test_a_node_whose_reboot_fails_gets_out_by_itself(tmp_path: Path, how: str, next_release: str):
+    """The orchestrator always begins with the installation; what it gets is only that something went wrong."""
+    with GuestNode(tmp_path, script="stock") as node:
+        exchange = KeyExchange(node, "B")
+        images = [release(tmp_path / version, version) for version in ("v1", "v2")]
+        sums = [hashlib.sha256(image.read_bytes()).hexdigest() for image in images]
+        with_reboots(node, "false" if how == "it could not be started" else "true")
+        assert orchestrator(node, exchange).upgrade(images[0], sums[0]) is (how == "it did not come")
+        assert node.status()["state"] == "pending"
+        if how == "it did not come":
+            # Whoever is told that it was done waits for the end of the system; then the daemon misses the reboot.
+            assert not orchestrator(node, exchange).upgrade(images[0], sums[0])
+            assert node.block()["boot_cycle"] == "first_boot"
+            statefile.store(str(node.lock.parent), Memory(), Shown(overdue=True))
+        again = 0 if next_release == "the same" else 1
+        with_reboots(node, f"echo -n r >>{node.reboots}")
+        assert orchestrator(node, exchange).upgrade(images[again], sums[again])
+        assert node.reboots.read_text() == "r"
+        assert node.status()["slots"]["B"]["record"]["version"] == f"v{again + 1}"
+        assert node.boot() == "B"
+        assert exchange.is_there()
+        orchestrator(node, exchange).start()
+        assert [node.boot(), node.boot()] == ["B", "B"]
+
+
+def test_a_commit_that_asked_for_no_reboot_is_not_taken_back(tmp_path: Path):
+    with GuestNode(tmp_path, script="stock") as node:
+        image = release(tmp_path / "v1", "v1")
+        node.ok("upgrade-install", image)
+        node.ok("upgrade-commit", "--no-reboot")
+        statefile.store(str(node.lock.parent), Memory(), Shown(overdue=True))
+        assert not orchestrator(node, KeyExchange(node, "B")).upgrade(
+            image, hashlib.sha256(image.read_bytes()).hexdigest()
+        )
         assert node.boot() == "B"
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from image.test_differential import compress
-from manageboot.errors import ImageFormatError, ImageMemberError, ManagebootError
-from manageboot.image import open_image
+from manageboot.errors import ImageFormatError, ImageMemberError, ImageTruncatedError, ManagebootError
+from manageboot.image import archive, open_image
 from support.archives import END, header, member, read_path
 from support.contents import EXT4, FOREIGN, HTML, LFS_POINTER, PASSING, TAR
 
@@ -132,12 +132,28 @@ def test_what_is_skipped_is_read_on_rightly(tmp_path: Path):
             assert image.ignored == ["extra"]
 
 
-def test_more_than_a_gibibyte_may_be_skipped(tmp_path: Path):
+def test_the_overlay_of_a_development_image_is_skipped(tmp_path: Path):
     """An image for another purpose lies beside them; what it costs is time, and nothing before it is void for it."""
     path = tmp_path / "image.tar.zst"
-    extra = header("overlay.img", b"\x80" + (1100 << 20).to_bytes(11, "big"))
+    zeros = compress(bytes(128 << 20), ["zstd", "-q", "-1"])
     with path.open("wb") as file:
-        file.write(compress(BOOT + ROOT + extra, ["zstd", "-q", "-1"]))
-        zeros = compress(bytes(100 << 20), ["zstd", "-q", "-1"])
-        file.write(zeros * 11 + compress(END, ["zstd", "-q"]))
-    assert read_path(path) == {"boot.img": b"boot", "root.img": b"root"}
+        file.write(compress(BOOT + ROOT, ["zstd", "-q"]))
+        for name, pieces in (("overlay.img", 16), ("overlay.raw", 1)):
+            size = b"\x80" + (pieces * (128 << 20)).to_bytes(11, "big")
+            file.write(compress(header(name, size), ["zstd", "-q"]) + zeros * pieces)
+        file.write(compress(END, ["zstd", "-q"]))
+    with open_image([str(path)]) as image:
+        assert {one.name: bytes(one.head) for one in image.members()} == {"boot.img": b"boot", "root.img": b"root"}
+        assert list(image.ignored) == ["overlay.img", "overlay.raw"]
+
+
+@pytest.mark.parametrize(("more", "is_refused"), [(0, False), (1, True)])
+def test_how_much_may_be_skipped(tmp_path: Path, more: int, *, is_refused: bool):
+    path = tmp_path / "image.tar.zst"
+    size = b"\x80" + (archive.MAX_IGNORED_SIZE + more).to_bytes(11, "big")
+    path.write_bytes(compress(BOOT + ROOT + header("overlay.img", size), ["zstd", "-q"]))
+    # It ends where the overlay begins; up to the limit, that is what is wrong with it.
+    expected = ImageMemberError if is_refused else ImageTruncatedError
+    with pytest.raises(expected), open_image([str(path)]) as image:
+        for member in image.members():
+            _ = member.head

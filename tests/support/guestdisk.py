@@ -61,7 +61,11 @@ class GuestDisk:
         said = self._grub.start(self.path)
         number = started(said)
         slots = {self.plan.number(f"{slot}_boot"): slot for slot in "AB"}
-        return ("", "") if number is None else (slots[number], " ".join(kernel_line(said)[1:]))
+        if number is None:
+            return "", ""
+        kernel, *words = kernel_line(said)
+        # As the real `linux` begins it, whose place a function of the emulator takes.
+        return slots[number], " ".join([f"BOOT_IMAGE={kernel}", *words])
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file of GRUB's partition anew."""

@@ -25,7 +25,8 @@ from manageboot.install import progressfile
 from manageboot.protocol import Content, Slot
 from manageboot.report import status
 from manageboot.system import files, lock
-from manageboot.upgrade import abort, inhibit
+from manageboot.upgrade import abort, inhibit, rebooting
+from manageboot.upgrade.rebooting import Reboot
 from support.daemonnode import DaemonNode, start, stepped, turn
 
 MEMORY = Memory(arrived=True, waits_since_s=3.5)
@@ -103,12 +104,14 @@ def put(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_file_says_nothing(node: DaemonNode, settings: config.Config, kind: str):
     run, state = node.run_directory, settings.state
-    for path in (run / "daemon.json", run / "progress.json", run / "given-up", Path(state.directory) / "record.json"):
+    names = ("daemon.json", "progress.json", "given-up", "reboot-asked")
+    for path in (*(run / name for name in names), Path(state.directory) / "record.json"):
         put(path, kind)
         put(path.with_name(f"{path.name}.new"), kind)
     assert statefile.load(state.runtime_directory) == (Memory(), Shown())
     assert progressfile.read(state.runtime_directory, f"{os.getpid()} upgrade-install") is None
     assert not abort.marked(settings, "deadline")
+    assert rebooting.how_far(settings) is None
     found = status.collect(settings)
     assert found["slots"]["A"]["record"] is None
     codes = [problem["code"] for problem in found["problems"]]
@@ -116,6 +119,7 @@ def test_what_is_no_file_says_nothing(node: DaemonNode, settings: config.Config,
     status.render(found)
     # And it keeps nobody from writing, where a rename can put a file in its place.
     abort.mark(settings, TrialMarker.DEADLINE)
+    rebooting.mark(settings, Reboot.STARTED)
     progressfile.ProgressFile(state.runtime_directory).update(PROGRESS)
     assert statefile.store(state.runtime_directory, MEMORY, SHOWN) is (kind != "directory")
     if kind != "directory":
@@ -123,6 +127,7 @@ def test_what_is_no_file_says_nothing(node: DaemonNode, settings: config.Config,
         assert record.load(state.directory) == RECORDS
         assert statefile.load(state.runtime_directory) == (MEMORY, SHOWN)
         assert abort.marked(settings, "deadline")
+        assert rebooting.how_far(settings) is Reboot.STARTED
         assert progressfile.read(state.runtime_directory, f"{os.getpid()} upgrade-install") == PROGRESS
     assert os.stat("/dev/zero").st_mode & 0o777 == 0o666
 
@@ -289,10 +294,11 @@ def test_bytes_that_flip_break_nobody(node: DaemonNode, settings: config.Config)
     assert statefile.store(state.runtime_directory, MEMORY, SHOWN)
     progressfile.ProgressFile(state.runtime_directory).update(PROGRESS)
     abort.mark(settings, TrialMarker.DEADLINE)
+    rebooting.mark(settings, Reboot.NOT_STARTED)
     record.store(state.directory, RECORDS)
     for number in range(5):
         history.append(settings, history.Entry("2026-01-01T00:00:00+00:00", "confirmed", "A", f"message {number}"))
-    places = [node.run_directory / name for name in ("daemon.json", "progress.json", "given-up")]
+    places = [node.run_directory / name for name in ("daemon.json", "progress.json", "given-up", "reboot-asked")]
     places += [Path(state.directory) / "record.json", Path(history.path_of(settings))]
     whole = {path: path.read_bytes() for path in places}
     for _ in range(150):
@@ -317,4 +323,5 @@ def test_bytes_that_flip_break_nobody(node: DaemonNode, settings: config.Config)
         assert "\0" not in status.render(found)
         history.render(history.to_json(settings))
         abort.marked(settings, "deadline")
+        rebooting.how_far(settings)
         start(node)
