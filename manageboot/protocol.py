@@ -117,12 +117,23 @@ class BootState(NamedTuple):
         return self.phase is Phase.TRIAL and self.block.cycle is Cycle.FIRST_BOOT
 
 
-def state_of_stopped(block: BlockState) -> BootState:
+def state_of_stopped(block: BlockState, booted: Slot | None = None) -> BootState:
     """Say what the block means of a system that is stopped, so that no kernel command line tells the booted slot.
 
     As booted counts the slot that must not be overwritten: the one that is trusted, or whose trial goes on. A trial
     that has no try left is over; GRUB makes the other slot the trusted one at the next boot, and so it is taken.
+
+    Args:
+        block: what it says.
+        booted: the slot that counts as booted all the same, and as trusted, since the trusted one is to be overwritten.
     """
+    state = _state_by_block(block)
+    if booted is None or booted is state.booted:
+        return state
+    return BootState(booted, BlockState(booted, Cycle.STABLE))
+
+
+def _state_by_block(block: BlockState) -> BootState:
     match block.cycle:
         case Cycle.INSTALL | Cycle.STABLE:
             return BootState(block.alternative, block)

@@ -50,9 +50,11 @@ def booted_slot(boot: BootConfig) -> Slot:
         return _slot(boot, _line(boot))
     from manageboot.boot import envblock  # the running system's queries do without
 
-    booted = state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
+    block = envblock.stated(envblock.read(boot.grubenv))
+    booted = state_of_stopped(block, boot.counts_as_booted).booted
     if console.debug:
-        console.debug("booted: slot %s counts as booted, by the block of a system that is stopped", booted)
+        why = "by the block of a system that is stopped" if boot.counts_as_booted is None else "as the other is named"
+        console.debug("booted: slot %s counts as booted, %s", booted, why)
     return booted
 
 

@@ -38,7 +38,13 @@ class Node(NamedTuple):
             BlockDamagedError, BlockMissingError: the block says nothing.
         """
         block = envblock.stated(self.environment)
-        return state_of_stopped(block) if self.stopped else BootState(self.booted, block)
+        return state_of_stopped(block, self.booted) if self.stopped else BootState(self.booted, block)
+
+    @property
+    def gives_up_trusted(self) -> bool:
+        """Whether the slot that the block trusts is to be overwritten, so that the other one counts as booted."""
+        block = self.environment.state
+        return self.stopped and block is not None and state_of_stopped(block).booted is not self.booted
 
     def lost_its_block(self, *, tried: bool) -> bool:
         """Say whether there was a trial by a block that is empty or gone now, so that it says nothing of the trial.

@@ -8,15 +8,21 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from manageboot import config, errors
 from manageboot.cli import parser
 from manageboot.system import console, inherited, signals, text
 
+if TYPE_CHECKING:
+    from manageboot.offline import offline
+
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
 _DEBUG_VARIABLE = "MANAGEBOOT_DEBUG"
 """What `--debug` does, this does, too, if it is set, and neither empty nor 0."""
+
+_OFFLINE_OPTIONS = ("slot", "keep_var", "overwrite_trusted")
 
 
 def perform(arguments: Sequence[str]) -> None:
@@ -31,6 +37,9 @@ def perform(arguments: Sequence[str]) -> None:
     if options.disk is not None:
         _run_offline(options)
         return
+    for option in _OFFLINE_OPTIONS:
+        if getattr(options, option, None):
+            raise errors.UsageError(f"cannot run: --{option.replace('_', '-')} has no meaning without --disk")
     if options.verb == "inspect" and not config.exists(options.config, profile=options.system):
         # An image is looked at where it is built as well.
         _inspect(options, None)
@@ -93,12 +102,27 @@ def _run_offline(options: argparse.Namespace) -> None:
         lock_timeout_s=getattr(options, "lock_timeout", None),
         foreign=True,
     )
+    if getattr(options, "keep_var", False):
+        settings = settings._replace(roles=settings.roles._replace(wiped=()))
     write, devices = _OFFLINE[options.verb]
     if write:
         _show_warnings()
-    disk = _absolute(options.disk)
-    with offline.opened(disk, settings, verb=options.verb, write=write, devices=devices) as settings_there:
+    disk, aim = _absolute(options.disk), _aim(options)
+    with offline.opened(disk, settings, verb=options.verb, write=write, devices=devices, aim=aim) as settings_there:
         _HANDLERS[options.verb](options, settings_there)
+
+
+def _aim(options: argparse.Namespace) -> "offline.Aim | None":
+    """Say which slot is meant, where the command line does."""
+    from manageboot.offline import offline
+    from manageboot.protocol import Slot
+
+    slot, overwrite_trusted = getattr(options, "slot", None), getattr(options, "overwrite_trusted", False)
+    if slot is not None:
+        return offline.Aim(Slot(slot), overwrite_trusted)
+    if overwrite_trusted:
+        raise errors.UsageError("cannot run: --overwrite-trusted has no meaning without --slot")
+    return None
 
 
 def _absolute(path: str) -> str:

@@ -40,6 +40,9 @@ class BootConfig(NamedTuple):
     reboot_again: bool
     grub_partition: str | None = None
     """The partition of the block, for whoever works on the disk offline."""
+    counts_as_booted: Slot | None = None
+    """Of a system that is stopped, the slot that is spared, as the trusted one is to be overwritten; None: the block
+    tells which."""
 
     @property
     def directory(self) -> str:

@@ -8,19 +8,31 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import NamedTuple
 
 from grubenv import Inside
 from manageboot import errors
+from manageboot.boot import envblock
 from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
 from manageboot.disk import diskusers, loop, sysfs
 from manageboot.offline import gpt
 from manageboot.offline.gpt import Partition, PartitionTable
-from manageboot.protocol import Slot
+from manageboot.protocol import Content, Phase, Slot, Verb, state_of_stopped, transition
 from manageboot.system import lock
 
 
+class Aim(NamedTuple):
+    """Which slot is meant, where somebody says so."""
+
+    slot: Slot
+    overwrite_trusted: bool = False
+    """Whether it may be the trusted one."""
+
+
 @contextmanager
-def opened(disk: str, config: Config, *, verb: str, write: bool, devices: bool) -> Iterator[Config]:
+def opened(
+    disk: str, config: Config, *, verb: str, write: bool, devices: bool, aim: Aim | None = None
+) -> Iterator[Config]:
     """Lead a configuration to a disk for the time of a with block.
 
     Args:
@@ -29,8 +41,12 @@ def opened(disk: str, config: Config, *, verb: str, write: bool, devices: bool) 
         verb: what is to be done, for the message that others get.
         write: whether it is to be changed; nobody else may use it then, nor begin to.
         devices: whether the slots' devices are needed, which takes root.
+        aim: the slot that the verb is to work on; None: the one that does not count as booted.
 
     Raises:
+        TrustedSlotError: the slot that is meant is the trusted one.
+        RefusedError: it is not the passive one, and a commit waits or a trial runs.
+        BlockDamagedError, BlockMissingError: nothing tells which slot is the trusted one.
         DeviceBusyError: somebody uses the disk, or one partition stands for two parts of the slots.
         LockedError: another run works on it.
         PartitionTableError, DeviceMissingError, DeviceAmbiguousError: it is not there, or lacks what the slots need.
@@ -42,6 +58,8 @@ def opened(disk: str, config: Config, *, verb: str, write: bool, devices: bool) 
         descriptor = _open(stack, config, disk, verb=verb, write=write)
         table = gpt.read(disk, descriptor)
         config = _lead(config, table)
+        if aim is not None:
+            config = _aimed(config, table, Verb(verb), aim)
         if write:
             _make_directory(config.state.directory)
         if devices:
@@ -61,6 +79,23 @@ def opened(disk: str, config: Config, *, verb: str, write: bool, devices: bool) 
                     slots[slot][role] = stack.enter_context(device)
             config = config._replace(slots=slots)
         yield config
+
+
+def _aimed(config: Config, table: PartitionTable, verb: Verb, aim: Aim) -> Config:
+    """Make sure that the verb works on the slot that is meant."""
+    state = state_of_stopped(envblock.stated(envblock.read(config.boot.grubenv)))
+    if state.passive is aim.slot:
+        return config
+    # While a commit waits or a trial runs, that comes first.
+    if state.phase is not Phase.IDLE:
+        transition(state, Verb.INSTALL, Content.VOID)
+    if not aim.overwrite_trusted:
+        insist = f"with --overwrite-trusted it is overwritten; until its commit, slot {state.passive} is trusted then"
+        raise errors.TrustedSlotError(
+            f"cannot {verb} slot {aim.slot} of {table.disk}: it is the trusted one",
+            hint=insist if verb is Verb.INSTALL else None,
+        )
+    return config._replace(boot=config.boot._replace(counts_as_booted=state.passive))
 
 
 def _places(config: Config, table: PartitionTable) -> dict[Slot, dict[str, Partition]]:
