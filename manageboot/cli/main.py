@@ -8,14 +8,10 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from manageboot import config, errors
 from manageboot.cli import parser
-from manageboot.system import console, inherited, signals, text
-
-if TYPE_CHECKING:
-    from manageboot.offline import offline
+from manageboot.system import console, files, inherited, signals, text
 
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
@@ -35,7 +31,11 @@ def perform(arguments: Sequence[str]) -> None:
     if options.debug:
         _show_debug()
     if options.disk is not None:
-        _run_offline(options)
+        from manageboot.cli import offline
+
+        _show_warnings()
+        with offline.opened(options) as settings:
+            _HANDLERS[options.verb](options, settings)
         return
     for option in _OFFLINE_OPTIONS:
         if getattr(options, option, None):
@@ -47,7 +47,7 @@ def perform(arguments: Sequence[str]) -> None:
     settings = config.load(
         options.config,
         profile=options.system,
-        grubenv=None if options.grubenv is None else _absolute(options.grubenv),
+        grubenv=None if options.grubenv is None else files.absolute(options.grubenv),
         lock_timeout_s=getattr(options, "lock_timeout", None),
     )
     _HANDLERS[options.verb](options, settings)
@@ -82,54 +82,6 @@ def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None]) -> 
     except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
         return _report(errors.of_the_system(error) or _bug(error))
     return 0
-
-
-def _run_offline(options: argparse.Namespace) -> None:
-    from manageboot.offline import offline
-
-    if options.verb not in _OFFLINE:
-        raise errors.UsageError(
-            "cannot run: --disk is for a stopped system, and this verb needs a running one",
-            hint="docs/recovery.md lists the verbs that work offline",
-        )
-    if options.grubenv is not None:
-        raise errors.UsageError(
-            "cannot run: -f has no meaning with --disk", hint="boot.grub_partition says where the block is"
-        )
-    settings = config.load(
-        options.config,
-        profile=options.system,
-        lock_timeout_s=getattr(options, "lock_timeout", None),
-        foreign=True,
-    )
-    if getattr(options, "keep_var", False):
-        settings = settings._replace(roles=settings.roles._replace(wiped=()))
-    write, devices = _OFFLINE[options.verb]
-    if write:
-        _show_warnings()
-    disk, aim = _absolute(options.disk), _aim(options)
-    with offline.opened(disk, settings, verb=options.verb, write=write, devices=devices, aim=aim) as settings_there:
-        _HANDLERS[options.verb](options, settings_there)
-
-
-def _aim(options: argparse.Namespace) -> "offline.Aim | None":
-    """Say which slot is meant, where the command line does."""
-    from manageboot.offline import offline
-    from manageboot.protocol import Slot
-
-    slot, overwrite_trusted = getattr(options, "slot", None), getattr(options, "overwrite_trusted", False)
-    if slot is not None:
-        return offline.Aim(Slot(slot), overwrite_trusted)
-    if overwrite_trusted:
-        raise errors.UsageError("cannot run: --overwrite-trusted has no meaning without --slot")
-    return None
-
-
-def _absolute(path: str) -> str:
-    try:
-        return os.path.abspath(path)
-    except OSError as error:
-        raise errors.from_os_error(error, f"find {path}", errors.InputError) from error
 
 
 def _report(error: errors.ManagebootError) -> int:
@@ -306,21 +258,6 @@ _HANDLERS: dict[str, _Handler] = {
     "doctor": _doctor,
     "bootloader": _bootloader,
 }
-
-_OFFLINE = {
-    "upgrade-install": (True, True),
-    "upgrade-commit": (True, True),
-    "upgrade-cancel": (True, False),
-    "rollback": (True, False),
-    "inspect": (False, True),
-    "doctor": (False, True),
-    "status": (False, False),
-    "history": (False, False),
-    "current": (False, False),
-    "target": (False, False),
-    "next": (False, False),
-}
-"""What works on the disk of a stopped system: whether it writes there, and whether it needs the slots' devices."""
 
 
 def _show_debug() -> None:

@@ -74,7 +74,7 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
     parser.add_argument(
-        "--disk", metavar="DISK", help="block device or disk image of a stopped system, to work on offline"
+        "--disk", metavar="DISK", help="block device or disk image of another system, to work on offline"
     )
     parser.add_argument(
         "--debug", action="store_true", help="show each command, decision and write; also MANAGEBOOT_DEBUG=1"

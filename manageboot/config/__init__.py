@@ -33,7 +33,7 @@ class BootConfig(NamedTuple):
 
     grubenv: "str | Inside"
     cmdline: str | None
-    """None: the system is stopped, and its disk is worked on offline."""
+    """None: its disk is worked on offline."""
     cmdline_key: str
     reboot_command: tuple[str, ...]
     tries: int
@@ -41,8 +41,10 @@ class BootConfig(NamedTuple):
     grub_partition: str | None = None
     """The partition of the block, for whoever works on the disk offline."""
     counts_as_booted: Slot | None = None
-    """Of a system that is stopped, the slot that is spared, as the trusted one is to be overwritten; None: the block
-    tells which."""
+    """Of a system that is worked on offline, the slot that is spared, as the trusted one is to be overwritten; None:
+    the block tells which."""
+    disk_user: str | None = None
+    """Who uses its disk, which is most likely that system itself, and what is read of it may be stale; None: nobody."""
 
     @property
     def directory(self) -> str:

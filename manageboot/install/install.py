@@ -101,7 +101,7 @@ def install(
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
-        arming.give_up_trusted(config, node)
+        arming.trust_the_other(config, node)
         record.store(config.state.directory, {**records, slot: entry})
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[header_last], HEADER_BYTES)

@@ -35,7 +35,7 @@ def rehearse(config: Config, node: Node) -> None:
     envblock.rehearse(config.boot.grubenv, BlockState(node.booted.other, Cycle.FIRST_BOOT), markers(config, node))
 
 
-def give_up_trusted(config: Config, node: Node) -> None:
+def trust_the_other(config: Config, node: Node) -> None:
     """Have GRUB trust the slot that counts as booted, where the one that it trusts is about to be overwritten.
 
     Raises:
@@ -43,7 +43,7 @@ def give_up_trusted(config: Config, node: Node) -> None:
 
     Durability: once it returns, GRUB boots the other slot until the overwritten one is committed.
     """
-    if not node.gives_up_trusted:
+    if not node.overwrites_trusted:
         return
     path = config.boot.grubenv
     envblock.write(path, node.state.block, Markers(ack=node.environment.markers.ack))
