@@ -222,6 +222,18 @@ def test_what_only_the_running_system_can_say(guest: StoppedGuest, verb: str):
     guest.fails("-f", "/boot/grub/grubenv", "status", status=2, code="USAGE")
 
 
+def test_the_kernel_command_line_is_that_of_the_host(guest: StoppedGuest):
+    """It says nothing of the guest, whatever it says."""
+    guest.set_block(boot_alternative="B", boot_cycle="stable")
+    guest.cmdline.write_text('dfinity.system=A dfinity.system=A"B" dfinity.system="A\n')
+    guest.config.write_text(f'{guest.config.read_text()}[boot]\ncmdline = "{guest.cmdline}"\n')
+    assert [guest.ok(verb) for verb in ("current", "next")] == ["B\n", "B\n"]
+    assert guest.ok("doctor") == "nothing is wrong with the boot chain of this node\n"
+    guest.ok("upgrade-install", guest.update("2"))
+    guest.ok("upgrade-commit")
+    assert guest.block() == {"boot_alternative": "A", "boot_cycle": "first_boot"}
+
+
 def test_one_partition_is_not_taken_for_two(guest: StoppedGuest):
     before = guest.part("A_root", MIB)
     text = guest.config.read_text()
