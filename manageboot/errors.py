@@ -150,6 +150,12 @@ class TrialError(RefusedError):
     code = "ON_TRIAL"
 
 
+class TrustedSlotError(RefusedError):
+    """The slot that was named is the trusted one, and nobody insisted."""
+
+    code = "TRUSTED_SLOT"
+
+
 class NotOnTrialError(RefusedError):
     """There is no trial that could be aborted."""
 

@@ -117,12 +117,25 @@ class BootState(NamedTuple):
         return self.phase is Phase.TRIAL and self.block.cycle is Cycle.FIRST_BOOT
 
 
-def state_of_stopped(block: BlockState) -> BootState:
-    """Say what the block means of a system that is stopped, so that no kernel command line tells the booted slot.
+def state_by_block(block: BlockState, *, runs: bool = False, booted: Slot | None = None) -> BootState:
+    """Say what the block alone means, of a system whose kernel command line can't be seen.
 
     As booted counts the slot that must not be overwritten: the one that is trusted, or whose trial goes on. A trial
-    that has no try left is over; GRUB makes the other slot the trusted one at the next boot, and so it is taken.
+    that has no try left is over if the system is stopped; GRUB makes the other slot the trusted one at the next boot,
+    and so it is taken. If the system runs, it runs that last try.
+
+    Args:
+        block: what it says.
+        runs: whether the system runs, as far as that can be told.
+        booted: the slot that counts as booted all the same, and as trusted, since the trusted one is to be overwritten.
     """
+    state = _state_by_block(block, runs=runs)
+    if booted is None or booted is state.booted:
+        return state
+    return BootState(booted, BlockState(booted, Cycle.STABLE))
+
+
+def _state_by_block(block: BlockState, *, runs: bool) -> BootState:
     match block.cycle:
         case Cycle.INSTALL | Cycle.STABLE:
             return BootState(block.alternative, block)
@@ -130,7 +143,7 @@ def state_of_stopped(block: BlockState) -> BootState:
             return BootState(block.alternative.other, block)
         case Cycle.FAILSAFE_CHECK:
             trusted = BlockState(block.next, Cycle.STABLE)
-            return BootState(block.next, block if block.left else trusted)
+            return BootState(block.alternative, block) if runs or block.left else BootState(block.next, trusted)
 
 
 class Write(Enum):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from grubenv import kernelcmdline
 from manageboot import errors
 from manageboot.config import BootConfig
-from manageboot.protocol import Slot, state_of_stopped
+from manageboot.protocol import Slot, state_by_block
 from manageboot.system import console
 
 _BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
@@ -49,20 +49,23 @@ def read(boot: BootConfig) -> CommandLine:
 
 
 def booted_slot(boot: BootConfig) -> Slot:
-    """Read the booted slot alone; of a system that is stopped, from the block.
+    """Read the booted slot alone; offline, from the block.
 
     Raises:
         BootedSlotUnknownError: the command line can't be read, does not name a slot, or names both.
-        BlockDamagedError, BlockMissingError: the block of a system that is stopped says nothing.
+        BlockDamagedError, BlockMissingError: the block says nothing, offline.
         InputError, DeviceError, NotPermittedError: that block can't be read.
     """
     if boot.cmdline is not None:
         return _slot(boot, _line(boot))
     from manageboot.boot import envblock  # the running system's queries do without
 
-    booted = state_of_stopped(envblock.stated(envblock.read(boot.grubenv))).booted
+    block = envblock.stated(envblock.read(boot.grubenv))
+    booted = state_by_block(block, runs=boot.disk_user is not None, booted=boot.counts_as_booted).booted
     if console.debug:
-        console.debug("booted: slot %s counts as booted, by the block of a system that is stopped", booted)
+        system = "stopped" if boot.disk_user is None else "most likely running"
+        why = "as the other is to be overwritten" if boot.counts_as_booted else f"by the block, the system is {system}"
+        console.debug("booted: slot %s counts as booted, %s", booted, why)
     return booted
 
 

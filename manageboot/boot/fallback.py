@@ -85,10 +85,10 @@ def _detect(node: Node) -> Fallback | None:
     if node.environment.state is None:
         return None
     state, markers = node.state, node.environment.markers
-    if node.stopped:
+    if node.offline:
         # What became of a commit since, only the block tells: the records for an offline disk know no more.
         over = node.environment.state.cycle is Cycle.FAILSAFE_CHECK and state.phase is Phase.IDLE
-        return Fallback(state.passive, _cause(node)) if over else None
+        return Fallback(state.passive, _cause(node)) if over and not node.overwrites_trusted else None
     entry = node.records.get(state.passive)
     unwritable = node.grub is not None and node.grub.fault == "unwritable"
     if state.phase is Phase.PENDING:

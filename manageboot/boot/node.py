@@ -8,7 +8,7 @@ from manageboot.boot.cmdline import CommandLine, GrubParameters
 from manageboot.boot.envblock import Condition, Environment
 from manageboot.boot.record import SlotRecord
 from manageboot.config import Config
-from manageboot.protocol import BootState, Content, Slot, state_of_stopped
+from manageboot.protocol import BootState, Content, Slot, state_by_block
 from manageboot.system import console
 
 VERSION_PATH = "/opt/ic/share/version.txt"
@@ -27,21 +27,33 @@ class Node(NamedTuple):
     """What the shipped grub.cfg said of this boot; None: another one booted the node."""
     boot_id: str | None
     """The kernel's name for this boot."""
-    stopped: bool = False
-    """Whether it is off, and looked at offline."""
+    offline: bool = False
+    """Whether its disk alone is looked at."""
+    disk_user: str | None = None
+    """Who uses that disk, most likely the node itself: what is seen may be stale; None: nobody, so the node is off."""
     by_grub: bool = True
     """Whether a GRUB started the kernel. Otherwise it was a host that boots this guest directly, or kexec, and nobody
     knows which; neither looks at a grub.cfg."""
 
     @property
     def state(self) -> BootState:
-        """What kernel command line and block say; of a system that is stopped, what the block alone does.
+        """What kernel command line and block say; offline, what the block alone does.
 
         Raises:
             BlockDamagedError, BlockMissingError: the block says nothing.
         """
         block = envblock.stated(self.environment)
-        return state_of_stopped(block) if self.stopped else BootState(self.booted, block)
+        if not self.offline:
+            return BootState(self.booted, block)
+        return state_by_block(block, runs=self.disk_user is not None, booted=self.booted)
+
+    @property
+    def overwrites_trusted(self) -> bool:
+        """Whether the slot that the block trusts is to be overwritten, so that the other one counts as booted."""
+        block = self.environment.state
+        if block is None or not self.offline or self.disk_user is not None:
+            return False
+        return state_by_block(block).booted is not self.booted
 
     def lost_its_block(self, *, tried: bool) -> bool:
         """Say whether there was a trial by a block that is empty or gone now, so that it says nothing of the trial.
@@ -75,7 +87,7 @@ def observe(config: Config) -> Node:
 
     Raises:
         BootedSlotUnknownError: the kernel command line does not name a slot.
-        BlockDamagedError, BlockMissingError: the block does not tell it either, of a system that is stopped.
+        BlockDamagedError, BlockMissingError: the block does not tell it either, offline.
         InputError, DeviceError, NotPermittedError: the block can't be read.
     """
     off = config.boot.cmdline is None
@@ -90,7 +102,8 @@ def observe(config: Config) -> Node:
         other = "it was not the shipped grub.cfg that booted the node" if by_grub else "no GRUB started the kernel"
         console.debug("grub: %s", grub or other)
     boot_id = None if off else cmdline.boot_id()
-    return Node(booted, block, records, problem, grub, boot_id, stopped=off, by_grub=by_grub)
+    user = config.boot.disk_user
+    return Node(booted, block, records, problem, grub, boot_id, offline=off, disk_user=user, by_grub=by_grub)
 
 
 def _stopped(config: Config) -> CommandLine:

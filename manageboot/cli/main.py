@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 
 from manageboot import config, errors
 from manageboot.cli import parser
-from manageboot.system import console, inherited, signals, text
+from manageboot.system import console, files, inherited, signals, text
 
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
 _DEBUG_VARIABLE = "MANAGEBOOT_DEBUG"
 """What `--debug` does, this does, too, if it is set, and neither empty nor 0."""
+
+_OFFLINE_OPTIONS = ("slot", "keep_var", "overwrite_trusted")
 
 
 def perform(arguments: Sequence[str]) -> None:
@@ -29,8 +31,15 @@ def perform(arguments: Sequence[str]) -> None:
     if options.debug:
         _show_debug()
     if options.disk is not None:
-        _run_offline(options)
+        from manageboot.cli import offline
+
+        _show_warnings()
+        with offline.opened(options) as settings:
+            _HANDLERS[options.verb](options, settings)
         return
+    for option in _OFFLINE_OPTIONS:
+        if getattr(options, option, None):
+            raise errors.UsageError(f"cannot run: --{option.replace('_', '-')} has no meaning without --disk")
     if options.verb == "inspect" and not config.exists(options.config, profile=options.system):
         # An image is looked at where it is built as well.
         _inspect(options, None)
@@ -52,7 +61,7 @@ def _settings(options: argparse.Namespace) -> config.Config:
     return config.load(
         options.config,
         profile=options.system,
-        grubenv=None if options.grubenv is None else _absolute(options.grubenv),
+        grubenv=None if options.grubenv is None else files.absolute(options.grubenv),
         lock_timeout_s=getattr(options, "lock_timeout", None),
     )
 
@@ -86,39 +95,6 @@ def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None]) -> 
     except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
         return _report(errors.of_the_system(error) or _bug(error))
     return 0
-
-
-def _run_offline(options: argparse.Namespace) -> None:
-    from manageboot.offline import offline
-
-    if options.verb not in _OFFLINE:
-        raise errors.UsageError(
-            "cannot run: --disk is for a stopped system, and this verb needs a running one",
-            hint="docs/recovery.md lists the verbs that work offline",
-        )
-    if options.grubenv is not None:
-        raise errors.UsageError(
-            "cannot run: -f has no meaning with --disk", hint="boot.grub_partition says where the block is"
-        )
-    settings = config.load(
-        options.config,
-        profile=options.system,
-        lock_timeout_s=getattr(options, "lock_timeout", None),
-        foreign=True,
-    )
-    write, devices = _OFFLINE[options.verb]
-    if write:
-        _show_warnings()
-    disk = _absolute(options.disk)
-    with offline.opened(disk, settings, verb=options.verb, write=write, devices=devices) as settings_there:
-        _HANDLERS[options.verb](options, settings_there)
-
-
-def _absolute(path: str) -> str:
-    try:
-        return os.path.abspath(path)
-    except OSError as error:
-        raise errors.from_os_error(error, f"find {path}", errors.InputError) from error
 
 
 def _report(error: errors.ManagebootError) -> int:
@@ -295,21 +271,6 @@ _HANDLERS: dict[str, _Handler] = {
     "doctor": _doctor,
     "bootloader": _bootloader,
 }
-
-_OFFLINE = {
-    "upgrade-install": (True, True),
-    "upgrade-commit": (True, True),
-    "upgrade-cancel": (True, False),
-    "rollback": (True, False),
-    "inspect": (False, True),
-    "doctor": (False, True),
-    "status": (False, False),
-    "history": (False, False),
-    "current": (False, False),
-    "target": (False, False),
-    "next": (False, False),
-}
-"""What works on the disk of a stopped system: whether it writes there, and whether it needs the slots' devices."""
 
 
 def _show_debug() -> None:

@@ -74,7 +74,7 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
     parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
     parser.add_argument(
-        "--disk", metavar="DISK", help="block device or disk image of a stopped system, to work on offline"
+        "--disk", metavar="DISK", help="block device or disk image of another system, to work on offline"
     )
     parser.add_argument(
         "--debug", action="store_true", help="show each command, decision and write; also MANAGEBOOT_DEBUG=1"
@@ -98,8 +98,14 @@ def _parser(words: list[str] | None) -> _Parser:
     install.add_argument("--sha256", metavar="HEX", help="the SHA-256 of the archive, as it is given")
     install.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
     install.add_argument("--skip-identical", action="store_true", help="write only what the slot does not hold already")
+    install.add_argument("--keep-var", action="store_true", help="with --disk: leave the slot's var as it is")
+    install.add_argument(
+        "--overwrite-trusted", action="store_true", help="with --slot: even if the slot is the trusted one"
+    )
     commit = add("upgrade-commit", "let the passive slot boot next, on trial, and reboot")
     rollback = add("rollback", "go back to the other slot, and reboot")
+    for verb in (install, commit):
+        verb.add_argument("--slot", choices=("A", "B"), help="with --disk: the slot that is meant")
     for verb in (commit, rollback):
         verb.add_argument("--no-reboot", action="store_true", help="leave the reboot to the caller")
     rollback.add_argument(

@@ -34,7 +34,7 @@ class BootConfig(NamedTuple):
 
     grubenv: "str | Inside"
     cmdline: str | None
-    """None: the system is stopped, and its disk is worked on offline."""
+    """None: its disk is worked on offline."""
     cmdline_key: str
     reboot_command: tuple[str, ...]
     tries: int
@@ -43,6 +43,11 @@ class BootConfig(NamedTuple):
     """The partition of the block, for whoever works on the disk offline."""
     owner_file: str | None = None
     """What only the machine has that owns the disk; None: no other one runs from it."""
+    counts_as_booted: Slot | None = None
+    """Of a system that is worked on offline, the slot that is spared, as the trusted one is to be overwritten; None:
+    the block tells which."""
+    disk_user: str | None = None
+    """Who uses its disk, which is most likely that system itself, and what is read of it may be stale; None: nobody."""
 
     @property
     def directory(self) -> str:

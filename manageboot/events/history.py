@@ -160,7 +160,10 @@ def to_json(config: Config) -> dict[str, Any]:
     """
     found = read(config)
     entries = [{"sequence": entry.sequence, **entry._asdict()} for entry in found.entries]
-    return {"schema": SCHEMA, "path": path_of(config), "damaged": found.damaged, "entries": entries}
+    stale = config.boot.disk_user is not None
+    return {
+        "schema": SCHEMA, "path": path_of(config), "damaged": found.damaged, "may_be_stale": stale, "entries": entries,
+    }  # fmt: skip
 
 
 def render(history: dict[str, Any]) -> str:

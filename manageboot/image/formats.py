@@ -20,7 +20,8 @@ class Format(NamedTuple):
     """As in "inside is ...", such as "gzip", or "a zip archive"."""
 
 
-_UNPACK = "unpack it before it goes into the update image"
+UNPACK = "unpack it before it goes into the update image"
+"""The remedy for what is only wrapped around something else."""
 _CONVERT = "convert it with qemu-img convert -O raw"
 _PROGRAM = "give the file system that it lies in"
 
@@ -104,7 +105,7 @@ def format_of(head: bytes) -> Format | None:
     """
     if (compression := _compression(head)) is not None:
         what = "compressed with compress" if compression == "compress" else f"{compression}-compressed"
-        return Format(what, _UNPACK, compression)
+        return Format(what, UNPACK, compression)
     found = _archive(head) or _copy(head) or _disk_image(head) or _program(head)
     return Format(*found, found[0]) if found is not None else None
 
@@ -155,7 +156,7 @@ def _archive(head: bytes) -> tuple[str, str] | None:
         what = "a cpio archive"
     if what is None and is_tar(head):
         what = "a tar archive"
-    return (what, _UNPACK) if what is not None else None
+    return (what, UNPACK) if what is not None else None
 
 
 def _copy(head: bytes) -> tuple[str, str] | None:

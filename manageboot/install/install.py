@@ -2,7 +2,8 @@
 
 The order is what makes it safe; each step is on the disk before the next one begins:
 
-1. The old record is void; the new one says installing.
+1. The old record is void; the new one says installing. If the slot was the trusted one, as may be offline, GRUB trusts
+   the other one first.
 2. The header of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
 3. Boot (all but its header), root and what else the image brings are written, flushed, read back past the cache and
    compared; the input has been read to its end and judged.
@@ -102,6 +103,7 @@ def install(
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
+        arming.trust_the_other(config, node)
         record.store(config.state.directory, {**records, slot: entry})
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[header_last], HEADER_BYTES)
@@ -133,19 +135,26 @@ def install(
             signals.hold()
             record.store(config.state.directory, {**records, slot: entry})
         _look_at_boot(config, slot, opened.get("boot"))
+        spared = _spared(config, slot)
         kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""
         named = f"version {version}" if version else "an image without a version"
         events.announce(
             config,
             events.Event.INSTALLED,
-            f"Slot {slot} holds {named}",
+            f"Slot {slot} holds {named}{spared}",
             slot=slot,
             version=version,
             transaction=entry.transaction,
             seconds=round(time.monotonic() - begin_s, 3),
             written_bytes=transfer.counts.written,
         )
-        return f"slot {slot} holds {named}{kept}"
+        return f"slot {slot} holds {named}{spared}{kept}"
+
+
+def _spared(config: Config, slot: Slot) -> str:
+    """Name what the slot has and an installation neither writes nor wipes."""
+    spared = [role for role in config.slots[slot] if role not in config.roles.written + config.roles.wiped]
+    return f", and its {' and '.join(spared)} as before" if spared else ""
 
 
 def _judged(

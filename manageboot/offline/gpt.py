@@ -12,9 +12,12 @@ import sys
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from manageboot import errors
+
+if TYPE_CHECKING:
+    from manageboot.image.content import Content
 
 _SECTOR_SIZES = (512, 4096)
 _HEADER = struct.Struct("<8s4xLL4xQQ16x16sQLLL")
@@ -119,9 +122,18 @@ def _no_table(disk: str, descriptor: int) -> errors.PartitionTableError:
     what = content.describe(head)
     if what is None or what == "a whole disk with a GPT":
         return errors.PartitionTableError(f"{doing}: it has no GPT, or a damaged one")
-    packed = content.foreign(head)
-    hint = packed.remedy if packed is not None and not packed.is_disk else None
-    return errors.PartitionTableError(f"{doing}: it is {what}, and has no GPT", hint=hint)
+    return errors.PartitionTableError(f"{doing}: it is {what}, and has no GPT", hint=_hint(content.foreign(head)))
+
+
+def _hint(found: "Content | None") -> str | None:
+    """Say how to come from what is there to the image of a disk."""
+    from manageboot.image import formats
+
+    if found is None or found.is_disk:
+        return None
+    if found.remedy == formats.UNPACK:
+        return "unpack it, and give the image of the disk that is inside"
+    return found.remedy
 
 
 def _check_mbr(disk: str, sector: bytes) -> None:

@@ -69,7 +69,7 @@ def examine(config: Config) -> dict[str, Any]:
         node = observe(config)
     except errors.BootedSlotUnknownError as error:
         findings.append(Finding("NO_BOOTED_SLOT", str(error)))
-    except (errors.BlockDamagedError, errors.BlockMissingError) as error:  # of a stopped system, the block alone tells
+    except (errors.BlockDamagedError, errors.BlockMissingError) as error:  # offline, the block alone tells
         findings.append(Finding(error.code, str(error)))
     else:
         findings += [
@@ -216,7 +216,7 @@ def _devices(config: Config, node: Node, unknown: list[str]) -> Iterator[Finding
             yield Finding("DEVICES_SCATTERED", f"slot {slot}: {error}")
         except errors.ManagebootError:
             pass  # named above
-    if not node.stopped:
+    if not node.offline:
         yield from _mounted_root(node, roots, unknown)
 
 

@@ -41,12 +41,14 @@ def collect(config: Config) -> dict[str, Any]:
         "schema": SCHEMA,
         "profile": config.profile,
         "disk": path.device if isinstance(path, Inside) else None,
+        "disk_user": node.disk_user,
+        "may_be_stale": node.disk_user is not None,
         "state": "unreadable" if state is None else state.phase.value,
         "explanation": BORROWED if owns is Ownership.BORROWED else _describe(node, state),
         "booted": node.booted.value,
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
-        "version": None if node.stopped else running_version(),
+        "version": None if node.offline else running_version(),
         "running": running,
         "progress": progressfile.read(config.state.runtime_directory, running),
         "block": {
@@ -68,7 +70,7 @@ def collect(config: Config) -> dict[str, Any]:
 
 def loader(node: Node) -> str | None:
     """Name what started the kernel: GRUB with our grub.cfg, with another one, or else no GRUB; None: it is off."""
-    if node.stopped:
+    if node.offline:
         return None
     if not node.by_grub:
         return "other"
@@ -85,15 +87,15 @@ def not_written(node: Node) -> str:
 def _describe(node: Node, state: BootState | None) -> str:
     if state is None:
         return str(node.environment.problem)
-    if node.stopped and state.phase is Phase.IDLE:
+    if node.offline and state.phase is Phase.IDLE:
         return f"slot {state.booted} is trusted, and counts as booted"
     return describe(state)
 
 
 def render(status: dict[str, Any]) -> str:
     """Write what `collect` gathered for a person."""
-    lines = [f"disk    {status['disk']}, whose system is stopped"] if status["disk"] else []
-    lines += [
+    lines = [
+        *([f"disk    {status['disk']}, {_whose(status)}"] if status["disk"] else []),
         f"state   {status['state']}: {status['explanation']}",
         f"booted  {status['booted']}  {status['version'] or 'version unknown'}",
         f"next    {status['next'] or 'unknown'}",
@@ -120,6 +122,12 @@ def render(status: dict[str, Any]) -> str:
     lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
     # What records and the daemon tell may have any text in it.
     return "\n".join(map(one_line, lines))
+
+
+def _whose(status: dict[str, Any]) -> str:
+    if status["may_be_stale"]:
+        return f"whose system may run, so all this may be stale: {status['disk_user']}"
+    return "whose system is stopped"
 
 
 def _what_it_says(block: dict[str, Any]) -> str:

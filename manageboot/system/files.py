@@ -33,6 +33,18 @@ def is_there(path: str, otherwise: type[errors.ManagebootError] = errors.InputEr
     return True
 
 
+def absolute(path: str) -> str:
+    """Make a path absolute; links stay.
+
+    Raises:
+        InputError: there is no current directory any more.
+    """
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise errors.from_os_error(error, f"find {path}", errors.InputError) from error
+
+
 def broken_link(path: str) -> str | None:
     """Return the link that leads nowhere, in the place of a file or on the way to it; None: there is none."""
     parts = path.split("/")

@@ -1,4 +1,4 @@
-"""What a commit or a rollback leaves in the block for the trial that it asks for."""
+"""What a commit or a rollback leaves in the block for the trial that it asks for, and what must be there before."""
 
 import logging
 import os
@@ -33,6 +33,24 @@ def rehearse(config: Config, node: Node) -> None:
             `envblock.rehearse`.
     """
     envblock.rehearse(config.boot.grubenv, BlockState(node.booted.other, Cycle.FIRST_BOOT), markers(config, node))
+
+
+def trust_the_other(config: Config, node: Node) -> None:
+    """Have GRUB trust the slot that counts as booted, where the one that it trusts is about to be overwritten.
+
+    Raises:
+        BlockDamagedError, CreateError, DeviceError, LockedError, NotPermittedError: the block can't be written.
+
+    Durability: once it returns, GRUB boots the other slot until the overwritten one is committed.
+    """
+    if not node.overwrites_trusted:
+        return
+    path = config.boot.grubenv
+    envblock.write(path, node.state.block, Markers(ack=node.environment.markers.ack))
+    envblock.settle(envblock.read(path))  # and with it the file that names the trusted slot
+    logger.warning(
+        "slot %s was the trusted one: until its commit, slot %s is, whatever it holds", node.booted.other, node.booted
+    )
 
 
 def warn_of_tries(config: Config, node: Node) -> None:

@@ -34,7 +34,7 @@ def require(config: Config, node: Node, verb: Verb) -> None:
     entry = node.records.get(slot)
     if entry is None:
         return
-    if not node.stopped:
+    if not node.offline:
         _require_sample(config, slot, entry, verb)
     elif entry.content is Content.INSTALLED:
         _require_whole(config, slot, entry, verb)

@@ -45,7 +45,7 @@ def commit(config: Config, *, reboot: bool) -> str:
         if to_do.block is not None:
             arming.warn_of_tries(config, node)
             header.require(config, passive, Verb.COMMIT)
-        if to_do.block is not None or node.stopped:
+        if to_do.block is not None or node.offline:
             sample.require(config, node, Verb.COMMIT)
         markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
         _write(config, to_do, markers)

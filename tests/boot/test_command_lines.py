@@ -1,5 +1,6 @@
-"""The kernel command line tells the booted slot, and what GRUB passes: the agent and a repair read it alike."""
+"""The kernel command line tells the booted slot, and what GRUB passes: verbs, daemon and a repair read it alike."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 
 import grubenv
 from grubenv.__main__ import main as run_grubenv
-from manageboot import errors
-from manageboot.boot import cmdline
+from manageboot import config, errors
+from manageboot.boot import cmdline, envblock
 from manageboot.config import BootConfig
+from manageboot.daemon.look import look_at
+from manageboot.daemon.observation import Observation
 from manageboot.protocol import Slot
 from support.node import LoopNode
 
@@ -28,6 +31,10 @@ LINES = [
     ('dfinity.system=B foo=cut"off dfinity.system=A', "B"),
     ('foo="-- " dfinity.system=A', "A"),
     ("foo=\u2003dfinity.system=B dfinity.system=A", "A"),
+    # A quotation mark that is never closed.
+    ('dfinity.system="A', "A"),
+    ('quiet "dfinity.system=B', "B"),
+    ('dfinity.system=A foo="dfinity.system=B', "A"),
 ]
 
 
@@ -35,25 +42,60 @@ def boot_config(line_file: Path, key: str = "dfinity.system") -> BootConfig:
     return BootConfig("/grubenv", str(line_file), key, ("true",), 1, reboot_again=False)
 
 
+def repair(block: Path, line_file: Path) -> int:
+    words = ["boot_cycle=stable", "--from-cmdline", "boot_alternative=dfinity.system", f"--cmdline={line_file}"]
+    return run_grubenv([str(block), "repair", *words])
+
+
+def seen_by_daemon(line_file: Path) -> Observation:
+    """What the daemon sees with this line, and with a block that says nothing yet."""
+    directory = line_file.parent / "of-the-daemon"
+    directory.mkdir()
+    (directory / "grubenv").write_bytes(grubenv.EnvBlock.create().build())
+    slots = "".join(f'[slots.{slot}]\nboot = "/dev/{slot}1"\nroot = "/dev/{slot}2"\n' for slot in "AB")
+    boot = f'[boot]\ngrubenv = "{directory}/grubenv"\ncmdline = "{line_file}"\n'
+    (directory / "manageboot.toml").write_text(f'{boot}[state]\ndirectory = "{directory}"\n{slots}')
+    settings = config.load(str(directory / "manageboot.toml"))
+    return look_at(settings, tried=False, over=False, repeated=False)
+
+
 @pytest.mark.parametrize(("line", "slot"), LINES)
 def test_agent_and_repair_read_it_alike(tmp_path: Path, line: str, slot: str | None):
     line_file, block = tmp_path / "cmdline", tmp_path / "grubenv"
     line_file.write_text(f"{line}\n")
-    words = [
-        "repair",
-        "boot_cycle=stable",
-        "--from-cmdline",
-        "boot_alternative=dfinity.system",
-        f"--cmdline={line_file}",
-    ]
-    status = run_grubenv([str(block), *words])
+    status = repair(block, line_file)
+    seen = seen_by_daemon(line_file)
     if slot is None:
+        assert (seen.state, "dfinity.system=A and dfinity.system=B" in seen.problem) == (None, True)
         with pytest.raises(errors.BootedSlotUnknownError, match=r"dfinity\.system=A and dfinity\.system=B"):
             cmdline.booted_slot(boot_config(line_file))
         assert (status, block.exists()) == (65, False)
         return
     assert cmdline.booted_slot(boot_config(line_file)) == slot
+    assert seen.state is not None and seen.state.booted == slot
     assert grubenv.query(block) == {"boot_alternative": slot, "boot_cycle": "stable"}
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('dfinity.system=A"B"', 'A"B"'),
+        ('dfinity.system="A quiet dfinity.system=B', "A quiet dfinity.system=B"),
+        ('dfinity.system=A" dfinity.system=B', 'A" dfinity.system=B'),
+    ],
+)
+def test_a_value_that_is_not_a_slot_is_read_alike(tmp_path: Path, line: str, value: str):
+    line_file, block = tmp_path / "cmdline", tmp_path / "grubenv"
+    line_file.write_text(f"{line}\n")
+    said = f"has dfinity.system={value}"
+    with pytest.raises(errors.BootedSlotUnknownError, match=re.escape(said)):
+        cmdline.booted_slot(boot_config(line_file))
+    seen = seen_by_daemon(line_file)
+    assert (seen.state, said in seen.problem) == (None, True)
+    # A repair does not know what a slot is. Nobody boots by what it took over.
+    assert repair(block, line_file) == 0
+    assert grubenv.query(block)["boot_alternative"] == value
+    assert envblock.read(str(block)).condition is envblock.Condition.DAMAGED
 
 
 def test_a_line_that_names_no_slot(tmp_path: Path):

@@ -81,11 +81,12 @@ def test_a_disk_in_use_is_refused(guest: StoppedGuest, use: Use, said: str):
     before = guest.get("grubenv")
     update = guest.update("2")
     with use(guest):
-        for arguments in (("status",), ("upgrade-install", update), ("upgrade-cancel",)):
+        for arguments in (("doctor",), ("upgrade-install", update), ("upgrade-cancel",)):
             assert said in guest.fails(*arguments, status=69, code="DEVICE_BUSY")
+        assert said in guest.status()["disk_user"]
     assert guest.get("grubenv") == before
     assert not any(guest.part("B_boot", 4096))
-    guest.ok("status")
+    guest.ok("doctor")
 
 
 @contextmanager
@@ -167,10 +168,11 @@ def partition_attached(guest: StoppedGuest) -> Iterator[None]:
 def test_what_lies_below_and_beside_counts(guest: StoppedGuest, use: Use, said: str):
     update = guest.update("2")
     with use(guest):
-        for arguments in (("status",), ("upgrade-install", update)):
+        for arguments in (("doctor",), ("upgrade-install", update)):
             assert said in guest.fails(*arguments, status=69, code="DEVICE_BUSY")
+        assert said in guest.status()["disk_user"]
     assert not any(guest.part("B_boot", 4096))
-    guest.ok("status")
+    guest.ok("doctor")
 
 
 def test_a_volume_lies_on_its_slaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

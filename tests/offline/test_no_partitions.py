@@ -36,6 +36,10 @@ def test_what_is_there_instead_of_a_gpt(what: str, tmp_path: Path):
 
 def test_a_disk_image_has_to_be_converted(tmp_path: Path):
     assert refusal(CASES["a qcow2 disk image"], tmp_path / "x").hint == "convert it with qemu-img convert -O raw"
+    # As the archive that such images are released in.
+    unpack = "unpack it, and give the image of the disk that is inside"
+    assert refusal(CASES["gzip-compressed"], tmp_path / "x").hint == unpack
+    assert refusal(CASES["a tar archive"], tmp_path / "x").hint == unpack
     assert refusal(CASES["an ext4 file system"], tmp_path / "x").hint is None
     assert refusal(CASES["a whole disk with an MBR"], tmp_path / "x").hint is None
 

@@ -216,10 +216,22 @@ def test_doctor_and_inspect(guest: StoppedGuest):
     assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["BLOCK_UNSOUND"]
 
 
-@pytest.mark.parametrize("verb", ["confirm", "arrived", "current_partition"])
+@pytest.mark.parametrize("verb", ["confirm", "daemon"])
 def test_what_only_the_running_system_can_say(guest: StoppedGuest, verb: str):
     guest.fails(verb, status=2, code="USAGE")
     guest.fails("-f", "/boot/grub/grubenv", "status", status=2, code="USAGE")
+
+
+def test_the_kernel_command_line_is_that_of_the_host(guest: StoppedGuest):
+    """It says nothing of the guest, whatever it says."""
+    guest.set_block(boot_alternative="B", boot_cycle="stable")
+    guest.cmdline.write_text('dfinity.system=A dfinity.system=A"B" dfinity.system="A\n')
+    guest.config.write_text(f'{guest.config.read_text()}[boot]\ncmdline = "{guest.cmdline}"\n')
+    assert [guest.ok(verb) for verb in ("current", "next")] == ["B\n", "B\n"]
+    assert guest.ok("doctor") == "nothing is wrong with the boot chain of this node\n"
+    guest.ok("upgrade-install", guest.update("2"))
+    guest.ok("upgrade-commit")
+    assert guest.block() == {"boot_alternative": "A", "boot_cycle": "first_boot"}
 
 
 def test_one_partition_is_not_taken_for_two(guest: StoppedGuest):
@@ -274,7 +286,8 @@ def test_a_name_that_is_not_utf_8(guest: StoppedGuest):
     assert "Slot B is committed" in guest.ok("history")
     assert guest.block()["boot_cycle"] == "first_boot"
     with loop_device(guest.disk):
-        guest.fails("status", status=69, code="DEVICE_BUSY")
+        guest.fails("doctor", status=69, code="DEVICE_BUSY")
+        assert guest.status()["may_be_stale"] is True
     guest.disk = directory / os.fsdecode(b"\xfd")
     guest.fails("status", status=66, code="NO_DEVICE")
 
@@ -320,7 +333,9 @@ def test_a_whole_device(guest: StoppedGuest, tmp_path: Path):
         # Something else has it: O_EXCL is how the kernel knows.
         descriptor = os.open(device, os.O_RDONLY | os.O_EXCL)
         try:
-            assert "it is mounted, or a device lies on it" in guest.fails("status", status=69, code="DEVICE_BUSY")
+            said = "it is mounted, or a device lies on it"
+            assert said in guest.fails("doctor", status=69, code="DEVICE_BUSY")
+            assert guest.status()["disk_user"] == f"{device}: {said}"
         finally:
             os.close(descriptor)
         guest.disk = here

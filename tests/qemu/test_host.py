@@ -8,7 +8,7 @@ import pytest
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import V2, run_cycle
 from qemu_harness.hostcycle import HOST_STEPS
-from qemu_harness.layout import HOSTOS
+from qemu_harness.layout import GUESTOS, HOSTOS
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import NodeImages, build_host
 from qemu_harness.observation import observe
@@ -44,25 +44,22 @@ def test_an_upgrade_and_a_guest_that_is_repaired(cache: Cache, host_images: Node
         assert machine.check("manageboot target_partition").stdout == "/dev/hostlvm/A_root\n"
         assert json.loads(machine.check("manageboot doctor --json").stdout)["findings"] == []
 
-        # Whoever has the guest's disk keeps manageboot out.
-        busy = machine.run(f"exec 3<>{GUEST}; {OUTSIDE} status & wait $!")
+        # Whoever has the guest's disk keeps manageboot out, except for a look that may be stale.
+        busy = machine.run(f"exec 3<>{GUEST}; {OUTSIDE} upgrade-cancel & wait $!")
         assert (busy.exit_code, "[DEVICE_BUSY]" in busy.stderr) == (69, True), busy
+        seen = json.loads(machine.check(f"exec 3<>{GUEST}; {OUTSIDE} status --json & wait $!").stdout)
+        assert (seen["state"], seen["may_be_stale"], "has it open for writing" in seen["disk_user"]) == (
+            "idle",
+            True,
+            True,
+        )
         before = json.loads(machine.check(f"{OUTSIDE} status --json").stdout)
         assert (before["state"], before["booted"]) == ("idle", "A")
         machine.check(f"{OUTSIDE} upgrade-install /media/update-v2.tar.zst", timeout_s=INSTALL_DEADLINE_S)
         machine.check(f"{OUTSIDE} upgrade-commit")
         # udev may look at one for a moment longer.
         machine.check('for i in $(seq 50); do [ -z "$(losetup --list --noheadings)" ] && exit; sleep 0.1; done; exit 1')
-        # "0 SECTORS linear MAJOR:MINOR FIRST": where the volume lies in its partition.
-        _, sectors, _, _, first = machine.check("dmsetup table hostlvm-guestos").stdout.split()
-        machine.power_off()
-        machine.export_disk(tmp_path / "host.img")
-
-    guest = tmp_path / "guest.img"
-    start = HOSTOS.offset("hostlvm") + int(first) * 512
-    length = int(sectors) * 512
-    parts = [f"skip={start}", f"count={length}", "bs=1M", "iflag=skip_bytes,count_bytes", "conv=sparse"]
-    run(["dd", "status=none", f"if={tmp_path / 'host.img'}", f"of={guest}", *parts])
+        guest = guest_of(machine, tmp_path)
     assert read_environment(guest) == {"boot_alternative": "B", "boot_cycle": "first_boot"}
     with pytest.raises(HarnessError):
         read_file(guest, "A_boot", "/vmlinuz")
@@ -70,6 +67,51 @@ def test_an_upgrade_and_a_guest_that_is_repaired(cache: Cache, host_images: Node
         machine.wait_until_up()
         seen = observe(machine)
         assert (seen.slot, seen.version, seen.status["state"]) == ("B", V2, "trial")
+        machine.check("manageboot confirm")
+        assert observe(machine).variables["boot_cycle"] == "stable"
+        assert len(machine.serial.boots()) == 1
+
+
+def guest_of(machine: VirtualMachine, directory: Path) -> Path:
+    """Power a host off, and take the disk of its guest out of its own."""
+    # "0 SECTORS linear MAJOR:MINOR FIRST": where the volume lies in its partition.
+    _, sectors, _, _, first = machine.check("dmsetup table hostlvm-guestos").stdout.split()
+    machine.power_off()
+    machine.export_disk(directory / "host.img")
+    guest = directory / "guest.img"
+    start = HOSTOS.offset("hostlvm") + int(first) * 512
+    length = int(sectors) * 512
+    parts = [f"skip={start}", f"count={length}", "bs=1M", "iflag=skip_bytes,count_bytes", "conv=sparse"]
+    run(["dd", "status=none", f"if={directory / 'host.img'}", f"of={guest}", *parts])
+    return guest
+
+
+@pytest.mark.long
+def test_a_guest_is_repaired_in_its_trusted_slot_and_keeps_var(
+    cache: Cache, host_images: NodeImages, tmp_path: Path
+) -> None:
+    """Its trusted slot is broken, and in var lies what must not be lost."""
+    var = GUESTOS.partition("A_var")
+    with VirtualMachine(cache, host_images.disk, media=host_images.media) as machine:
+        machine.wait_until_up()
+        machine.check(
+            f"device=$(losetup --find --show --offset {GUESTOS.offset('A_var')} --sizelimit {var.size} {GUEST}) && "
+            "mkfs.ext4 -q $device && mount $device /mnt && echo precious > /mnt/kept && umount /mnt && "
+            "losetup --detach $device"
+        )
+        install = f"{OUTSIDE} upgrade-install --slot A --keep-var"
+        refused = machine.run(f"{install} /media/update-v2.tar.zst")
+        assert (refused.exit_code, "[TRUSTED_SLOT]" in refused.stderr) == (69, True), refused
+        machine.check(f"{install} --overwrite-trusted /media/update-v2.tar.zst", timeout_s=INSTALL_DEADLINE_S)
+        machine.check(f"{OUTSIDE} upgrade-commit --slot A")
+        guest = guest_of(machine, tmp_path)
+    assert read_environment(guest) == {"boot_alternative": "A", "boot_cycle": "first_boot"}
+    with VirtualMachine(cache, guest) as machine:
+        machine.wait_until_up()
+        seen = observe(machine)
+        assert (seen.slot, seen.version, seen.status["state"]) == ("A", V2, "trial")
+        assert machine.check("findmnt --noheadings --output PARTLABEL /var").stdout == "A_var\n"
+        assert machine.check("cat /var/kept").stdout == "precious\n"
         machine.check("manageboot confirm")
         assert observe(machine).variables["boot_cycle"] == "stable"
         assert len(machine.serial.boots()) == 1
