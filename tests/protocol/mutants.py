@@ -1,4 +1,4 @@
-"""Deliberate faults in both halves of the protocol, each of which the walk has to find: the proof that it can fail."""
+"""Deliberate faults in the agent and in what boots the node, each of which the walk has to find: it can fail."""
 
 import os
 import shutil
@@ -23,11 +23,14 @@ class Mutant(NamedTuple):
     """Whether the slots share their records."""
     mishaps: int | None = None
     """At most so many kills, power cuts and faults on a way, where it takes a long one."""
+    direct: bool = False
+    """Whether a host boots the node directly."""
 
 
 _P, _G, _V, _E, _I = "protocol.py", "bootloader/grub.cfg", "upgrade/verbs.py", "boot/envblock.py", "install/install.py"
 _F = "boot/fallback.py"
 _B, _A = "upgrade/begin.py", "upgrade/abort.py"
+_H = "../tests/protocol/directhost.py"
 
 MUTANTS = (
     Mutant("confirm trusts the other slot", _P,
@@ -139,6 +142,20 @@ MUTANTS = (
     Mutant("a rollback that did not stay is no fallback", _F,
            "return markers.fallback != \"\" or (entry.committed_in is not None and markers.trial != \"\")",
            "return False", depth=9, mishaps=0, shared=True),
+    Mutant("a host does not write down that it starts the trial", _H,
+           'cycle = "failsafe_check"\n', 'cycle = "first_boot"\n', direct=True),
+    Mutant("a host starts a trial that it can't write down", _H,
+           "if block != question.block and not question.writable:", "if False:", direct=True),
+    Mutant("a host trusts the trial at once", _H, 'cycle = "failsafe_check"\n', 'cycle = "stable"\n', direct=True),
+    Mutant("a host does not go back", _H,
+           'slot, cycle = _OTHER[slot], "stable"', 'cycle = "stable"', direct=True),
+    Mutant("a host goes back and leaves failsafe_check", _H,
+           'slot, cycle = _OTHER[slot], "stable"', "slot = _OTHER[slot]", direct=True),
+    Mutant("a host passes the arguments of the other slot", _H,
+           'f"console=ttyS0 dfinity.system={slot}"', 'f"console=ttyS0 dfinity.system={_OTHER[slot]}"', direct=True),
+    Mutant("a host drops the names that it does not know", _H,
+           "(_CYCLE, cycle), *rest]", "(_CYCLE, cycle)]", direct=True, depth=9, mishaps=0),
+    Mutant("a host cuts values at an underscore", _H, r"[^\s#]*", r"[^\s#_]*", direct=True),
 )  # fmt: skip
 
 
@@ -147,16 +164,17 @@ def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
     copy = directory / mutant.name.replace(" ", "-")
     for package in ("manageboot", "grubenv"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests" / "protocol", copy / "tests" / "protocol")
+    shutil.copytree(ROOT / "tests" / "support", copy / "tests" / "support")
+    shutil.copytree(ROOT / "docs", copy / "docs")
     path = copy / "manageboot" / mutant.file
     text = path.read_text()
     assert text.count(mutant.old) == 1, f"{mutant.name}: the text is there {text.count(mutant.old)} times"
     path.write_text(text.replace(mutant.old, mutant.new))
-    shutil.copytree(ROOT / "tests" / "protocol", copy / "tests" / "protocol")
-    shutil.copytree(ROOT / "tests" / "support", copy / "tests" / "support")
-    shutil.copytree(ROOT / "docs", copy / "docs")
     command = [sys.executable, "-m", "protocol.walk", "--stop", "--seconds", "300"]
     command += ["--depth", str(mutant.depth), "--tries", str(mutant.tries)]
     command += ["--shared"] * mutant.shared
+    command += ["--direct"] * mutant.direct
     command += [] if mutant.mishaps is None else ["--mishaps", str(mutant.mishaps)]
     if mutant.file != _G:
         command += ["--memory", str(memory)]

@@ -3,12 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from protocol.node import GOOD, NEW, TORN, VOID, Agent, State, other
 from protocol.truth import GIVEN_UP, acceptable, after_verb
 from support.blocks import GARBAGE, PHASES, phase_of, variables
-from support.grubemu import Answer, Grub, Question
+from support.grubemu import Answer, Question
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -21,16 +21,39 @@ class Violation(NamedTuple):
     path: tuple[str, ...]
 
 
+class Loader(Protocol):
+    """What boots the node: GRUB with a script, or a host."""
+
+    def ask(self, question: Question) -> Answer:
+        """Boot once."""
+
+
 class Rules:
     """The rules, and where they were broken."""
 
-    def __init__(self, grub: Grub, the_agent: Agent, *, shipped: bool, tries: int) -> None:
+    def __init__(
+        self, loader: Loader, the_agent: Agent, *, shipped: bool, rewrites: bool, tries: int, cannot_hold: set[str]
+    ) -> None:
+        """Make the rules.
+
+        Args:
+            loader: what boots the node.
+            the_agent: the agent.
+            shipped: whether it is the shipped script that boots the node.
+            rewrites: whether it makes a block that says nothing anew, so that slot A is trusted from then on.
+            tries: how many boots a trial has.
+            cannot_hold: the rules that it can't hold.
+        """
         self.shipped = shipped
-        self.grub = grub
+        self.rewrites = rewrites
+        self.loader = loader
+        self.cannot_hold = cannot_hold
         self.agent = the_agent
         self.tries = tries
         self.table = documented_table()
         self.violations: dict[tuple[str, str], Violation] = {}
+        self.broken: list[Violation] = []
+        """The violations that should not be."""
         self.cells: set[tuple[str, str]] = set()
         self.paths: dict[State, tuple[State | None, str]] = {}
         """How each state was reached first: from which, by what."""
@@ -38,6 +61,15 @@ class Rules:
     def check_boot(self, state: State, event: str, question: Question, answer: Answer) -> None:
         slot = answer.slot
         good = [one for one in question.loadable if state.content(one) == GOOD and not self.is_mute(state)]
+        foretold = self.agent.next(state) if question == ask_for(state) else None
+        # Where there is no block, a host boots nothing, and nothing is foretold.
+        if (
+            foretold is not None
+            and foretold in question.loadable
+            and foretold != slot
+            and (slot is not None or state.block is not None)
+        ):
+            self.violate("next is what boots", f"{event}: next said {foretold}, and {slot} booted", state)
         if slot is None:
             self.violate("something boots", f"{event}: {question.loadable} could be loaded, and nothing was", state)
             return
@@ -48,10 +80,6 @@ class Rules:
             self.violate("only what was committed boots", f"{event}: slot {slot} was not committed, and booted", state)
         if f"dfinity.system={slot}" not in answer.arguments.split():
             self.violate("the booted slot is told", f"{event}: slot {slot}, {answer.arguments!r}", state)
-        if event == "GRUB":
-            foretold = self.agent.next(state)
-            if foretold is not None and foretold in question.loadable and foretold != slot:
-                self.violate("next is what boots", f"next said {foretold}, GRUB booted {slot}", state)
         if not question.writable and state.content(slot) == NEW and good and committed:
             self.violate("no trial unless it is written down", f"{event}: slot {slot} was started", state)
         known = state.block not in {None, b"", GARBAGE} and set(found) >= {"boot_alternative", "boot_cycle"}
@@ -63,16 +91,20 @@ class Rules:
                 self.violate("a damaged block boots the last trusted slot", f"{event}: {trusted}, not {slot}", state)
 
     def check_convergence(self, state: State) -> None:
-        """Left alone, whether or not it can write, GRUB comes to a trusted slot within tries + 1 boots, and stays."""
-        if self.is_mute(state) or not any(state.content(slot) == GOOD for slot in state.loadable):
+        """Left alone, whether or not GRUB can write, it comes to a trusted slot within tries + 1 boots, and stays."""
+        mute = self.is_mute(state) or (self.rewrites and phase_of("A", state.block, None) is None)
+        if mute or not any(state.content(slot) == GOOD for slot in state.loadable):
             return
         for writable in (True, False):
             seen = []
             now = state
             for _ in range(self.tries + 2):
-                answer = self.grub.ask(ask_for(now)._replace(writable=writable))
+                answer = self.loader.ask(ask_for(now)._replace(writable=writable))
                 seen.append(answer.slot)
                 now = now._replace(block=answer.block)
+            if seen[-1] is None:
+                self.violate("something boots", f"left alone, writable={writable}: {seen}", state)
+                continue
             good = [slot is not None and state.content(slot) == GOOD for slot in seen]
             first = good.index(True) if True in good else len(good)
             if first > self.tries:
@@ -120,7 +152,7 @@ class Rules:
 
     def check_end_of_trial(self, state: State, after: State, way_back: str) -> None:
         """A trial that was given up has no boot left."""
-        answer = self.grub.ask(ask_for(after))
+        answer = self.loader.ask(ask_for(after))
         if answer.slot != way_back and way_back in after.loadable:
             self.violate("a trial that was given up ends", f"slot {answer.slot} boots again", state)
 
@@ -191,6 +223,8 @@ class Rules:
             events.append(event if before is not None else f"{at.block!r:.120} {at.contents}")
             at = before
         self.violations[rule, text] = Violation(rule, text, tuple(reversed(events)))
+        if rule not in self.cannot_hold:
+            self.broken.append(self.violations[rule, text])
 
 
 def given_up(state: State) -> bool:
@@ -232,6 +266,12 @@ def judged(state: State, verb: str, after: State, refusal: str | None, *, end: b
 
 def ask_for(state: State) -> Question:
     return Question(state.block, state.witness, state.loadable)
+
+
+def documented_exceptions(title: str) -> set[str]:
+    """Read from a section of docs/protocol.md which rules can't hold there."""
+    section = DOCUMENT.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"^- \*([^*]+)\*:", section, re.MULTILINE))
 
 
 def documented_table() -> dict[str, dict[str, set[str | None]]]:
