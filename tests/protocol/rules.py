@@ -146,6 +146,7 @@ class Rules:
         self.check_contents(state, verb, states)
         self.check_block(state, verb, phase, after)
         self.check_witness(state, verb, phase, states)
+        self.check_records(state, verb, phase, after)
         gives_up = verb in GIVEN_UP or (verb == "confirm" and given_up(state))
         if phase == "trial" and gives_up:
             self.check_end_of_trial(state, after, passive)
@@ -163,7 +164,7 @@ class Rules:
             self.violate("whatever can be loaded is whole", f"{verb}: slot {passive} holds a part of an image", state)
         if verb == "upgrade-install":
             for one in states:
-                says, holds = recorded_content(one, booted, passive), one.content(passive)
+                says, holds = recorded(one, booted, passive).get("state"), one.content(passive)
                 if says == "installed" and one.records != state.records and holds != NEW:
                     self.violate("what is recorded as installed is whole", f"slot {passive}: {holds}", state)
         touched = any(one.content(passive) != state.content(passive) for one in states)
@@ -194,6 +195,20 @@ class Rules:
             self.violate("only an installed slot is committed", f"{verb}: the record says otherwise", state)
         if verb == "rollback" and after.content(passive) != GOOD:
             self.violate("only a confirmed slot is rolled back to", f"{passive} is {after.content(passive)}", state)
+
+    def check_records(self, state: State, verb: str, phase: str, after: State) -> None:
+        """Once a verb that ends a commit has returned, no record speaks of that commit any more."""
+        booted, passive = str(state.booted), other(str(state.booted))
+        ended = {
+            ("upgrade-cancel", "pending"): passive,
+            ("confirm", "trial"): "" if given_up(state) else "AB",
+            # It may complete one that was cut off; something else may be in the other slot since.
+            ("confirm", "idle"): booted,
+        }.get((verb, phase), "")
+        for slot in ended:
+            entry = recorded(after, booted, slot)
+            if entry.get("state") == "committed" or "committed_in" in entry:
+                self.violate("what belongs to a commit ends with it", f"{verb} in {phase}: {slot} is {entry}", state)
 
     def check_witness(self, state: State, verb: str, phase: str, states: list[State]) -> None:
         """What a verb wrote into the second block."""
@@ -237,10 +252,11 @@ def given_up(state: State) -> bool:
     return trial in {"by_hand", "unhealthy", "deadline"} and (by_the_nonce or by_the_mark)
 
 
-def recorded_content(state: State, booted: str, slot: str) -> str | None:
-    """What the records of the booted slot say of a slot."""
+def recorded(state: State, booted: str, slot: str) -> dict[str, str]:
+    """What the records of the booted slot say of a slot; empty: nothing."""
     text = state.records["AB".index(booted)]
-    return json.loads(text)["slots"].get(slot, {}).get("state") if text else None
+    slots: dict[str, dict[str, str]] = json.loads(text)["slots"] if text else {}
+    return slots.get(slot, {})
 
 
 def judged(state: State, verb: str, after: State, refusal: str | None, *, end: bool = True) -> State:
