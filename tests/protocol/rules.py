@@ -3,12 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from protocol.node import GOOD, NEW, TORN, VOID, Agent, State, other
 from protocol.truth import ABORTING, acceptable, after_verb
 from support.blocks import GARBAGE, PHASES, phase_of, variables
-from support.grubemu import Answer, Grub, Question
+from support.grubemu import Answer, Question
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -21,16 +21,39 @@ class Violation(NamedTuple):
     path: tuple[str, ...]
 
 
+class Loader(Protocol):
+    """What boots the node: GRUB with a script, or a host."""
+
+    def ask(self, question: Question) -> Answer:
+        """Boot once."""
+
+
 class Rules:
     """The rules, and where they were broken."""
 
-    def __init__(self, grub: Grub, the_agent: Agent, *, shipped: bool, tries: int) -> None:
+    def __init__(
+        self, loader: Loader, the_agent: Agent, *, shipped: bool, rewrites: bool, tries: int, cannot_hold: set[str]
+    ) -> None:
+        """Make the rules.
+
+        Args:
+            loader: what boots the node.
+            the_agent: the agent.
+            shipped: whether it is the shipped script that boots the node.
+            rewrites: whether it makes a block that says nothing anew, so that slot A is trusted from then on.
+            tries: how many boots a trial has.
+            cannot_hold: the rules that it can't hold.
+        """
         self.shipped = shipped
-        self.grub = grub
+        self.rewrites = rewrites
+        self.loader = loader
+        self.cannot_hold = cannot_hold
         self.agent = the_agent
         self.tries = tries
         self.table = documented_table()
         self.violations: dict[tuple[str, str], Violation] = {}
+        self.broken: list[Violation] = []
+        """The violations that should not be."""
         self.cells: set[tuple[str, str]] = set()
         self.paths: dict[State, tuple[State | None, str]] = {}
         """How each state was reached first: from which, by what."""
@@ -38,6 +61,15 @@ class Rules:
     def check_boot(self, state: State, event: str, question: Question, answer: Answer) -> None:
         slot = answer.slot
         good = [one for one in question.loadable if state.content(one) == GOOD and not self.is_mute(state)]
+        foretold = self.agent.next(state) if question == ask_for(state) else None
+        # Where there is no block, a host boots nothing, and nothing is foretold.
+        if (
+            foretold is not None
+            and foretold in question.loadable
+            and foretold != slot
+            and (slot is not None or state.block is not None)
+        ):
+            self.violate("next is what boots", f"{event}: next said {foretold}, and {slot} booted", state)
         if slot is None:
             self.violate("something boots", f"{event}: {question.loadable} could be loaded, and nothing was", state)
             return
@@ -48,10 +80,6 @@ class Rules:
             self.violate("only what was committed boots", f"{event}: slot {slot} was not committed, and booted", state)
         if f"dfinity.system={slot}" not in answer.arguments.split():
             self.violate("the booted slot is told", f"{event}: slot {slot}, {answer.arguments!r}", state)
-        if event == "GRUB":
-            foretold = self.agent.next(state)
-            if foretold is not None and foretold in question.loadable and foretold != slot:
-                self.violate("next is what boots", f"next said {foretold}, GRUB booted {slot}", state)
         if not question.writable and state.content(slot) == NEW and good and committed:
             self.violate("no trial unless it is written down", f"{event}: slot {slot} was started", state)
         known = state.block not in {None, b"", GARBAGE} and set(found) >= {"boot_alternative", "boot_cycle"}
@@ -63,16 +91,20 @@ class Rules:
                 self.violate("a damaged block boots the last trusted slot", f"{event}: {trusted}, not {slot}", state)
 
     def check_convergence(self, state: State) -> None:
-        """Left alone, whether or not it can write, GRUB comes to a trusted slot within tries + 1 boots, and stays."""
-        if self.is_mute(state) or not any(state.content(slot) == GOOD for slot in state.loadable):
+        """Left alone, whether or not GRUB can write, it comes to a trusted slot within tries + 1 boots, and stays."""
+        mute = self.is_mute(state) or (self.rewrites and phase_of("A", state.block, None) is None)
+        if mute or not any(state.content(slot) == GOOD for slot in state.loadable):
             return
         for writable in (True, False):
             seen = []
             now = state
             for _ in range(self.tries + 2):
-                answer = self.grub.ask(ask_for(now)._replace(writable=writable))
+                answer = self.loader.ask(ask_for(now)._replace(writable=writable))
                 seen.append(answer.slot)
                 now = now._replace(block=answer.block)
+            if seen[-1] is None:
+                self.violate("something boots", f"left alone, writable={writable}: {seen}", state)
+                continue
             good = [slot is not None and state.content(slot) == GOOD for slot in seen]
             first = good.index(True) if True in good else len(good)
             if first > self.tries:
@@ -114,13 +146,14 @@ class Rules:
         self.check_contents(state, verb, states)
         self.check_block(state, verb, phase, after)
         self.check_witness(state, verb, phase, states)
+        self.check_records(state, verb, phase, after)
         aborts = verb in ABORTING or (verb == "confirm" and is_aborted(state))
         if phase == "trial" and aborts:
             self.check_end_of_trial(state, after, passive)
 
     def check_end_of_trial(self, state: State, after: State, way_back: str) -> None:
         """A trial that was aborted has no boot left."""
-        answer = self.grub.ask(ask_for(after))
+        answer = self.loader.ask(ask_for(after))
         if answer.slot != way_back and way_back in after.loadable:
             self.violate("a trial that was aborted ends", f"slot {answer.slot} boots again", state)
 
@@ -131,7 +164,7 @@ class Rules:
             self.violate("whatever can be loaded is whole", f"{verb}: slot {passive} holds a part of an image", state)
         if verb == "upgrade-install":
             for one in states:
-                says, holds = recorded_content(one, booted, passive), one.content(passive)
+                says, holds = recorded(one, booted, passive).get("state"), one.content(passive)
                 if says == "installed" and one.records != state.records and holds != NEW:
                     self.violate("what is recorded as installed is whole", f"slot {passive}: {holds}", state)
         touched = any(one.content(passive) != state.content(passive) for one in states)
@@ -163,6 +196,20 @@ class Rules:
         if verb == "rollback" and after.content(passive) != GOOD:
             self.violate("only a confirmed slot is rolled back to", f"{passive} is {after.content(passive)}", state)
 
+    def check_records(self, state: State, verb: str, phase: str, after: State) -> None:
+        """Once a verb that ends a commit has returned, no record speaks of that commit any more."""
+        booted, passive = str(state.booted), other(str(state.booted))
+        ended = {
+            ("upgrade-cancel", "pending"): passive,
+            ("confirm", "trial"): "" if given_up(state) else "AB",
+            # It may complete one that was cut off; something else may be in the other slot since.
+            ("confirm", "idle"): booted,
+        }.get((verb, phase), "")
+        for slot in ended:
+            entry = recorded(after, booted, slot)
+            if entry.get("state") == "committed" or "committed_in" in entry:
+                self.violate("what belongs to a commit ends with it", f"{verb} in {phase}: {slot} is {entry}", state)
+
     def check_witness(self, state: State, verb: str, phase: str, states: list[State]) -> None:
         """What a verb wrote into the second block."""
         shipped = "manageboot.slot" in state.arguments
@@ -191,6 +238,8 @@ class Rules:
             events.append(event if before is not None else f"{at.block!r:.120} {at.contents}")
             at = before
         self.violations[rule, text] = Violation(rule, text, tuple(reversed(events)))
+        if rule not in self.cannot_hold:
+            self.broken.append(self.violations[rule, text])
 
 
 def is_aborted(state: State) -> bool:
@@ -203,10 +252,11 @@ def is_aborted(state: State) -> bool:
     return trial in {"by_hand", "unhealthy", "deadline"} and (by_the_nonce or by_the_mark)
 
 
-def recorded_content(state: State, booted: str, slot: str) -> str | None:
-    """What the records of the booted slot say of a slot."""
+def recorded(state: State, booted: str, slot: str) -> dict[str, str]:
+    """What the records of the booted slot say of a slot; empty: nothing."""
     text = state.records["AB".index(booted)]
-    return json.loads(text)["slots"].get(slot, {}).get("state") if text else None
+    slots: dict[str, dict[str, str]] = json.loads(text)["slots"] if text else {}
+    return slots.get(slot, {})
 
 
 def judged(state: State, verb: str, after: State, refusal: str | None, *, end: bool = True) -> State:
@@ -232,6 +282,12 @@ def judged(state: State, verb: str, after: State, refusal: str | None, *, end: b
 
 def ask_for(state: State) -> Question:
     return Question(state.block, state.witness, state.loadable)
+
+
+def documented_exceptions(title: str) -> set[str]:
+    """Read from a section of docs/protocol.md which rules can't hold there."""
+    section = DOCUMENT.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"^- \*([^*]+)\*:", section, re.MULTILINE))
 
 
 def documented_table() -> dict[str, dict[str, set[str | None]]]:

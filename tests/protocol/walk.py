@@ -9,17 +9,17 @@ import re
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from protocol.node import Agent, State, agent, fresh, other
-from protocol.rules import Rules, Violation, ask_for, judged
+from protocol.directhost import DirectHost
+from protocol.node import GOOD, Agent, State, agent, fresh, other
+from protocol.rules import Loader, Rules, Violation, ask_for, documented_exceptions, judged
 from protocol.start import starts
 from protocol.truth import NOTHING, PASSED_OVER, after_boot
-from support.blocks import GARBAGE, variables
-from support.grubemu import SHIPPED, STOCK, Grub
+from support.blocks import GARBAGE, phase_of, variables
+from support.grubemu import SHIPPED, STOCK, Grub, Question
 
 _WORD = re.compile(r"\b[ni][1-9]\b")
 VERBS = ("upgrade-install", "upgrade-commit", "upgrade-cancel", "confirm", "rollback", "deadline", "arrived")
@@ -33,6 +33,8 @@ class Result(NamedTuple):
     grub_runs: int
     agent_runs: int
     violations: list[Violation]
+    broken: list[Violation]
+    """Those of rules that can be held."""
     depth: int
     """How many events in a row were all tried."""
     complete: bool
@@ -50,9 +52,24 @@ class Way(NamedTuple):
     """Whether the slots share their records, or each has its own."""
     mishaps: int | None = None
     """How many kills, power cuts and faults may be on one way; None: any number, which leaves no time to go far."""
+    direct: bool = False
+    """Whether a host boots the node directly; then the script is that of the old way."""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is the shipped script that boots the node."""
+        return self.script != STOCK and not self.direct
+
+    @property
+    def cannot_hold(self) -> set[str]:
+        """The rules that the document says can't hold there."""
+        if self.direct:
+            return documented_exceptions("A host that boots its guests directly")
+        return set() if self.shipped else documented_exceptions("GRUB's script on nodes in service")
 
     def __str__(self) -> str:
-        parts = [self.script.name, f"{self.tries} {'try' if self.tries == 1 else 'tries'}"]
+        tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'}"
+        parts = ["direct boot" if self.direct else self.script.name, tries]
         parts += ["shared records"] * self.shared
         if self.mishaps is not None:
             parts.append(f"{self.mishaps or 'no'} {'mishap' if self.mishaps == 1 else 'mishaps'}")
@@ -64,11 +81,13 @@ class Walk:
 
     def __init__(self, grub: Grub, the_agent: Agent, way: Way, *, stop: bool) -> None:
         self.way = way
-        self.shipped = way.script != STOCK
         self.grub = grub
+        self.loader: Loader = DirectHost(grub) if way.direct else grub
+        self.name = "the host" if way.direct else "GRUB"
         self.agent = the_agent
         self.stop = stop
-        self.rules = Rules(grub, the_agent, shipped=self.shipped, tries=way.tries)
+        self.rules = Rules(self.loader, the_agent, shipped=way.shipped, rewrites=way.direct,
+                           tries=way.tries, cannot_hold=way.cannot_hold)  # fmt: skip
         self.paths = self.rules.paths
         self.mishaps: dict[State, int] = {}
         """How many were needed to reach a state."""
@@ -81,7 +100,7 @@ class Walk:
         deadline = time.monotonic() + seconds
         reached = 0
         late = False
-        while layer and reached < depth and not late and not (self.stop and self.rules.violations):
+        while layer and reached < depth and not late and not (self.stop and self.rules.broken):
             reached += 1
             following: dict[State, None] = {}
             for state in layer:
@@ -96,12 +115,12 @@ class Walk:
                     if needed < self.mishaps.get(after, 1 << 30):
                         self.mishaps[after] = needed
                         following[after] = None
-                if self.stop and self.rules.violations:
+                if self.stop and self.rules.broken:
                     break
             layer = list(following)
         return Result(
             len(self.paths), self.transitions, self.grub.runs, self.agent.runs, list(self.rules.violations.values()),
-            reached - late, not layer, frozenset(self.rules.cells),
+            self.rules.broken, reached - late, not layer, frozenset(self.rules.cells),
         )  # fmt: skip
 
     def events(self, state: State) -> Iterator[tuple[str, State, bool]]:
@@ -125,59 +144,80 @@ class Walk:
                 if may_go_wrong:
                     yield f"{verb}, power cut after step {number + 1}", off(after), True
         yield "reboot", off(state._replace(undo=None)), False
+        if self.way.direct and may_go_wrong:
+            for slot in state.loadable:
+                yield f"slot {slot} by kexec", self.chosen(state, slot)._replace(mark=None), True
         if state.undo is not None and may_go_wrong:
             block, truth = state.undo
             yield "power loss that undoes GRUB's write", off(state._replace(block=block, undo=None, truth=truth)), True
             yield "power loss", off(state._replace(undo=None)), True
 
     def boots(self, state: State, *, may_go_wrong: bool) -> Iterator[tuple[str, State, bool]]:
-        named = variables(state.block).get("boot_alternative", "A")
-        ways = [("GRUB", ask_for(state))]
-        if may_go_wrong:
-            ways += [
-                ("GRUB, save_env fails", ask_for(state)._replace(writable=False)),
-                (f"GRUB, the kernel of {named} missing", ask_for(state)._replace(loadable=other(named))),
-            ]
-        for name, question in ways:
+        for name, loader, question in self.ways_to_boot(state, may_go_wrong=may_go_wrong):
             if not set(question.loadable) <= set(state.loadable) or not question.loadable:
                 continue
-            answer = self.grub.ask(question)
+            answer = loader.ask(question)
             self.rules.check_boot(state, name, question, answer)
             truth = after_boot(state.truth, state.block, answer.slot, answer.block)
-            after = state._replace(block=answer.block, undo=None, truth=truth)
+            after = taken_at_its_word(state, answer.block)._replace(undo=None, truth=truth)
             if answer.slot is None:
-                yield f"{name}, stuck; power cycle", after, name != "GRUB"
+                yield f"{name}, stuck; power cycle", after, name != self.name
                 continue
-            undo = (state.block, state.truth) if answer.block != state.block else None
-            yield name, after._replace(booted=answer.slot, undo=undo,
-                                       arguments=answer.arguments, boot_id=boot_id(state)), name != "GRUB"  # fmt: skip
+            # The host flushes what it writes, GRUB does not.
+            flushed = self.way.direct and loader is self.loader
+            undo = (state.block, state.truth) if answer.block != state.block and not flushed else None
+            yield name, after._replace(booted=answer.slot, undo=undo, arguments=answer.arguments,
+                                       boot_id=boot_id(state)), name != self.name  # fmt: skip
         if may_go_wrong:
             yield from ((name, after, True) for name, after in self.mischances(state))
 
+    def ways_to_boot(self, state: State, *, may_go_wrong: bool) -> list[tuple[str, Loader, Question]]:
+        named, asked = variables(state.block).get("boot_alternative", "A"), ask_for(state)
+        ways = [(self.name, self.loader, asked)]
+        if may_go_wrong:
+            ways += [
+                (f"{self.name}, its write fails", self.loader, asked._replace(writable=False)),
+                (f"{self.name}, the kernel of {named} missing", self.loader, asked._replace(loadable=other(named))),
+            ]
+        if may_go_wrong and self.way.direct:
+            ways.append(("the host, through GRUB", DirectHost(self.grub, boot_args=False), asked))
+        return ways
+
     def mischances(self, state: State) -> Iterator[tuple[str, State]]:
         """What else can happen to a node that is off, or starts."""
-        for slot in state.loadable:
-            words = f"dfinity.system={slot}"
-            if self.shipped:
-                words += f" manageboot.slot={slot} manageboot.cycle= manageboot.fault=menu"
-            # Only the shipped script says that somebody chose.
-            truth = state.truth if self.shipped or state.truth == NOTHING else None
-            yield (
-                f"slot {slot} by the menu",
-                state._replace(booted=slot, arguments=words, boot_id=boot_id(state), truth=truth),
-            )
+        if not self.way.direct:
+            yield from ((f"slot {slot} by the menu", self.chosen(state, slot)) for slot in state.loadable)
         trusted = other(variables(state.block).get("boot_alternative", "A"))
         if variables(state.block).get("boot_cycle") == "first_boot" and trusted in state.loadable:
             words = f"dfinity.system={trusted}"
-            if self.shipped:
+            if self.way.shipped:
                 words += f" manageboot.slot={trusted} manageboot.cycle=stable"
             truth = state.truth and state.truth._replace(stage=PASSED_OVER)
             yield (
-                "GRUB, by another block",
+                f"{self.name}, by another block",
                 state._replace(booted=trusted, arguments=words, boot_id=boot_id(state), truth=truth),
             )
         if state.block != GARBAGE:
             yield "the block is damaged", state._replace(block=GARBAGE, undo=None, truth=None)
+        if self.way.direct:
+            yield from self.mischances_of_the_host(state)
+
+    def chosen(self, state: State, slot: str) -> State:
+        """Boot the slot that somebody chose."""
+        words = f"dfinity.system={slot}"
+        if self.way.shipped:
+            words += f" manageboot.slot={slot} manageboot.cycle= manageboot.fault=menu"
+        # Only the shipped script says that somebody chose.
+        truth = state.truth if self.way.shipped or state.truth == NOTHING else None
+        return state._replace(booted=slot, arguments=words, boot_id=boot_id(state), truth=truth)
+
+    def mischances_of_the_host(self, state: State) -> Iterator[tuple[str, State]]:
+        """What happens to a guest that is off because its host fails, or loses its power."""
+        answer = self.loader.ask(ask_for(state))
+        if answer.block != state.block:
+            truth = after_boot(state.truth, state.block, None, answer.block)
+            yield "the host fails after its write", taken_at_its_word(state, answer.block)._replace(truth=truth)
+            yield "power cut in the host's rename: no block", state._replace(block=None, truth=None)
 
 
 WAYS = (
@@ -187,8 +227,17 @@ WAYS = (
     Way(mishaps=0),
     Way(shared=True, mishaps=0),
     Way(STOCK),
+    Way(STOCK, direct=True),
+    Way(STOCK, direct=True, mishaps=0),
 )
 """With any number of mishaps it goes a few events far; without any, from slot to slot and back till nothing is new."""
+
+
+def taken_at_its_word(state: State, block: bytes | None) -> State:
+    """Write another block. Where the one before said nothing, the slot that it names is trusted, whatever is in it."""
+    after = state._replace(block=block)
+    rewritten = block != state.block and phase_of("A", state.block, None) is None
+    return after.with_content(variables(block)["boot_alternative"], GOOD) if rewritten else after
 
 
 def boot_id(state: State) -> str:
@@ -223,13 +272,14 @@ def off(state: State) -> State:
 
 
 def main() -> int:
-    """Walk with the shipped grub.cfg and with a stock-like one, and print what was found."""
+    """Walk with the shipped grub.cfg, a stock-like one and a host that boots directly, and print what was found."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--depth", type=int, help="events in a row (default: 8, or 40 where mishaps are counted)")
     parser.add_argument("--seconds", type=float, default=90, help="for each walk")
     parser.add_argument("--tries", type=int, help="one walk only: boot.tries")
     parser.add_argument("--shared", action="store_true", help="one walk only: the slots share their records")
     parser.add_argument("--mishaps", type=int, help="one walk only: at most so many on a way")
+    parser.add_argument("--direct", action="store_true", help="one walk only: a host boots the node directly")
     parser.add_argument("--stop", action="store_true", help="at the first violation")
     parser.add_argument("--memory", type=Path, help="a file that keeps what GRUB answered")
     options = parser.parse_args()
@@ -237,7 +287,8 @@ def main() -> int:
     failed = 0
     ways: tuple[Way, ...] = WAYS
     if options.tries is not None:
-        ways = (Way(tries=options.tries, shared=options.shared, mishaps=options.mishaps),)
+        script = STOCK if options.direct else SHIPPED
+        ways = (Way(script, options.tries, options.shared, options.mishaps, options.direct),)
     for way in ways:
         begin = time.monotonic()
         depth = options.depth or (8 if way.mishaps is None else 40)
@@ -246,17 +297,16 @@ def main() -> int:
         whole = ", and there is no more to reach" if result.complete else ""
         print(
             f"{way}: {result.states} states, {result.transitions} transitions, depth {result.depth}{whole}, "
-            f"{result.grub_runs} GRUB runs, {result.agent_runs} agent runs, {len(result.violations)} violations, "
+            f"{result.grub_runs} GRUB runs, {result.agent_runs} agent runs, {len(result.broken)} violations, "
             f"{time.monotonic() - begin:.0f} s",
             flush=True,
         )
-        rules = Counter(violation.rule for violation in result.violations)
-        if way.script == STOCK:
-            print("  what a stock grub.cfg cannot hold: " + "; ".join(sorted(rules)))
-            continue
-        failed += len(result.violations)
-        for violation in result.violations[:20]:
+        failed += len(result.broken)
+        for violation in result.broken[:20]:
             print(f"  {violation.rule}: {violation.text}\n    " + "\n    ".join(violation.path))
+        if way.cannot_hold:
+            rules = {violation.rule for violation in result.violations} & way.cannot_hold
+            print("  what can't hold there: " + "; ".join(sorted(rules)))
     return 1 if failed else 0
 
 
@@ -265,7 +315,6 @@ def run(
     begin: Iterable[State] | None = None,
 ) -> Result:  # fmt: skip
     """Do one walk, from every start, or from those that are given."""
-    shipped = way.script != STOCK
     with (
         tempfile.TemporaryDirectory(prefix="manageboot-grub-") as directory,
         agent(tries=way.tries, shared=way.shared) as the_agent,
@@ -273,7 +322,7 @@ def run(
         grub = Grub(Path(directory), way.script, memory=memory)
         try:
             walk = Walk(grub, the_agent, way, stop=stop)
-            return walk.walk(begin or starts(shipped=shipped, shared=way.shared), depth, seconds=seconds)
+            return walk.walk(begin or starts(shipped=way.shipped, shared=way.shared), depth, seconds=seconds)
         finally:
             grub.remember()
 
