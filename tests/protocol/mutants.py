@@ -135,7 +135,7 @@ MUTANTS = (
            'return markers.nonce == "" and markers.ack not in {"", entry.nonce}', "return False", depth=9, mishaps=1),
     Mutant("what can't be loaded has died", _F, 'if markers.fallback == "unloadable"', "if False", mishaps=1),
     Mutant("whatever was given up was given up by hand", _F,
-           "Trial.DEADLINE: Cause.DEADLINE", "Trial.DEADLINE: Cause.BY_HAND", depth=9, mishaps=0),
+           "TrialMarker.DEADLINE: Cause.DEADLINE", "TrialMarker.DEADLINE: Cause.BY_HAND", depth=9, mishaps=0),
     Mutant("a rollback that did not stay is no fallback", _F,
            "return markers.fallback != \"\" or (entry.committed_in is not None and markers.trial != \"\")",
            "return False", depth=9, mishaps=0, shared=True),
