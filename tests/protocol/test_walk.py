@@ -28,6 +28,13 @@ def test_the_shipped_script_holds_every_rule():
     assert result.cells == set(product(set(walk.VERBS) - {"arrived", "deadline"}, PHASES))
 
 
+@pytest.mark.usefixtures("each_grub")
+def test_every_rule_holds_with_grub_of_each_release():
+    result = walk.run(Way(tries=2), depth=2, seconds=300)
+    assert result.violations == []
+    assert (result.depth, result.grub_runs > 50) == (2, True)
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["records apart", "records shared"])
 def test_from_slot_to_slot_and_back_the_cause_of_every_fallback_is_told(shared: bool):
     """Without mishaps, a walk from one start ends where there is nothing new."""

@@ -18,6 +18,7 @@ from protocol.node import Agent, State, agent, fresh, other
 from protocol.rules import Rules, Violation, ask_for, judged
 from protocol.start import starts
 from protocol.truth import NOTHING, PASSED_OVER, after_boot
+from support import judges
 from support.blocks import GARBAGE, variables
 from support.grubemu import SHIPPED, STOCK, Grub
 
@@ -234,6 +235,8 @@ def main() -> int:
     parser.add_argument("--memory", type=Path, help="a file that keeps what GRUB answered")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
+    judges.choose()
+    print(f"judged by {judges.version()}", flush=True)
     failed = 0
     ways: tuple[Way, ...] = WAYS
     if options.tries is not None:
