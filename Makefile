@@ -53,12 +53,13 @@ $(VENV)/installed: requirements-dev.txt pyproject.toml | packages
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat --editable .
 	@touch $@
 
-# The release of Debian that the node runs: bookworm or trixie.
+# The release of Debian that the node runs, and whose GRUB judges: bookworm or trixie.
 DISTRIBUTION ?= bookworm
+export DISTRIBUTION
 
 .PHONY: demo
 demo: packages $(VENV)/installed
-	@PYTHONPATH=qemu-harness DISTRIBUTION=$(DISTRIBUTION) $(BIN)/python -m qemu_harness.demo
+	@PYTHONPATH=qemu-harness $(BIN)/python -m qemu_harness.demo
 
 .PHONY: check
 check: packages $(VENV)/installed
@@ -85,11 +86,11 @@ crash-grubenv: packages $(VENV)/installed
 
 .PHONY: check-protocol
 check-protocol: packages $(VENV)/installed
-	@cd tests && exec ../$(BIN)/python -m protocol.walk
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m protocol.walk
 
 .PHONY: mutants
 mutants: packages $(VENV)/installed
-	@cd tests && exec ../$(BIN)/python -m protocol.mutants
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m protocol.mutants
 
 .PHONY: crash-install
 crash-install: packages $(VENV)/installed

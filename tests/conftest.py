@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import layers
+from qemu_harness.process import HarnessError
+from support import judges, layers
 from support.node import LoopNode
 
 FUZZ_EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
@@ -53,6 +54,11 @@ def scope_of(test: str) -> str:
 WATCH = layers.Watch()
 
 
+def pytest_configure() -> None:
+    """Let GRUB of the release judge that DISTRIBUTION names."""
+    judges.choose()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, and mark what needs nothing but Python."""
     items.sort(key=lambda item: [not scope_of(item.nodeid).startswith(place) for place in FIRST])
@@ -87,6 +93,19 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and in CI that is a failure: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="module", params=judges.RELEASES)
+def each_grub(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let GRUB of each release judge, one after the other, whatever DISTRIBUTION names."""
+    with WATCH.aside():
+        try:
+            path = judges.path_of(request.param)
+        except HarnessError as error:
+            pytest.skip(str(error))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        yield request.param
 
 
 @pytest.fixture

@@ -8,8 +8,12 @@ from qemu_harness.debian import Release, make_root
 from qemu_harness.process import run
 
 _PACKAGES = ("grub-common", "grub-efi-amd64-bin", "grub-pc-bin", "grub-emu")
+_PLACES = ("usr/bin", "usr/sbin")
 _LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio")
+
+JUDGES = ("grub-editenv", "grub-emu", "grub-fstest", "grub-script-check")
+"""The programs that are asked what GRUB makes of blocks, scripts and disks. None of them makes a loader."""
 
 
 class GrubTools:
@@ -25,10 +29,12 @@ class GrubTools:
         if release.is_of_the_host:
             return HOST_TOOLS
         key = content_key(release.value, *_PACKAGES, Path(__file__))
-        root = cache.entry(
-            "grub", key, lambda directory: make_root(directory / "root", release, _PACKAGES, variant="extract")
-        )
-        return cls(root / "root")
+
+        def unpack(directory: Path) -> None:
+            make_root(directory / "root", release, _PACKAGES, variant="extract")
+            cls(directory / "root").write_judges()
+
+        return cls(cache.entry("grub", key, unpack) / "root")
 
     @property
     def key(self) -> str:
@@ -43,13 +49,34 @@ class GrubTools:
         """
         if self._root == Path("/"):
             return [program]
-        [path] = (path for place in ("usr/bin", "usr/sbin") if (path := self._root / place / program).exists())
-        libraries = ":".join(str(self._root / place) for place in _LIBRARIES)
-        return [str(self._root / _LOADER), "--library-path", libraries, str(path)]
+        return self._words(program, str(self._root))
+
+    def path(self, others: str) -> str:
+        """Give a PATH by which the programs that judge are these, and all others those of another PATH."""
+        return others if self._root == Path("/") else f"{self._judges}:{others}"
+
+    def write_judges(self) -> None:
+        """Write a program for each that judges and starts by its loader. They may be moved together with the root."""
+        self._judges.mkdir()
+        for program in JUDGES:
+            words = " ".join(f'"{word}"' for word in self._words(program, "$root"))
+            launcher = self._judges / program
+            launcher.write_text(f'#!/bin/sh\nroot="${{0%/*}}/../{self._root.name}"\nexec {words} "$@"\n')
+            launcher.chmod(0o755)
 
     def modules(self, target: str) -> Path:
         """Give the directory of the modules for a platform, as x86_64-efi."""
         return self._root / "usr/lib/grub" / target
+
+    @property
+    def _judges(self) -> Path:
+        return self._root.parent / "judges"
+
+    def _words(self, program: str, root: str) -> list[str]:
+        """Start a program by the loader of its own libraries, below a root that is called so."""
+        [place] = (place for place in _PLACES if (self._root / place / program).exists())
+        libraries = ":".join(f"{root}/{library}" for library in _LIBRARIES)
+        return [f"{root}/{_LOADER}", "--library-path", libraries, f"{root}/{place}/{program}"]
 
     def make_image(self, image: Path, target: str, prefix: str, modules: tuple[str, ...]) -> None:
         """Make the image of a loader that carries modules and finds its configuration at a prefix."""

@@ -110,7 +110,8 @@ def run_grub(directory: Path, script: Iterable[str], *images: Path) -> str:
     configuration = directory / "emu"
     configuration.mkdir(exist_ok=True)
     (configuration / "device.map").write_text("".join(f"(hd{index}) {image}\n" for index, image in enumerate(images)))
-    (configuration / "grub.cfg").write_text("\n".join([*script, "exit", ""]))
+    # GRUB 2.12's grub-emu tells of each file that it reads, on the line of what a script prints.
+    (configuration / "grub.cfg").write_text("\n".join(["set enable_progress_indicator=0", *script, "exit", ""]))
     done = subprocess.run(
         ["grub-emu", "-d", configuration, "-m", configuration / "device.map"],
         check=True,

@@ -27,7 +27,7 @@ from tests.grubenv.support import (
     valid_blocks,
 )
 
-pytestmark = pytest.mark.grub
+pytestmark = [pytest.mark.grub, pytest.mark.usefixtures("each_grub")]
 
 ASKING = settings(
     max_examples=max(150, settings.default.max_examples),

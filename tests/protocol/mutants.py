@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from support import judges
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -197,12 +199,13 @@ def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
     command += [] if mutant.mishaps is None else ["--mishaps", str(mutant.mishaps)]
     if mutant.file != _G:
         command += ["--memory", str(memory)]
-    environment = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'tests'}"}
+    harness = ROOT / "qemu-harness"
+    environment = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'tests'}:{harness}", "DISTRIBUTION": ""}
     done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=600)
     shutil.rmtree(copy)
     assert done.returncode in {0, 1}, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
-    return "" if done.returncode == 0 else done.stdout.splitlines()[1].strip()
+    return "" if done.returncode == 0 else done.stdout.splitlines()[2].strip()
 
 
 def main() -> int:
@@ -210,6 +213,8 @@ def main() -> int:
     import tempfile
     import time
 
+    judges.choose()
+    print(f"judged by {judges.version()}", flush=True)
     missed = 0
     with tempfile.TemporaryDirectory(prefix="manageboot-mutants-") as directory:
         for mutant in MUTANTS:

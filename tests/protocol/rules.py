@@ -201,7 +201,7 @@ class Rules:
         booted, passive = str(state.booted), other(str(state.booted))
         ended = {
             ("upgrade-cancel", "pending"): passive,
-            ("confirm", "trial"): "" if given_up(state) else "AB",
+            ("confirm", "trial"): "" if is_aborted(state) else "AB",
             # It may complete one that was cut off; something else may be in the other slot since.
             ("confirm", "idle"): booted,
         }.get((verb, phase), "")

@@ -48,6 +48,7 @@ def test_the_arrows_of_the_verbs():
 
 
 @pytest.mark.grub
+@pytest.mark.usefixtures("each_grub")
 def test_the_arrows_of_grub(tmp_path: Path):
     drawn = {tuple(arrow) for arrow in re.findall(r"^    (\w+) --> (\w+) : (GRUB.*)$", PROTOCOL, re.MULTILINE)}
     armed = {"mb_nonce": "n", "mb_tries": "2"}
@@ -137,6 +138,7 @@ def test_the_table_of_grub_has_the_rows_that_are_tried():
 
 
 @pytest.mark.grub
+@pytest.mark.usefixtures("each_grub")
 @pytest.mark.parametrize("slot", Slot)
 @pytest.mark.parametrize("row", GRUB_ROWS)
 def test_each_row_of_the_table_of_grub(tmp_path: Path, row: str, slot: Slot):

@@ -26,6 +26,13 @@ def test_the_shipped_script_holds_every_rule():
     assert result.cells == set(product(set(walk.VERBS) - {"arrived", "deadline"}, PHASES))
 
 
+@pytest.mark.usefixtures("each_grub")
+def test_every_rule_holds_with_grub_of_each_release():
+    result = walk.run(Way(tries=2), depth=2, seconds=300)
+    assert result.broken == []
+    assert (result.depth, result.grub_runs > 50) == (2, True)
+
+
 @pytest.mark.parametrize(
     "way",
     [Way(mishaps=0), Way(shared=True, mishaps=0), Way(walk.STOCK, mishaps=0, direct=True)],

@@ -18,6 +18,7 @@ from protocol.node import GOOD, Agent, State, agent, fresh, other
 from protocol.rules import Loader, Rules, Violation, ask_for, documented_exceptions, judged
 from protocol.start import starts
 from protocol.truth import NOTHING, PASSED_OVER, after_boot
+from support import judges
 from support.blocks import GARBAGE, phase_of, variables
 from support.grubemu import SHIPPED, STOCK, Grub, Question
 
@@ -284,6 +285,8 @@ def main() -> int:
     parser.add_argument("--memory", type=Path, help="a file that keeps what GRUB answered")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
+    judges.choose()
+    print(f"judged by {judges.version()}", flush=True)
     failed = 0
     ways: tuple[Way, ...] = WAYS
     if options.tries is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from qemu_harness.cache import Cache
+from qemu_harness.debian import chosen_release
 from qemu_harness.node import NodeImages, build_node
 from qemu_harness.requirements import unmet
 
@@ -20,8 +21,8 @@ def cache() -> Cache:
 
 @pytest.fixture(scope="session")
 def node_images(cache: Cache) -> NodeImages:
-    """A node that has never booted, with manageboot as it is now."""
-    return build_node(cache)
+    """A node that has never booted, of the release that DISTRIBUTION names, with manageboot as it is now."""
+    return build_node(cache, release=chosen_release())
 
 
 @pytest.fixture

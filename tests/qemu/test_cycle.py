@@ -8,7 +8,7 @@ import pytest
 from manageboot.events import history
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import STEPS, run_cycle
-from qemu_harness.debian import Release
+from qemu_harness.debian import Release, chosen_release
 from qemu_harness.firmware import Firmware
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import NodeImages, build_node
@@ -24,7 +24,9 @@ def test_two_upgrades(cache: Cache, node_images: NodeImages, tmp_path: Path) -> 
 
 @pytest.mark.long
 def test_two_upgrades_through_a_bios(cache: Cache, tmp_path: Path) -> None:
-    check_two_upgrades(cache, build_node(cache, firmware=Firmware.BIOS), Firmware.BIOS, tmp_path)
+    check_two_upgrades(
+        cache, build_node(cache, firmware=Firmware.BIOS, release=chosen_release()), Firmware.BIOS, tmp_path
+    )
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from qemu_harness.cache import Cache
+from qemu_harness.debian import chosen_release
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import NodeImages, build_node
 from qemu_harness.observation import observe
@@ -215,7 +216,7 @@ def test_the_orchestrator_restarts_while_a_commit_is_pending(node: VirtualMachin
 
 def test_systemd_hangs(cache: Cache) -> None:
     """A hardware watchdog resets the machine; the example of the documentation arms it."""
-    images = build_node(cache, FULL_KERNEL)
+    images = build_node(cache, FULL_KERNEL, release=chosen_release())
     watchdog = ("-device", "i6300esb", "-action", "watchdog=reset")
     with VirtualMachine(cache, images.disk, media=images.media, extra_arguments=watchdog) as machine:
         machine.wait_until_up()

@@ -1,12 +1,13 @@
 """Which release of Debian a node is of, and GRUB's programs of one that the host does not run."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from qemu_harness.debian import Release, chosen_release, sources_of
-from qemu_harness.grubtools import HOST_TOOLS, GrubTools
+from qemu_harness.grubtools import HOST_TOOLS, JUDGES, GrubTools
 from qemu_harness.process import HarnessError
 
 
@@ -29,6 +30,24 @@ def test_unpacked_programs_start_with_their_own_libraries(tmp_path: Path):
     loader, option, libraries, last = GrubTools(tmp_path).command("grub-mkimage")
     assert (option, last) == ("--library-path", str(program))
     assert all(path.startswith(str(tmp_path)) for path in (loader, *libraries.split(":")))
+
+
+@pytest.mark.grub
+def test_programs_that_judge_come_first_in_a_path_wherever_they_were_moved(tmp_path: Path):
+    built = tmp_path / "built"
+    for place in ("usr/lib64/ld-linux-x86-64.so.2", *(f"usr/bin/{program}" for program in JUDGES)):
+        path = built / "root" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('#!/bin/sh\nshift 2; printf "%s\\n" "$@"\n')
+        path.chmod(0o755)
+    GrubTools(built / "root").write_judges()
+    moved = built.rename(tmp_path / "with a blank") / "root"
+    said = subprocess.run(
+        ["grub-emu", "one word"], env={"PATH": GrubTools(moved).path("/bin")}, check=True, stdout=subprocess.PIPE
+    ).stdout.decode()
+    program, *arguments = said.splitlines()
+    assert (Path(program).resolve(), arguments) == (moved / "usr/bin/grub-emu", ["one word"])
+    assert HOST_TOOLS.path("/bin") == "/bin"
 
 
 def archives(known: dict[str, list[str]]) -> Callable[[str], list[str]]:

@@ -7,6 +7,7 @@ import pytest
 
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import V2, run_cycle
+from qemu_harness.debian import Release, chosen_release
 from qemu_harness.hostcycle import HOST_STEPS
 from qemu_harness.layout import GUESTOS, HOSTOS
 from qemu_harness.machine import VirtualMachine
@@ -24,8 +25,8 @@ INSTALL_DEADLINE_S = 600.0
 
 @pytest.fixture(scope="module")
 def host_images(cache: Cache) -> NodeImages:
-    """A host that has never booted, with manageboot as it is now."""
-    return build_host(cache)
+    """A host that has never booted, of the release that DISTRIBUTION names, with manageboot as it is now."""
+    return build_host(cache, chosen_release())
 
 
 def test_grub_reads_what_it_needs_from_a_new_host(host_images: NodeImages) -> None:
@@ -118,8 +119,10 @@ def test_a_guest_is_repaired_in_its_trusted_slot_and_keeps_var(
 
 
 @pytest.mark.long
-def test_two_upgrades_of_a_host(cache: Cache, host_images: NodeImages, tmp_path: Path) -> None:
-    with VirtualMachine(cache, host_images.disk, media=host_images.media) as machine:
+@pytest.mark.parametrize("release", Release, ids=lambda release: release.value)
+def test_two_upgrades_of_a_host(cache: Cache, release: Release, tmp_path: Path) -> None:
+    images = build_host(cache, release)
+    with VirtualMachine(cache, images.disk, media=images.media) as machine:
         results = list(run_cycle(machine, lambda _: None, HOST_STEPS))
         assert [result.remark for result in results if result.remark][-1] == (
             "GRUB's save_env: boot_cycle failsafe_check -> stable"

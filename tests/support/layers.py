@@ -5,7 +5,8 @@ A test without any of these markers is `pure`: Python is enough for it.
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 PROGRAMS = {
@@ -28,6 +29,15 @@ class Watch:
     def enter(self, markers: Iterable[str]) -> None:
         """Begin a test that bears some markers."""
         self._markers = {*markers}
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Do something that is no part of the test: fetch the programs themselves."""
+        markers, self._markers = self._markers, None
+        try:
+            yield
+        finally:
+            self._markers = markers
 
     def _look(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event != "subprocess.Popen" or self._markers is None:
