@@ -98,6 +98,21 @@ def test_the_trusted_slot_is_overwritten_if_somebody_insists(tmp_path: Path, scr
     assert guest.boot() == "B"
 
 
+@pytest.mark.parametrize("kind", ["absent", "empty"])
+def test_without_a_block_one_is_made_before_slot_a_is_overwritten(guest: StoppedGuest, kind: str):
+    working(guest, "B")
+    if kind == "absent":
+        guest.remove("grubenv")
+    else:
+        guest.put("grubenv", b"")
+    guest.fails("upgrade-install", "--slot", "A", guest.update("2"), status=69, code="TRUSTED_SLOT")
+    guest.ok("upgrade-install", *INSIST, guest.update("2"))
+    assert guest.block() == {"boot_alternative": "B", "boot_cycle": "stable"}
+    assert guest.boot() == "B"
+    guest.ok("upgrade-commit", "--slot", "A")
+    assert guest.boot() == "A"
+
+
 def test_the_other_slot_boots_if_the_run_dies_in_between(guest: StoppedGuest):
     working(guest, "A")
     working(guest, "B")
