@@ -150,6 +150,19 @@ def test_var_is_kept(guest: StoppedGuest, slot: str, insist: tuple[str, ...]):
     assert f"Slot {slot} holds version 2, and its var as before" in guest.ok("history")
 
 
+def test_they_may_be_given_beside_the_disk(guest: StoppedGuest):
+    guest.overwrite("A_var", LUKS)
+    command = guest.command(
+        "--slot=A", "--overwrite-trusted", "--keep-var", "guestos", "upgrade-install", guest.update("2")
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "slot A holds version 2, and its var as before" in done.stderr) == (0, True), done
+    guest.ok("--slot", "A", "upgrade-commit")
+    assert guest.block() == {"boot_alternative": "A", "boot_cycle": "first_boot"}
+    guest.fails("--slot", "A", "status", status=2, code="USAGE")
+    guest.fails("--slot", status=2, code="USAGE")
+
+
 def test_what_makes_no_sense(guest: StoppedGuest):
     update = guest.update("2")
     guest.fails("upgrade-install", "--overwrite-trusted", update, status=2, code="USAGE")
