@@ -19,6 +19,7 @@ _DEBUG_VARIABLE = "MANAGEBOOT_DEBUG"
 """What `--debug` does, this does, too, if it is set, and neither empty nor 0."""
 
 _OFFLINE_OPTIONS = ("slot", "keep_var", "overwrite_trusted")
+"""What has no meaning without `--disk`."""
 
 
 def perform(arguments: Sequence[str]) -> None:

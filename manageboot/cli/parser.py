@@ -12,6 +12,9 @@ SYSTEM_TYPES = ("guestos", "hostos")
 
 _HELP_COLUMNS = 100
 
+_WITH_VALUE = frozenset({"-c", "--config", "-f", "--grubenv", "--disk", "--slot"})
+_OF_THE_SLOT = frozenset({"--slot", "--keep-var", "--overwrite-trusted"})
+
 _EPILOG = """\
 exit status: 0 done, or nothing to do; 2 usage; 65 bad image or environment block; 66 no input; 69 refused in this
 state; 70 bug; 73 cannot create; 74 I/O error; 75 another run holds the lock; 77 not permitted; 78 bad configuration;
@@ -49,6 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         UsageError: it makes no sense.
     """
     system = _take_system_type(arguments)
+    _move_behind_verb(arguments)
     asks_for_help = any(word == "--help" or word.startswith("-h") for word in arguments)
     try:
         options = _parser(None if asks_for_help else arguments).parse_args(arguments)
@@ -148,7 +152,20 @@ def _take_system_type(arguments: list[str]) -> str | None:
     """Take guestos or hostos out of the words before the verb; argparse has no optional word before a subcommand."""
     position = 0
     while position < len(arguments) and arguments[position].startswith("-"):
-        position += 2 if arguments[position] in {"-c", "--config", "-f", "--grubenv", "--disk"} else 1
+        position += 2 if arguments[position] in _WITH_VALUE else 1
     if position < len(arguments) and arguments[position] in SYSTEM_TYPES:
         return arguments.pop(position)
     return None
+
+
+def _move_behind_verb(arguments: list[str]) -> None:
+    """Move what is said beside --disk of the slot behind the verb, whose options these are."""
+    position, moved = 0, []
+    while position < len(arguments) and arguments[position].startswith("-"):
+        end = position + (2 if arguments[position] in _WITH_VALUE else 1)
+        if arguments[position].partition("=")[0] in _OF_THE_SLOT:
+            moved += arguments[position:end]
+            del arguments[position:end]
+        else:
+            position = end
+    arguments[position + 1 : position + 1] = moved

@@ -72,6 +72,8 @@ def opened(
     with ExitStack() as stack:
         may_be_used = not write and parts is not Parts.DEVICES
         descriptor, user = _open(stack, config, disk, verb=verb, write=write, may_be_used=may_be_used)
+        if user is not None:
+            logger.warning("the system may run, so the answer may be stale: %s", user)
         table = gpt.read(disk, descriptor)
         config = _lead(config, table, user)
         if aim is not None:
@@ -188,8 +190,6 @@ def _open_used(stack: ExitStack, disk: str) -> int:
 
 
 def _lead(config: Config, table: PartitionTable, user: str | None) -> Config:
-    if user is not None:
-        logger.warning("the system may run, so the answer may be stale: %s", user)
     if config.boot.grub_partition is None:
         raise errors.ConfigError(
             f"cannot find the environment block on {table.disk}: boot.grub_partition is not set",

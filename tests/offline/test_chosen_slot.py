@@ -98,6 +98,21 @@ def test_the_trusted_slot_is_overwritten_if_somebody_insists(tmp_path: Path, scr
     assert guest.boot() == "B"
 
 
+@pytest.mark.parametrize("kind", ["absent", "empty"])
+def test_without_a_block_one_is_made_before_slot_a_is_overwritten(guest: StoppedGuest, kind: str):
+    working(guest, "B")
+    if kind == "absent":
+        guest.remove("grubenv")
+    else:
+        guest.put("grubenv", b"")
+    guest.fails("upgrade-install", "--slot", "A", guest.update("2"), status=69, code="TRUSTED_SLOT")
+    guest.ok("upgrade-install", *INSIST, guest.update("2"))
+    assert guest.block() == {"boot_alternative": "B", "boot_cycle": "stable"}
+    assert guest.boot() == "B"
+    guest.ok("upgrade-commit", "--slot", "A")
+    assert guest.boot() == "A"
+
+
 def test_the_other_slot_boots_if_the_run_dies_in_between(guest: StoppedGuest):
     working(guest, "A")
     working(guest, "B")
@@ -133,6 +148,19 @@ def test_var_is_kept(guest: StoppedGuest, slot: str, insist: tuple[str, ...]):
     assert guest.boot() == slot
     assert [guest.part(name, len(LUKS)) for name in ("A_var", "B_var")] == [LUKS] * 2
     assert f"Slot {slot} holds version 2, and its var as before" in guest.ok("history")
+
+
+def test_they_may_be_given_beside_the_disk(guest: StoppedGuest):
+    guest.overwrite("A_var", LUKS)
+    command = guest.command(
+        "--slot=A", "--overwrite-trusted", "--keep-var", "guestos", "upgrade-install", guest.update("2")
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "slot A holds version 2, and its var as before" in done.stderr) == (0, True), done
+    guest.ok("--slot", "A", "upgrade-commit")
+    assert guest.block() == {"boot_alternative": "A", "boot_cycle": "first_boot"}
+    guest.fails("--slot", "A", "status", status=2, code="USAGE")
+    guest.fails("--slot", status=2, code="USAGE")
 
 
 def test_what_makes_no_sense(guest: StoppedGuest):
