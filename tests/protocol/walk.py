@@ -94,6 +94,11 @@ class Walk:
         """How many were needed to reach a state."""
         self.transitions = 0
 
+    @property
+    def over(self) -> bool:
+        """Whether a violation was found, and one is enough."""
+        return self.stop and self.rules.broken != []
+
     def walk(self, begin: Iterable[State], depth: int, *, seconds: float) -> Result:
         layer = list(dict.fromkeys(begin))
         self.paths.update(dict.fromkeys(layer, (None, "start")))
@@ -101,7 +106,7 @@ class Walk:
         deadline = time.monotonic() + seconds
         reached = 0
         late = False
-        while layer and reached < depth and not late and not (self.stop and self.rules.broken):
+        while layer and reached < depth and not late and not self.over:
             reached += 1
             following: dict[State, None] = {}
             for state in layer:
@@ -116,7 +121,9 @@ class Walk:
                     if needed < self.mishaps.get(after, 1 << 30):
                         self.mishaps[after] = needed
                         following[after] = None
-                if self.stop and self.rules.broken:
+                    if self.over:
+                        break
+                if self.over:
                     break
             layer = list(following)
         return Result(
