@@ -87,7 +87,9 @@ def answer(node: LoopNode, case: dict[str, Any], system: str) -> dict[str, Any]:
     stdout = "".join(done.stdout for done in answers).removesuffix("\n")
     roots = {node.devices[slot]["root"]: f"ROOT_{slot}" for slot in "AB"}
     after = content(node.grubenv)
-    values = {name: value for name, value in node.block().items() if name.startswith("boot_")} if after else {}
+    # What is no block to GRUB's tool stays as it is.
+    found = node.block() if after and after != before else {}
+    values = {name: value for name, value in found.items() if name.startswith("boot_")}
     return {
         "status": [done.status for done in answers],
         "stdout": roots.get(stdout, stdout),
