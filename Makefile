@@ -26,6 +26,7 @@ help:
 	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
 	@echo "make bench      the install engine beside the shell way, bmaptool, and RAUC and SWUpdate of two Debians"
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
+	@echo "make test-trixie       the tests without virtual machines with Debian 13's Python, libraries and tools"
 	@echo "make test-long  the tests that take minutes each"
 	@echo "make fuzz       the environment block: hypothesis with other examples each time, then ten minutes of a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
@@ -75,6 +76,10 @@ IN_PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 --no-
 .PHONY: test
 test: check
 	$(BIN)/pytest $(IN_PARALLEL) --durations=10
+
+.PHONY: test-trixie
+test-trixie: packages $(VENV)/installed
+	@PYTHONPATH=qemu-harness $(BIN)/python -m tests.trixie
 
 .PHONY: test-steady
 test-steady: packages $(VENV)/installed

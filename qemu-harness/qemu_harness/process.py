@@ -41,7 +41,9 @@ awk '$1 ~ "^/dev/loop" && $2 != "/" { print $2 }' /proc/self/mounts | while read
 done
 exec "$@"
 """
-ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _LET_GO, "sh")
+OWN_MOUNTS = ("unshare", "--mount", "sh", "-c", _LET_GO, "sh")
+"""Before a program whose mounts go with it, and that sees all processes of the host."""
+ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", *OWN_MOUNTS[2:])
 """Before a program that mounts things and starts others: whatever ends it, nothing of them is left on the host."""
 
 # Where Debian keeps the programs of administrators, which the PATH of a user lacks.

@@ -31,7 +31,12 @@ def all_errors() -> list[type[errors.ManagebootError]]:
 
 def test_the_documented_help_is_the_help():
     shown = run("--help", env={**os.environ, "COLUMNS": "100"}).stdout
-    assert f"```\n{shown}```" in (DOCS / "command-line.md").read_text()
+    documented = (DOCS / "command-line.md").read_text().split("```\n")[1]
+    if sys.version_info >= (3, 13):
+        # From then on, argparse names the argument of an option once, and so may fill lines and columns otherwise.
+        documented = " ".join(re.sub(r"(-\w) ([A-Z]+), (--\w+) \2", r"\1, \3 \2", documented).split())
+        shown = " ".join(shown.split())
+    assert shown == documented
 
 
 def test_the_documented_code_words_are_those_that_are_raised():

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from qemu_harness.cache import Cache
+from qemu_harness.debian import chosen_release
 from qemu_harness.disk import build_disk
 from qemu_harness.firmware import Firmware
 from qemu_harness.machine import VirtualMachine
@@ -68,9 +69,10 @@ def this_boot(machine: VirtualMachine) -> dict[str, str]:
 def test_a_trial_waits_for_a_disk_that_grub_can_write_and_is_confirmed_at_its_second_try(
     cache: Cache, firmware: Firmware
 ) -> None:
-    system = build_system(cache)
+    release = chosen_release()
+    system = build_system(cache, release=release)
     old, new = (build_slot_images(cache, system, version) for version in (FACTORY_VERSION, "0.1.0-v2"))
-    disk = build_disk(cache, old, ARMED, passive=new, firmware=firmware)
+    disk = build_disk(cache, old, ARMED, passive=new, firmware=firmware, release=release)
     with VirtualMachine(cache, disk, firmware=firmware, refused_sectors=environment_sectors(disk)) as machine:
         # The block is read-only for GRUB: no trial, since none could be written down.
         told = {"slot": "A", "cycle": "first_boot", "nonce": ARMED["mb_nonce"], "fault": "unwritable"}

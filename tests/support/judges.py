@@ -5,6 +5,7 @@ too, starts that.
 """
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def choose() -> None:
 def path_of(release: str) -> str:
     """Return a PATH with the GRUB of a release, by the name of its suite; it is unpacked at the first time."""
     return GrubTools.of(Cache.default(), Release(release)).path(_OTHERS)
+
+
+def can_be_had(release: str) -> bool:
+    """Tell whether the host has GRUB of a release, or what it takes to unpack it."""
+    return Release(release).is_of_the_host or shutil.which("mmdebstrap") is not None
 
 
 def modules_of(release: str, target: str) -> Path:

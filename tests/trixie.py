@@ -1,0 +1,63 @@
+"""The tests without a virtual machine as a machine with Debian 13 runs them: `make test-trixie`.
+
+They run below a root file system of that release's packages: its Python, its libraries in its versions, its GRUB and
+other tools. The kernel is the host's. What needs a node to boot is left to the virtual machines.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from qemu_harness import base, debian
+from qemu_harness.cache import REPOSITORY, Cache, content_key
+from qemu_harness.debian import Release, make_root
+from qemu_harness.process import OWN_MOUNTS
+
+_PACKAGES = (
+    *(package for package in base.PACKAGES if package.startswith("python3")),
+    *("python3-fusepy", "python3-hypothesis", "python3-isal"),
+    *("python3-pytest", "python3-pytest-timeout", "python3-pytest-xdist"),
+    *("grub-common", "grub2-common", "grub-emu", "grub-efi-amd64-bin", "grub-pc-bin"),
+    *("dosfstools", "e2fsprogs", "fuse3", "gdisk", "libfuse2t64", "mtools", "qemu-utils"),
+    *("bsdextrautils", "bsdutils", "bzip2", "cryptsetup-bin", "gcc", "libc6-dev", "locales", "lvm2", "mount", "procps"),
+    *("strace", "systemd", "udev", "util-linux", "xz-utils", "zstd"),
+)
+_PROCESSES = min((os.cpu_count() or 1) + 1, 4)
+"""As in `make test`."""
+_TESTS = "cd /repository && exec python3 -m pytest -p no:cacheprovider -m 'not qemu and not long' --ignore=tests/qemu"
+
+# Devices and processes are the host's, and so is what the kernel tells of them. The root is a mount of its own, as
+# tests that hide /sys expect. What they leave behind goes with these mounts.
+_BELOW = """\
+mount --bind "$1" "$1"
+mount -t proc proc "$1/proc"
+mount -t sysfs sysfs "$1/sys"
+mount --rbind /dev "$1/dev"
+mount -t tmpfs none "$1/run"
+mount --bind "$3" "$1/tmp"
+mkdir -p "$1/repository" "$1/run/lock"
+mount --bind "$2" "$1/repository"
+root="$1"
+shift 3
+exec chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+"""
+
+
+def main() -> int:
+    """Run them, with pytest's own options, and return its exit status."""
+    key = content_key(*_PACKAGES, Path(debian.__file__))
+    root = Cache.default().entry(
+        "tests", key, lambda directory: make_root(directory / "root", Release.TRIXIE, _PACKAGES)
+    )
+    tests = f'{_TESTS} --numprocesses={_PROCESSES} "$@"'
+    # On a disk, as on a usual machine: a block in memory is written in other ways.
+    with tempfile.TemporaryDirectory(prefix="manageboot-tests-", dir="/var/tmp") as scratch:
+        below = ["sh", "-ec", _BELOW, "sh", root / "root", REPOSITORY, scratch]
+        command = [*OWN_MOUNTS, *below, "sh", "-c", tests, "sh", *sys.argv[1:]]
+        return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
