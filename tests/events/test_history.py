@@ -297,6 +297,7 @@ def test_the_query_needs_no_root_no_lock_and_no_file(open_to_all: Path):
     assert json.loads(query("--json")) == {
         "schema": 1,
         "path": str(file_of(settings)),
+        "may_be_stale": False,
         "damaged": 0,
         "entries": [{**one._asdict()} for one in history.read(settings).entries],
     }
