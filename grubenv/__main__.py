@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# The module `signal` makes enumerations of it, which takes longer than a query. It has no types.
-import _signal  # type: ignore[import-not-found]
+# The module `signal` makes enumerations of it, which takes longer than a query.
+import _signal  # type: ignore[import-not-found]  # it has no types
 import sys
 
 from grubenv.cli.output import NobodyReadsError, open_standard_files, say

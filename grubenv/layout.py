@@ -35,7 +35,7 @@ class Lines(Construct):  # type: ignore[misc]  # construct ships no types
     Source: GRUB grub-core/lib/envblk.c, find_next_line.
     """
 
-    def _parse(self, stream: BytesIO, context: Any, path: str) -> list[Piece]:  # noqa: ARG002 construct's signature
+    def _parse(self, stream: BytesIO, context: Any, path: str) -> list[Piece]:  # noqa: ARG002  construct calls it so
         start = stream.tell()
         data = stream.read()
         pieces = []
@@ -46,7 +46,7 @@ class Lines(Construct):  # type: ignore[misc]  # construct ships no types
         stream.seek(start + position)
         return pieces
 
-    def _build(self, obj: Iterable[Piece], stream: BytesIO, context: Any, path: str) -> Iterable[Piece]:  # noqa: ARG002 as above
+    def _build(self, obj: Iterable[Piece], stream: BytesIO, context: Any, path: str) -> Iterable[Piece]:  # noqa: ARG002  construct calls it so
         for piece in obj:
             if not _LINE.fullmatch(piece.raw):
                 message = "a line ends with its only newline"

@@ -30,7 +30,7 @@ def begin() -> None:
             seconds = time.monotonic() - began_s
             taken = _write(f"grubenv: debug: {seconds:.6f} {printable(text % values)}\n", patience_s)
             patience_s = _PATIENCE_S if taken else 0
-        except Exception:  # noqa: BLE001 the work is more than what is said of it
+        except Exception:  # noqa: BLE001  a line that is lost must not fail the work
             return
 
     debug.tell = show
