@@ -1,7 +1,8 @@
 """Show that the suite is green whenever it is run: `make test-steady`.
 
-All tests without a virtual machine, ten times in a row, then beside four busy loops, then in a random order whose seed
-is printed. It prints a line for each run, and exits with 1 if any was red.
+All tests without a virtual machine, ten times in a row, then beside four busy loops and somebody who has each loop
+device of the machine open now and then, then in a random order whose seed is printed. It prints a line for each run,
+and exits with 1 if any was red.
 """
 
 import argparse
@@ -15,18 +16,34 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BUSY_LOOPS = 4
+BUSY = "while True: pass"
+NOSY = """
+import glob, os, time
+while True:
+    opened = []
+    for path in glob.glob("/dev/loop[0-9]*"):
+        try:
+            opened.append(os.open(path, os.O_RDONLY))
+            os.pread(opened[-1], 1 << 16, 0)
+        except OSError:
+            pass  # it is gone already
+    time.sleep(0.1)
+    for descriptor in opened:
+        os.close(descriptor)
+"""
+"""The kernel remembers what it read of a device until nobody has it open."""
 PROCESSES = min((os.cpu_count() or 1) + 1, 4)
 """As in `make test`: many tests wait, so there is one more than cores."""
 
 
 @contextmanager
-def busy_loop() -> Iterator[None]:
-    """Keep one processor busy."""
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as loop:
+def neighbour(program: str) -> Iterator[None]:
+    """Let another program run."""
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
         try:
             yield
         finally:
-            loop.kill()
+            process.kill()
 
 
 def run(name: str, *options: str) -> bool:
@@ -56,8 +73,8 @@ def main() -> int:
     arguments = parser.parse_args()
     green = [run(f"run {number} of {arguments.runs}") for number in range(1, arguments.runs + 1)]
     with ExitStack() as stack:
-        for _ in range(BUSY_LOOPS):
-            stack.enter_context(busy_loop())
+        for program in (*[BUSY] * BUSY_LOOPS, NOSY):
+            stack.enter_context(neighbour(program))
         green.append(run(f"beside {BUSY_LOOPS} busy loops"))
     order = ("--random-order-bucket", "global", "--random-order-seed", str(arguments.seed))
     green.append(run(f"random order {arguments.seed}", *order))

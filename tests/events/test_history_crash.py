@@ -15,7 +15,7 @@ from manageboot.events import history
 from manageboot.events.history import RECORD_BYTES, RECORD_COUNT, Entry
 from support.faultydisk import MODES
 from support.loop import loop_device
-from support.mounts import make_ext4, mounted
+from support.mounts import fill, make_ext4, mounted
 from support.served import served
 
 pytestmark = pytest.mark.devices
@@ -100,7 +100,7 @@ def starts(disk: Disk) -> dict[str, Start]:
 
 def count_events(disk: Disk, image: bytes) -> list[str]:
     disk.plan()
-    disk.backing.write_bytes(image)
+    fill(disk.device, disk.backing, image)
     with disk.mounted():
         disk.plan()
         assert all(disk.append(1000 + number) for number in range(APPENDED))
@@ -112,7 +112,7 @@ def meet(disk: Disk, start: Start, event: int, mode: str) -> str:
     """Let some appends meet a fault, and return what of it shows afterwards, for the message of a failed test."""
     case = f"{mode} at {event} of {len(start.events)}"
     disk.plan()
-    disk.backing.write_bytes(start.image)
+    fill(disk.device, disk.backing, start.image)
     with disk.mounted():
         old = disk.found()
         disk.plan(event=event, mode=mode)

@@ -10,7 +10,7 @@ from typing import Any
 
 from support.images import MIB, make_update
 from support.loop import loop_device
-from support.mounts import make_ext4, mounted
+from support.mounts import fill, make_ext4, mounted
 from support.node import LoopNode
 from support.served import served
 
@@ -49,7 +49,7 @@ class CrashNode:
         """Forget the faults, and fill the disks with old data, and the record's with an old installation's."""
         self.plan()
         for name, old in self._old.items():
-            (self._disks / name).write_bytes(old)
+            fill(self._loops[name], self._disks / name, old)
         self.node.grubenv.write_bytes(self._booted[0])
 
     @contextmanager

@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+
+_GONE_LIMIT_S = 60
 
 
 def run(*command: str | Path) -> str:
@@ -34,3 +37,14 @@ def loop_device(
         yield path
     finally:
         run("losetup", "--detach", path)
+        _wait_until_it_is_gone(path, file)
+
+
+def _wait_until_it_is_gone(path: str, file: Path) -> None:
+    """Wait for whoever else has it open, such as a test that looks at all disks: it is detached when they close it."""
+    attached = Path("/sys/block", os.path.basename(path), "loop", "backing_file")
+    deadline = time.monotonic() + _GONE_LIMIT_S
+    with suppress(FileNotFoundError):  # from the moment on at which it is gone
+        while attached.read_bytes().rstrip(b"\n") == os.path.realpath(os.fsencode(file)):
+            assert time.monotonic() < deadline, f"somebody still has {path} open"
+            time.sleep(0.01)
