@@ -11,6 +11,7 @@ _SHOWN_CHARACTERS = 40
 _BOM = b"\xef\xbb\xbf"
 _UTF_16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _WHITE_SPACE = b" \t\n\r\f"
+_CONTROLS = frozenset(chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in _WHITE_SPACE)
 _MOST_FOREIGN = 1 / 4
 """How much of a text in an older encoding may be other characters than ASCII's."""
 
@@ -60,9 +61,4 @@ def _decoded(head: bytes) -> str | None:
             text = part.decode("latin-1")
             if sum(character > "\x7f" for character in text) > len(text) * _MOST_FOREIGN:
                 return None
-    return None if "\ufffd" in text or any(_is_control(character) for character in text) else text
-
-
-def _is_control(character: str) -> bool:
-    code = ord(character)
-    return (code < 0x20 and code not in _WHITE_SPACE) or 0x7F <= code < 0xA0
+    return None if "\ufffd" in text or not _CONTROLS.isdisjoint(text) else text
