@@ -20,12 +20,18 @@ PACKAGES = (
     *("python3-zstandard", "python3-prometheus-client"),
 )
 OVERLAY = REPOSITORY / "qemu-harness" / "node" / "base"
-# All of perl beyond its base is there for programs that make a GRUB configuration, which a node never does; the
-# hardware database describes devices that the machine does not have.
+# mmdebstrap has unpacked the first packages with their documentation and languages. All of perl beyond its base is
+# there for programs that make a GRUB configuration, which a node never does; the hardware database describes devices
+# that the machine does not have; and nobody installs packages on a node.
 REMOVED = (
+    *("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/zoneinfo"),
     "usr/share/perl",
+    "usr/share/grub",
     "usr/lib/x86_64-linux-gnu/perl",
-    "usr/lib/udev/hwdb.d",
+    "usr/lib/x86_64-linux-gnu/libperl.so.*",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/udev/hwdb.*",
+    "var/lib/dpkg",
     "var/cache",
     "var/log",
     "boot",
@@ -66,9 +72,12 @@ def _build(directory: Path, kernel: str, release: Release) -> None:
 
 def _slim(root: Path) -> None:
     """Remove what a node never uses: an installation of its image writes and verifies every byte."""
-    for name in REMOVED:
-        if (root / name).exists():  # Not every release has all of them.
-            shutil.rmtree(root / name)
+    # Not every release has all of them.
+    for path in [found for pattern in REMOVED for found in root.glob(pattern)]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     # Mount points, and a place for the log of the first seconds of a boot.
     for name in ("boot", "var/log"):
         (root / name).mkdir()
