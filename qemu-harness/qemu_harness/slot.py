@@ -48,24 +48,37 @@ MASKED = (
     "logrotate.timer",
     "lvm2-lvmpolld.socket",
     "lvm2-monitor.service",
+    "modprobe@efi_pstore.service",
     "proc-sys-fs-binfmt_misc.automount",
     "systemd-binfmt.service",
     "sys-fs-fuse-connections.mount",
     "sys-kernel-config.mount",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
+    "systemd-ask-password-console.path",
+    "systemd-ask-password-wall.path",
+    "systemd-initctl.socket",
     "systemd-logind.service",
+    "systemd-modules-load.service",
     "systemd-hwdb-update.service",
     "systemd-pcrphase-sysinit.service",
     "systemd-pcrphase.service",
+    "systemd-random-seed.service",
+    "systemd-repart.service",
+    "systemd-sysctl.service",
+    "systemd-tmpfiles-clean.timer",
     "systemd-update-utmp.service",
     "systemd-update-utmp-runlevel.service",
     "systemd-user-sessions.service",
 )
+# All others are masked: each is a program that systemd starts in every boot, and they find nothing to do.
+GENERATORS = ("slot-mounts", "systemd-fstab-generator")
 MACHINE_ID = "6d616e616765626f6f742d6861726e65"
-# `panic` brings a node that cannot start back to GRUB; fsck has nothing to do on a root that nobody writes; and the
-# mitigations of processor bugs only cost time on a processor that is emulated.
-KERNEL_ARGUMENTS = "ro console=ttyS0 panic=5 quiet fsck.mode=skip mitigations=off"
+# `panic` brings a node that cannot start back to GRUB, and fsck has nothing to do on a root that nobody writes. The
+# others leave out what only costs time on an emulated processor: protection, audit, and tests of the kernel's ciphers.
+KERNEL_ARGUMENTS = (
+    "ro console=ttyS0 panic=5 quiet fsck.mode=skip mitigations=off nokaslr init_on_alloc=0 audit=0 cryptomgr.notests"
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,11 @@ def _install(directory: Path, base: Path, wheel: Path) -> None:
     run(["chroot", root, "journalctl", "--update-catalog"])
     run(["chroot", root, "systemctl", "enable", *ENABLED])
     run(["chroot", root, "systemctl", "mask", *MASKED])
+    masks = root / "etc/systemd/system-generators"
+    masks.mkdir(exist_ok=True)
+    for generator in (root / "usr/lib/systemd/system-generators").iterdir():
+        if generator.name not in GENERATORS:
+            (masks / generator.name).symlink_to("/dev/null")
 
 
 def _build_images(directory: Path, system: Path, version: str, plan: Layout) -> None:
