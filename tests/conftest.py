@@ -35,9 +35,8 @@ IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
 MACHINES = {
-    # Each of the two processes that run virtual machines needs some five minutes for what it runs.
+    # What it runs, and the node that it builds first, takes as long as all that the other process runs.
     "tests/qemu/test_cycle.py": 1,
-    "tests/qemu/test_daemon.py": 1,
 }
 """Which process runs the virtual machines of a file; 2 where it is not named."""
 FIRST = ("virtual machines 1", "tests/protocol/", "virtual machines 2")
