@@ -183,8 +183,8 @@ def crash_guest(directory: Path, start: str = "stable") -> Iterator[CrashGuest]:
 
 
 def first_of_slot(events: list[str]) -> int:
-    """Return the number of the event, counted from 1, that is the first write to the slot: it follows the record's."""
-    return events.index("write disk", events.index("write record")) + 1
+    """Return the number of the event, counted from 1, that is the first write to the slot: it follows both blocks'."""
+    return [number for number, event in enumerate(events, 1) if event == "write disk"][2]
 
 
 def without_header(disk: bytes) -> bytes:

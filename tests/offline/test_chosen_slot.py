@@ -7,6 +7,7 @@ import pytest
 
 from support.grubemu import SHIPPED, STOCK
 from support.images import MIB
+from support.loop import run
 from support.stoppedguest import StoppedGuest
 
 pytestmark = [pytest.mark.devices, pytest.mark.grub]
@@ -181,3 +182,19 @@ def test_a_damaged_block_names_no_trusted_slot(guest: StoppedGuest):
     for arguments in (("--slot", "B"), INSIST):
         guest.fails("upgrade-install", *arguments, guest.update("2"), status=65, code="BLOCK_DAMAGED")
     assert not any(guest.part("A_boot", MIB))
+
+
+def test_the_slot_stays_trusted_if_it_can_not_be_recorded_that_it_is_overwritten(guest: StoppedGuest):
+    """The host's file system has no room for a record; nothing is written to the guest, and it boots what it booted."""
+    image = working(guest, "A").read_bytes()
+    before = guest.get("grubenv")
+    guest.state.mkdir()
+    # For the directory of the disk, and no file in there.
+    run("mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", guest.state)
+    try:
+        guest.fails("upgrade-install", *INSIST, guest.update("2"), status=73, code="CANNOT_CREATE")
+    finally:
+        run("umount", guest.state)
+    assert guest.get("grubenv") == before
+    assert guest.part("A_boot", len(image)) == image
+    assert guest.boot() == "A"
