@@ -1,7 +1,7 @@
 """How far the reboot came that a commit of this boot asked for, if it asked for one.
 
-The mark lies in /run, beside the lock, and names the boot. It is made before the slot is armed, so it is there too if the
-run is killed before it has asked for the reboot.
+The mark lies in /run, beside the lock, and names the boot. It is made before the slot is armed, so it is there too if
+the run is killed before it has asked for the reboot.
 """
 
 import os

@@ -61,7 +61,8 @@ def test_what_is_refused(guest: StoppedGuest, block: dict[str, str], slot: str, 
         guest.overwrite(name, b"whatever")
     before = guest.get("grubenv")
     images = [guest.update("2")] if verb == "upgrade-install" else []
-    guest.fails(verb, "--slot", slot, *images, status=69, code=code)
+    said = guest.fails(verb, "--slot", slot, *images, status=69, code=code)
+    assert f"cannot {verb}" in said
     if images and code != "TRUSTED_SLOT":
         guest.fails(verb, "--slot", slot, "--overwrite-trusted", *images, status=69, code=code)
     assert guest.get("grubenv") == before
@@ -71,7 +72,7 @@ def test_what_is_refused(guest: StoppedGuest, block: dict[str, str], slot: str, 
 def test_the_refusal_says_how_to_insist(guest: StoppedGuest):
     done = guest.run("upgrade-install", "--slot", "A", guest.update("2"))
     assert f"cannot upgrade-install slot A of {guest.disk}: it is the trusted one" in done.stderr
-    assert "hint: with --overwrite-trusted it is overwritten; until its commit, slot B is trusted then" in done.stderr
+    assert "hint: --overwrite-trusted overwrites it; until its commit, slot B is trusted then" in done.stderr
 
 
 @pytest.mark.parametrize("script", [SHIPPED, STOCK], ids=["shipped", "stock"])
@@ -149,6 +150,12 @@ def test_var_is_kept(guest: StoppedGuest, slot: str, insist: tuple[str, ...]):
     assert guest.boot() == slot
     assert [guest.part(name, len(LUKS)) for name in ("A_var", "B_var")] == [LUKS] * 2
     assert f"Slot {slot} holds version 2, and its var as before" in guest.ok("history")
+
+
+def test_var_can_not_be_kept_where_an_image_brings_one(guest: StoppedGuest):
+    with guest.config.open("a") as file:
+        file.write('[slots]\nwritten = ["boot", "root", "var"]\nwiped = []\n')
+    guest.fails("upgrade-install", "--keep-var", guest.update("2"), status=2, code="USAGE")
 
 
 def test_they_may_be_given_beside_the_disk(guest: StoppedGuest):
