@@ -278,7 +278,8 @@ def test_zeros_that_did_not_reach_the_disk_are_found(tmp_path: Path):
         faults.plan()
         assert zeroed(device, size)
         failed = 0
-        for event in range(1, faults.events().count("write disk") + 1):
+        # More than one request to the loop device, each of which becomes several writes.
+        for event in range(1, 9):
             faults.plan()
             fill(disk, disks / "disk", OLD)
             faults.plan(event=event, name="write disk", mode="eio")
