@@ -99,7 +99,7 @@ mutants: packages $(VENV)/installed
 
 .PHONY: crash-install
 crash-install: packages $(VENV)/installed
-	@cd tests && exec ../$(BIN)/python -m install.crash
+	@cd tests && ../$(BIN)/python -m install.crash && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m offline.crash
 
 .PHONY: bench
 bench: packages $(VENV)/installed

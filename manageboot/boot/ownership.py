@@ -27,9 +27,12 @@ def of(boot: BootConfig) -> Ownership:
     """
     if boot.owner_file is None or boot.cmdline is None or os.path.exists(boot.owner_file):
         return Ownership.OWN
+    directory, name = os.path.split(boot.owner_file)
     try:
-        others = os.listdir(os.path.dirname(boot.owner_file))
+        found = os.listdir(directory)
     except OSError:
         return Ownership.UNKNOWN
-    # The directory is made first, and then the file of the one or the other machine.
-    return Ownership.BORROWED if others else Ownership.UNKNOWN
+    if name in found:
+        return Ownership.OWN  # it was made in this instant
+    # The directory is made first, and then the file of the one or the other machine; a hidden one becomes that file.
+    return Ownership.BORROWED if any(not one.startswith(".") for one in found) else Ownership.UNKNOWN

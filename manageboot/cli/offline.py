@@ -34,6 +34,8 @@ _VERBS = {
     "target-root": _Needs(parts=Parts.PLACES),
 }
 
+_VAR = "var"
+
 
 def opened(options: argparse.Namespace) -> AbstractContextManager[config.Config]:
     """Give the settings for a verb on the disk that the command line names, for the time of a with block.
@@ -60,9 +62,20 @@ def opened(options: argparse.Namespace) -> AbstractContextManager[config.Config]
         foreign=True,
     )
     if getattr(options, "keep_var", False):
-        settings = settings._replace(roles=settings.roles._replace(wiped=()))
+        settings = settings._replace(roles=_without_wipe(settings.roles))
     disk = files.absolute(options.disk)
     return offline.opened(disk, settings, verb=options.verb, write=needs.write, parts=needs.parts, aim=aim)
+
+
+def _without_wipe(roles: config.RolesConfig) -> config.RolesConfig:
+    """Leave what an installation would wipe.
+
+    Raises:
+        UsageError: the update image brings a var of its own.
+    """
+    if _VAR in roles.written:
+        raise errors.UsageError(f"cannot run: --keep-var has no meaning where slots.written names {_VAR}")
+    return roles._replace(wiped=())
 
 
 def _aim(options: argparse.Namespace) -> Aim | None:

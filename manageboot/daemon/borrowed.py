@@ -9,7 +9,7 @@ WAIT_S = 600.0
 """How long after the boot the word of who owns the disk is waited for. Older versions of IC-OS never give it."""
 
 
-def stays_out(config: Config, now_s: float) -> str | None:
+def stays_out(config: Config, now_s: float, *, acted: bool) -> str | None:
     """Say in words why nothing may be done now; None: the disk is this machine's own.
 
     As long as that is not known, nothing is done only where this may be the other machine. It runs the slot that the
@@ -18,11 +18,13 @@ def stays_out(config: Config, now_s: float) -> str | None:
     Args:
         config: the settings.
         now_s: seconds since boot.
+        acted: whether something was done in this boot, since it was known then that this is not the other machine. A
+            look that fails now does not make it one, and a trial has to go on to its end.
     """
     match ownership.of(config.boot):
         case Ownership.BORROWED:
             return "another machine owns the disk, and nothing is done to it"
-        case Ownership.UNKNOWN if now_s < WAIT_S and _may_be_borrowed(config):
+        case Ownership.UNKNOWN if not acted and now_s < WAIT_S and _may_be_borrowed(config):
             return f"waits for {config.boot.owner_file}: another machine may own the disk"
     return None
 

@@ -100,8 +100,10 @@ class Daemon:
 
     def _turn(self, now_s: float) -> float:
         """Do all that can be done without waiting, and return when to do so again."""
-        if not self._runner.running and (why := borrowed.stays_out(self._config, now_s)) is not None:
-            return self._stay_out(why, now_s)
+        if not self._runner.running:
+            acted = self._memory.arrived or self._memory.tried
+            if (why := borrowed.stays_out(self._config, now_s, acted=acted)) is not None:
+                return self._stay_out(why, now_s)
         self._take_in_ended_job(now_s)
         self._ask_for_file_systems(now_s)
         self._watch_devices(now_s)
@@ -130,6 +132,10 @@ class Daemon:
 
     def _stay_out(self, why: str, now_s: float) -> float:
         """Do nothing but say why, and return when to look again."""
+        # What was begun is of no use any more, and nobody would take in what it says.
+        for run in self._running_steps:
+            run.stop()
+        self._checks, self._file_systems = None, LocalFileSystems()
         if why != self._statefile.shown.status:
             logger.info("%s", why)
             notify.status(why)

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 import struct
 from contextlib import suppress
 from types import TracebackType
@@ -67,7 +68,8 @@ class BlockDevice:
             os.close(self._descriptor)
             raise errors.NotPermittedError(f"cannot open {path}: it is read-only", hint="see blockdev --setrw")
         self.zeroes_itself = _has_zeroes_offload(os.fstat(self._descriptor).st_rdev)
-        """Whether the device makes zeros without being sent them."""
+        """Whether the device makes zeros without being sent them, as far as is known before the first time."""
+        self._has_made_zeros = False
         if console.debug:
             ways = ("past" if self.direct else "through", "makes zeros" if self.zeroes_itself else "makes no zeros")
             told = "open %s: %d bytes, blocks of %d, %s the cache, the device %s"
@@ -105,20 +107,40 @@ class BlockDevice:
         """Make a range read as zeros, by the device's own means where it has any.
 
         Where it has none, zeros would be written like data. There it is read first: data shows in the first block of a
-        step, and a step that holds zeros already is left alone.
+        step, and a step that holds zeros already is left alone. And it is read afterwards: the kernel cuts a step into
+        smaller writes, and a loop device takes one of which a part failed for one that succeeded.
 
         Raises:
+            ReadBackError: it holds something else afterwards, where it was written like data.
             DeviceError: the device failed.
 
         Durability: none before `flush`.
         """
-        step = _ZERO_STEP_BYTES if self.zeroes_itself else _SEARCH_STEP_BYTES
-        for start in range(offset, offset + length, step):
-            size = min(step, offset + length - start)
-            if self.zeroes_itself or not self._holds_zeros(start, size):
-                self._zero(start, size)
+        end = offset + length
+        while offset < end:
+            size = min(_ZERO_STEP_BYTES if self.zeroes_itself else _SEARCH_STEP_BYTES, end - offset)
+            if self.zeroes_itself or not self._holds_zeros(offset, size):
+                self._zero(offset, size)
+                self._check_zeros(offset, size)
             elif console.debug:
-                console.debug("leave %s at %d, %d bytes: zeros are there", self.path, start, size)
+                console.debug("leave %s at %d, %d bytes: zeros are there", self.path, offset, size)
+            offset += size
+
+    def _check_zeros(self, offset: int, length: int) -> None:
+        """Make sure of zeros that were written like data."""
+        if self.zeroes_itself and not self._has_made_zeros:
+            # It may say so and can't, as a loop device over a file system that can't. The kernel notes that at the
+            # first request, and writes the zeros.
+            self.zeroes_itself = _has_zeroes_offload(os.fstat(self._descriptor).st_rdev)
+            self._has_made_zeros = True
+        if self.zeroes_itself:
+            return
+        for start in range(offset, offset + length, _SEARCH_STEP_BYTES):
+            if not self._holds_zeros(start, min(_SEARCH_STEP_BYTES, offset + length - start)):
+                raise errors.ReadBackError(
+                    f"cannot write {self.path} at {start}: expected zeros, read back something else",
+                    hint="the device does not keep what it is given; see its health, then run upgrade-install again",
+                )
 
     def _zero(self, offset: int, length: int) -> None:
         try:
@@ -222,5 +244,12 @@ def _has_zeroes_offload(number: int) -> bool:
     # A partition has no queue of its own.
     disk = os.path.dirname(directory) if sysfs.is_partition(directory) else directory
     with suppress(OSError):
-        return sysfs.integer(disk, "queue/write_zeroes_max_bytes") > 0
+        if sysfs.integer(disk, "queue/write_zeroes_max_bytes") == 0:
+            return False
+        file = sysfs.attribute(disk, "loop/backing_file")
+        if file is None:
+            return True
+        # A loop device says so of itself whatever it lies on; over a disk that can't, the kernel writes the zeros.
+        below = os.stat(file.encode("utf-8", "surrogateescape"))
+        return not stat.S_ISBLK(below.st_mode) or _has_zeroes_offload(below.st_rdev)
     return False

@@ -3,7 +3,7 @@
 The order is what makes it safe; each step is on the disk before the next one begins:
 
 1. The old record is void; the new one says installing. If the slot was the trusted one, as may be offline, GRUB trusts
-   the other one first.
+   the other one now.
 2. The header of the boot device, or of root where there is no boot, is zeros: GRUB finds no file system there.
 3. Boot (all but its header), root and what else the image brings are written, flushed, read back past the cache and
    compared; the input has been read to its end and judged.
@@ -103,8 +103,9 @@ def install(
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
-        arming.trust_the_other(config, node)
         record.store(config.state.directory, {**records, slot: entry})
+        # All else that may refuse has done so: whoever can't install must not have lost the trusted slot by that.
+        arming.trust_the_other(config, node)
         with _failure_recorded(config, records, slot, entry, transfer):
             wipe(opened[header_last], HEADER_BYTES)
             with step("write", update.bytes_total, progress, file) as meter:

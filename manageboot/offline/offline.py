@@ -21,7 +21,7 @@ from manageboot.config import Config, MetricsConfig, SlotConfig, StateConfig
 from manageboot.disk import blockdev, diskusers, loop, sysfs
 from manageboot.offline import gpt
 from manageboot.offline.gpt import Partition, PartitionTable
-from manageboot.protocol import Content, Phase, Slot, Verb, state_by_block, transition
+from manageboot.protocol import Phase, Slot, Verb, describe, state_by_block
 from manageboot.system import lock
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,12 @@ class Parts(Enum):
     NOTHING = "nothing"
     PLACES = "where they are on the disk"
     DEVICES = "loop devices over them"
+
+
+_COMES_FIRST = {
+    Phase.PENDING: (errors.CommitPendingError, "let the system try it, or take the commit back with upgrade-cancel"),
+    Phase.TRIAL: (errors.TrialError, "let the trial go on, or abort it with rollback"),
+}
 
 
 class Aim(NamedTuple):
@@ -117,10 +123,11 @@ def _aimed(config: Config, table: PartitionTable, verb: Verb, aim: Aim) -> Confi
     if state.passive is aim.slot:
         return config
     # While a commit waits or a trial runs, that comes first.
-    if state.phase is not Phase.IDLE:
-        transition(state, Verb.INSTALL, Content.VOID)
+    if state.phase in _COMES_FIRST:
+        refusal, hint = _COMES_FIRST[state.phase]
+        raise refusal(f"cannot {verb} slot {aim.slot} of {table.disk}: {describe(state)}", hint=hint)
     if not aim.overwrite_trusted:
-        insist = f"with --overwrite-trusted it is overwritten; until its commit, slot {state.passive} is trusted then"
+        insist = f"--overwrite-trusted overwrites it; until its commit, slot {state.passive} is trusted then"
         raise errors.TrustedSlotError(
             f"cannot {verb} slot {aim.slot} of {table.disk}: it is the trusted one",
             hint=insist if verb is Verb.INSTALL else None,

@@ -1,7 +1,7 @@
 """How far the reboot came that a commit of this boot asked for, if it asked for one.
 
-The mark lies in /run, beside the lock, and names the boot. It is made before the reboot is asked for, so it is there
-too if the run is killed in between.
+The mark lies in /run, beside the lock, and names the boot. It is made before the slot is armed, so it is there too if
+the run is killed before it has asked for the reboot.
 """
 
 import os
@@ -31,12 +31,15 @@ def path(config: Config) -> str:
 
 def mark(config: Config, how_far: Reboot) -> None:
     """Leave the mark. Raises nothing: where /run is full, a commit is the more important."""
+    boot = cmdline.boot_id()
+    if boot is None:
+        return
     with suppress(OSError):
-        files.replace(path(config), f"{cmdline.boot_id()} {how_far}\n".encode())
+        files.replace(path(config), f"{boot} {how_far}\n".encode())
 
 
 def clear(config: Config) -> None:
-    """Take the mark away: the commit is taken back. Raises nothing."""
+    """Take the mark away: there is no commit that asked for a reboot any more. Raises nothing."""
     with suppress(OSError):
         os.unlink(path(config))
 

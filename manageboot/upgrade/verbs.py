@@ -48,6 +48,11 @@ def commit(config: Config, *, reboot: bool) -> str:
         if to_do.block is not None or node.offline:
             sample.require(config, node, Verb.COMMIT)
         markers = arming.markers(config, node) if to_do.block is not None else node.environment.markers
+        # A run that is killed behind the write has armed the slot, and asked for no reboot.
+        if reboot:
+            rebooting.mark(config, Reboot.NOT_STARTED)
+        elif to_do.block is not None:
+            rebooting.clear(config)
         _write(config, to_do, markers)
         if node.passive_content is Content.INSTALLED:
             entry = node.records[passive]._replace(content=Content.COMMITTED, committed=now())
@@ -55,7 +60,6 @@ def commit(config: Config, *, reboot: bool) -> str:
         if to_do.block is not None:
             _announce(config, Event.COMMITTED, f"Slot {passive} is committed", node, passive)
         if reboot:
-            rebooting.mark(config, Reboot.NOT_STARTED)
             _reboot(config, to_do, reboot, passive)
             rebooting.mark(config, Reboot.STARTED)
         return f"slot {passive} is committed" + (", the node reboots" if reboot else ", it boots at the next reboot")

@@ -1,5 +1,7 @@
 """The daemon in a machine that runs from the disk of another one, as in an upgrade of an encrypted guest."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from manageboot import config
 from manageboot.daemon import borrowed
 from manageboot.daemon.policy import OVERDUE_AFTER_S
-from support.daemonnode import DaemonNode, start, stepped, turn
+from support.daemonnode import PATIENCE_S, DaemonNode, start, stepped, turn
 
 pytestmark = pytest.mark.grub
 
@@ -18,10 +20,14 @@ class SecondMachine:
     def __init__(self, node: DaemonNode) -> None:
         self.node = node
         self.marks = node.directory / "guest_vm_type"
-        node.configure(boot=f'owner_file = "{self.marks}/default"', deadline="1min")
+        self.configure("automatic")
         (node.directory / "metrics").mkdir()
         (node.directory / "cmdline").write_text("root=/dev/vda8 console=ttyS0 dfinity.system=B initrd=initrd\n")
         self._disk = self._of_the_disk()
+
+    def configure(self, policy: str) -> None:
+        """Say who confirms."""
+        self.node.configure(boot=f'owner_file = "{self.marks}/default"', deadline="1min", policy=policy)
 
     def say(self, machine: str) -> None:
         """Say which machine it is, as IC-OS does."""
@@ -113,3 +119,35 @@ def test_what_can_be_no_such_machine_is_watched_at_once(machine: SecondMachine, 
 def test_a_guest_of_ic_os_is_asked_which_machine_it_is():
     assert config.load("/dev/null", profile="guestos").boot.owner_file == "/run/config/guest_vm_type/default"
     assert config.load("/dev/null", profile="hostos").boot.owner_file is None
+
+
+def test_a_trial_whose_block_is_lost_ends_in_time(machine: SecondMachine):
+    """It was known not to be that machine, and a look that fails later does not make it one."""
+    machine.configure("external")
+    machine.node.start_trial_by_another_script()
+    daemon = start(machine.node)
+    turn(daemon, 5.0)
+    machine.node.lose_block("damaged")
+    turn(daemon, 10.0, 59.0)
+    assert machine.node.asked() == []
+    turn(daemon, 61.0)
+    assert machine.node.asked() == ["reboot"]
+
+
+def test_what_was_begun_is_stopped_once_the_disk_is_known_to_be_borrowed(machine: SecondMachine):
+    started = machine.node.directory / "started"
+    machine.node.add_check("required/slow", f"echo $$ >{started}; exec sleep 1000")
+    machine.node.start_trial_by_another_script()
+    daemon = start(machine.node)
+    wait_for(lambda: daemon._turn(5.0) and started.exists() and started.read_text())
+    machine.say("upgrade")
+    check = Path("/proc", started.read_text().strip())
+    # A job that is on its way ends first.
+    wait_for(lambda: daemon._turn(6.0) and not check.exists())
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -2,6 +2,8 @@
 
 import hashlib
 import itertools
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,20 @@ def test_a_node_whose_reboot_fails_gets_out_by_itself(tmp_path: Path, how: str, 
         assert exchange.is_there()
         orchestrator(node, exchange).start()
         assert [node.boot(), node.boot()] == ["B", "B"]
+
+
+def test_a_node_whose_commit_was_killed_gets_out_by_itself(tmp_path: Path):
+    """The slot is armed, and its record is not written yet: whoever had no more memory, say, asked for no reboot."""
+    with GuestNode(tmp_path, script="stock") as node:
+        image = release(tmp_path / "v1", "v1")
+        node.ok("upgrade-install", image)
+        at_the_record = ["-P", node.state / "record.json.new", "-e", "inject=rename:signal=KILL"]
+        killed = ["strace", "-f", "-o", "/dev/null", *at_the_record, *node.command("upgrade-commit")]
+        assert subprocess.run(killed, check=False, timeout=60).returncode == -signal.SIGKILL
+        assert node.status()["state"] == "pending"
+        exchange = KeyExchange(node, "B")
+        assert orchestrator(node, exchange).upgrade(image, hashlib.sha256(image.read_bytes()).hexdigest())
+        assert node.boot() == "B"
 
 
 def test_a_commit_that_asked_for_no_reboot_is_not_taken_back(tmp_path: Path):

@@ -1,20 +1,7 @@
 """One fault in one installation, and what has to hold afterwards."""
 
-from typing import NamedTuple
-
 from install.crashnode import CrashNode
-from support.faultydisk import MODES
-
-_KEPT = {"lost": 0, "part": 0.5}
-"""How likely what was not flushed survives a power cut, by mode; elsewhere it always does."""
-
-
-class Case(NamedTuple):
-    """The n-th write or flush, counted from 1, and what happens to it; the modes are explained in faultydisk."""
-
-    event: int | None
-    """None: the power goes when the installation has ended, however many there were."""
-    mode: str
+from support.campaign import KEPT, Case
 
 
 def count_events(node: CrashNode) -> list[str]:
@@ -29,11 +16,6 @@ def count_events(node: CrashNode) -> list[str]:
     return events
 
 
-def all_cases(events: int) -> list[Case]:
-    """Every mode at every event."""
-    return [Case(event, mode) for event in range(1, events + 1) for mode in MODES]
-
-
 def run_case(node: CrashNode, case: Case) -> str:
     """Let one installation meet its fault; return what became of the passive slot, "void" or "complete".
 
@@ -42,13 +24,13 @@ def run_case(node: CrashNode, case: Case) -> str:
     """
     node.reset()
     with node.record_mounted():
-        node.plan(event=case.event, mode=case.mode)
+        node.plan(**case._asdict())
         first = node.install()
         if case.event is None:
             node.plan(cut=True)
         node.check_booted_slot()
     # Power is back; what was in the disks' caches is lost, or not.
-    node.plan(keep=_KEPT.get(case.mode, 1))
+    node.plan(keep=KEPT.get(case.mode, 1))
     with node.record_mounted():
         outcome = _judge(node)
         if first.returncode == 0:

@@ -6,14 +6,14 @@ It prints how many there were and what became of the slot, and exits with 1 if a
 import argparse
 import sys
 import tempfile
-from collections import Counter
+from functools import partial
 from pathlib import Path
 
-from install.cases import all_cases, count_events, run_case
-from install.crashnode import DISKS, crash_node
+from install.cases import count_events, run_case
+from install.crashnode import crash_node
 from install.kills import kill_many
-from support.ending import end_if_asked, listen
-from support.faultydisk import MODES
+from support.campaign import run_all
+from support.ending import listen
 
 KILLS = 200
 SEED = 4
@@ -21,30 +21,8 @@ SEED = 4
 
 def _faults(directory: Path) -> bool:
     """Run all cases; return whether all were as they have to be."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    failed = []
     with crash_node(directory) as node:
-        events = count_events(node)
-        cases = all_cases(len(events))
-        for number, case in enumerate(cases, 1):
-            end_if_asked()
-            disk = events[case.event - 1].split()[1]
-            try:
-                outcome = run_case(node, case)
-            except AssertionError as error:
-                failed.append(f"{case}: {error}")
-                outcome = "WRONG"
-            counts[disk, case.mode, outcome] += 1
-            print(f"\r{number} of {len(cases)} faults", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    kinds = Counter(events)
-    print(", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
-    print(f"{'':8}" + "".join(f"{mode:>12}" for mode in MODES) + "   void/complete/WRONG")
-    for disk in DISKS:
-        cells = ["/".join(str(counts[disk, mode, end]) for end in ("void", "complete", "WRONG")) for mode in MODES]
-        print(f"{disk:8}" + "".join(f"{cell:>12}" for cell in cells))
-    print(f"{len(cases)} faults, {len(failed)} wrong", *failed, sep="\n")
-    return not failed
+        return run_all(count_events(node), partial(run_case, node), ("void", "complete"))
 
 
 def main() -> int:

@@ -1,18 +1,15 @@
 """A node whose passive slot and record lie on disks that fail as they are told to."""
 
-import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from support.images import MIB, make_update
-from support.loop import loop_device
+from support.loop import loop_devices
 from support.mounts import fill, make_ext4, mounted
 from support.node import LoopNode
-from support.served import served
+from support.served import Faults, served
 
 DISKS = {"boot": MIB, "root": 3 * MIB, "var": MIB, "record": 4 * MIB}
 
@@ -20,10 +17,10 @@ DISKS = {"boot": MIB, "root": 3 * MIB, "var": MIB, "record": 4 * MIB}
 class CrashNode:
     """A node on faulty disks, set back to the same old state for each case."""
 
-    def __init__(self, node: LoopNode, disks: Path, mount: Path, loops: dict[str, str]) -> None:
+    def __init__(self, node: LoopNode, disks: Path, faults: Faults, loops: dict[str, str]) -> None:
         self.node = node
         self._disks = disks
-        self._control = mount / "control"
+        self.events, self.plan = faults.events, faults.plan
         self._loops = loops
         node.devices["B"] = {part: loops[part] for part in ("boot", "root", "var")}
         node.state.mkdir()
@@ -31,19 +28,6 @@ class CrashNode:
         self.update = make_update(node.directory / "update", boot_size=300_000, root_size=5 * MIB // 2)
         self._old = {name: (disks / name).read_bytes() for name in DISKS}
         self._booted = self._booted_slot()
-
-    def events(self) -> list[str]:
-        """Which writes and flushes there were since the last plan."""
-        events: list[str] = json.loads(self._control.read_bytes())
-        return events
-
-    def plan(self, **plan: Any) -> None:
-        """Tell the disks what to do next."""
-        descriptor = os.open(self._control, os.O_WRONLY)
-        try:
-            os.write(descriptor, json.dumps({"event": None, "mode": None, **plan}).encode())
-        finally:
-            os.close(descriptor)
 
     def reset(self) -> None:
         """Forget the faults, and fill the disks with old data, and the record's with an old installation's."""
@@ -94,14 +78,5 @@ def crash_node(directory: Path) -> Iterator[CrashNode]:
     for name, size in DISKS.items():
         (disks / name).write_bytes(b"old data" * (size // 8))
     make_ext4(disks / "record")
-    with LoopNode(directory) as node, served(disks, mount), _loops(mount) as loops:
-        yield CrashNode(node, disks, mount, loops)
-
-
-@contextmanager
-def _loops(mount: Path, names: tuple[str, ...] = tuple(DISKS)) -> Iterator[dict[str, str]]:
-    if not names:
-        yield {}
-        return
-    with loop_device(mount / names[0]) as path, _loops(mount, names[1:]) as others:
-        yield {names[0]: path, **others}
+    with LoopNode(directory) as node, served(disks, mount) as faults, loop_devices(mount, DISKS) as loops:
+        yield CrashNode(node, disks, faults, loops)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from install.cases import Case, count_events, run_case
+from install.cases import count_events, run_case
 from install.crashnode import CrashNode, crash_node
 from install.kills import kill_many
+from support.campaign import Case
 from support.faultydisk import MODES
 from support.images import MIB
 

@@ -15,6 +15,8 @@ from manageboot.install.pipeline import Buffers
 from manageboot.install.readback import ReadBack
 from support.images import MIB
 from support.loop import loop_device, run
+from support.mounts import fill
+from support.served import served
 
 pytestmark = pytest.mark.devices
 
@@ -263,3 +265,37 @@ def test_zeros_are_written_only_where_there_are_none_if_the_device_makes_none_it
         opened.flush()
         assert sectors_written(device) - before >= 2 * MIB // 512
     assert content(device) == bytes(3 * MIB) + OLD[3 * MIB :]
+
+
+def test_zeros_that_did_not_reach_the_disk_are_found(tmp_path: Path):
+    """As with the disk of a stopped guest: a loop device over a disk that makes no zeros, and fails at one write."""
+    disks, mount = tmp_path / "disks", tmp_path / "mount"
+    for path in (disks, mount):
+        path.mkdir()
+    (disks / "disk").write_bytes(OLD)
+    size = len(OLD)
+    with served(disks, mount) as faults, loop_device(mount / "disk") as disk, loop_device(Path(disk)) as device:
+        faults.plan()
+        assert zeroed(device, size)
+        failed = 0
+        # More than one request to the loop device, each of which becomes several writes.
+        for event in range(1, 9):
+            faults.plan()
+            fill(disk, disks / "disk", OLD)
+            faults.plan(event=event, name="write disk", mode="eio")
+            if zeroed(device, size):
+                assert (disks / "disk").read_bytes() == bytes(size), event
+            else:
+                failed += 1
+        assert failed
+
+
+def zeroed(device: str, size: int) -> bool:
+    try:
+        with BlockDevice(device) as opened:
+            opened.zero(0, size)
+            opened.flush()
+            assert not opened.zeroes_itself
+    except errors.DeviceError:
+        return False
+    return True

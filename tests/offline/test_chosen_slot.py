@@ -7,6 +7,7 @@ import pytest
 
 from support.grubemu import SHIPPED, STOCK
 from support.images import MIB
+from support.loop import run
 from support.stoppedguest import StoppedGuest
 
 pytestmark = [pytest.mark.devices, pytest.mark.grub]
@@ -60,7 +61,8 @@ def test_what_is_refused(guest: StoppedGuest, block: dict[str, str], slot: str, 
         guest.overwrite(name, b"whatever")
     before = guest.get("grubenv")
     images = [guest.update("2")] if verb == "upgrade-install" else []
-    guest.fails(verb, "--slot", slot, *images, status=69, code=code)
+    said = guest.fails(verb, "--slot", slot, *images, status=69, code=code)
+    assert f"cannot {verb}" in said
     if images and code != "TRUSTED_SLOT":
         guest.fails(verb, "--slot", slot, "--overwrite-trusted", *images, status=69, code=code)
     assert guest.get("grubenv") == before
@@ -70,7 +72,7 @@ def test_what_is_refused(guest: StoppedGuest, block: dict[str, str], slot: str, 
 def test_the_refusal_says_how_to_insist(guest: StoppedGuest):
     done = guest.run("upgrade-install", "--slot", "A", guest.update("2"))
     assert f"cannot upgrade-install slot A of {guest.disk}: it is the trusted one" in done.stderr
-    assert "hint: with --overwrite-trusted it is overwritten; until its commit, slot B is trusted then" in done.stderr
+    assert "hint: --overwrite-trusted overwrites it; until its commit, slot B is trusted then" in done.stderr
 
 
 @pytest.mark.parametrize("script", [SHIPPED, STOCK], ids=["shipped", "stock"])
@@ -150,6 +152,12 @@ def test_var_is_kept(guest: StoppedGuest, slot: str, insist: tuple[str, ...]):
     assert f"Slot {slot} holds version 2, and its var as before" in guest.ok("history")
 
 
+def test_var_can_not_be_kept_where_an_image_brings_one(guest: StoppedGuest):
+    with guest.config.open("a") as file:
+        file.write('[slots]\nwritten = ["boot", "root", "var"]\nwiped = []\n')
+    guest.fails("upgrade-install", "--keep-var", guest.update("2"), status=2, code="USAGE")
+
+
 def test_they_may_be_given_beside_the_disk(guest: StoppedGuest):
     guest.overwrite("A_var", LUKS)
     command = guest.command(
@@ -181,3 +189,19 @@ def test_a_damaged_block_names_no_trusted_slot(guest: StoppedGuest):
     for arguments in (("--slot", "B"), INSIST):
         guest.fails("upgrade-install", *arguments, guest.update("2"), status=65, code="BLOCK_DAMAGED")
     assert not any(guest.part("A_boot", MIB))
+
+
+def test_the_slot_stays_trusted_if_it_can_not_be_recorded_that_it_is_overwritten(guest: StoppedGuest):
+    """The host's file system has no room for a record; nothing is written to the guest, and it boots what it booted."""
+    image = working(guest, "A").read_bytes()
+    before = guest.get("grubenv")
+    guest.state.mkdir()
+    # For the directory of the disk, and no file in there.
+    run("mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", guest.state)
+    try:
+        guest.fails("upgrade-install", *INSIST, guest.update("2"), status=73, code="CANNOT_CREATE")
+    finally:
+        run("umount", guest.state)
+    assert guest.get("grubenv") == before
+    assert guest.part("A_boot", len(image)) == image
+    assert guest.boot() == "A"

@@ -87,7 +87,7 @@ MUTANTS = (
            "        yield node, asked(node, verb) if asks "
            "else Transition(None, False, False)"),
     Mutant("an installation leaves the old record", _I,
-           "record.store(config.state.directory, {**records, slot: entry})\n        with", "with"),
+           "record.store(config.state.directory, {**records, slot: entry})\n        # All else", "# All else"),
     Mutant("an installation leaves the old header of boot", _I,
            "            wipe(opened[header_last], HEADER_BYTES)\n", ""),
     Mutant("an installation writes the header of boot with the rest", _I,

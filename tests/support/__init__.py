@@ -11,5 +11,6 @@ install.crashnode   a LoopNode on disks that fail as they are told to (faultydis
                     installations are killed. For what an installation leaves behind.
 GuestNode           a LoopNode whose slots are the partitions of a GuestDisk; real GRUB boots it (grubemu).
 StoppedGuest        a Node whose slots are the partitions of a GuestDisk, worked on from outside (`--disk`).
+offline.crashguest  such a one whose disk fails, while the slot that it trusts is overwritten.
 trials              a virtual machine of the harness: firmware, GRUB, kernel and systemd are real.
 """

@@ -3,8 +3,8 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,13 @@ def loop_device(
     finally:
         run("losetup", "--detach", path)
         _wait_until_it_is_gone(path, file)
+
+
+@contextmanager
+def loop_devices(directory: Path, names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Attach several files of a directory; give the path of each device by the name of the file."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(loop_device(directory / name)) for name in names}
 
 
 def _wait_until_it_is_gone(path: str, file: Path) -> None:

@@ -25,7 +25,7 @@ def make_ext4(disk: Path) -> None:
 @contextmanager
 def mounted(device: str, point: Path) -> Iterator[Path]:
     """Mount the ext4 on a device, as it is on the disk; afterwards it can be mounted anew, with other content."""
-    _forget(device)
+    forget(device)
     run("mount", "-o", _OPTIONS, device, point)
     try:
         yield point
@@ -36,12 +36,12 @@ def mounted(device: str, point: Path) -> Iterator[Path]:
 
 def fill(device: str, disk: Path, content: bytes) -> None:
     """Put other content on a disk, behind the back of the device that leads to it."""
-    _forget(device)  # what was still to be written is not written over it
+    forget(device)  # what was still to be written is not written over it
     disk.write_bytes(content)
-    _forget(device)
+    forget(device)
 
 
-def _forget(device: str) -> None:
+def forget(device: str) -> None:
     """Let the next reader of a device see what is on its disk now.
 
     The kernel itself forgets a device when its last user closes it. That may be anybody: a test beside this one that

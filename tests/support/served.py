@@ -1,5 +1,6 @@
 """The server of the faulty disks: it goes away with its test, whatever has become of it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from support import faultydisk
 
@@ -14,8 +16,28 @@ _START_LIMIT_S = 60
 _STOP_LIMIT_S = 60
 
 
+class Faults:
+    """What the disks are told to do, and what they say of it."""
+
+    def __init__(self, mount: Path) -> None:
+        self._control = mount / faultydisk.CONTROL.strip("/")
+
+    def events(self) -> list[str]:
+        """Which writes and flushes there were since the last plan."""
+        events: list[str] = json.loads(self._control.read_bytes())
+        return events
+
+    def plan(self, **plan: Any) -> None:
+        """Tell the disks what to do next; nothing: to work."""
+        descriptor = os.open(self._control, os.O_WRONLY)
+        try:
+            os.write(descriptor, json.dumps({"event": None, "mode": None, **plan}).encode())
+        finally:
+            os.close(descriptor)
+
+
 @contextmanager
-def served(disks: Path, mount: Path) -> Iterator[None]:
+def served(disks: Path, mount: Path) -> Iterator[Faults]:
     """Serve the files of a folder as disks that fail as they are told to.
 
     Args:
@@ -34,7 +56,7 @@ def served(disks: Path, mount: Path) -> Iterator[None]:
                 assert server.poll() is None, "the file system did not start"
                 assert time.monotonic() < deadline, "the file system did not appear"
                 time.sleep(0.02)
-            yield
+            yield Faults(mount)
         finally:
             _stop(server, mount)
 
