@@ -22,14 +22,18 @@ _PACKAGES = (
     *("grub-common", "grub2-common", "grub-emu", "grub-efi-amd64-bin", "grub-pc-bin"),
     *("dosfstools", "e2fsprogs", "fuse3", "gdisk", "libfuse2t64", "mtools", "qemu-utils"),
     *("bsdextrautils", "bsdutils", "bzip2", "cryptsetup-bin", "gcc", "libc6-dev", "locales", "lvm2", "mount", "procps"),
-    *("strace", "systemd", "udev", "util-linux", "xz-utils", "zstd"),
+    *("make", "strace", "systemd", "udev", "util-linux", "xz-utils", "zstd"),
 )
+_MODULES = "usr/lib/python3/dist-packages"
+# Debian has the package fusepy under another name; and the agent is found from wherever it is started.
+_FILES = {"fuse.py": "from fusepy import *\n", "manageboot.pth": "/repository\n"}
 _PROCESSES = min((os.cpu_count() or 1) + 1, 4)
 """As in `make test`."""
 _TESTS = "cd /repository && exec python3 -m pytest -p no:cacheprovider -m 'not qemu and not long' --ignore=tests/qemu"
 
 # Devices and processes are the host's, and so is what the kernel tells of them. The root is a mount of its own, as
-# tests that hide /sys expect. What they leave behind goes with these mounts.
+# tests that hide /sys expect. It is the root of all mounts too: below a chroot, a loop device that is looked at from a
+# further namespace shows the host's path of its file. What they leave behind goes with these mounts.
 _BELOW = """\
 mount --bind "$1" "$1"
 mount -t proc proc "$1/proc"
@@ -37,26 +41,32 @@ mount -t sysfs sysfs "$1/sys"
 mount --rbind /dev "$1/dev"
 mount -t tmpfs none "$1/run"
 mount --bind "$3" "$1/tmp"
-mkdir -p "$1/repository" "$1/run/lock"
+mkdir -p "$1/repository" "$1/run/lock" "$1/run/systemd"
 mount --bind "$2" "$1/repository"
-root="$1"
+cd "$1"
 shift 3
-exec chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+pivot_root . mnt
+umount --lazy /mnt
+exec env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 """
 
 
 def main() -> int:
     """Run them, with pytest's own options, and return its exit status."""
-    key = content_key(*_PACKAGES, Path(debian.__file__))
-    root = Cache.default().entry(
-        "tests", key, lambda directory: make_root(directory / "root", Release.TRIXIE, _PACKAGES)
-    )
+    root = Cache.default().entry("tests", content_key(*_PACKAGES, repr(_FILES), Path(debian.__file__)), _make)
     tests = f'{_TESTS} --numprocesses={_PROCESSES} "$@"'
     # On a disk, as on a usual machine: a block in memory is written in other ways.
     with tempfile.TemporaryDirectory(prefix="manageboot-tests-", dir="/var/tmp") as scratch:
+        os.chmod(scratch, 0o1777)
         below = ["sh", "-ec", _BELOW, "sh", root / "root", REPOSITORY, scratch]
         command = [*OWN_MOUNTS, *below, "sh", "-c", tests, "sh", *sys.argv[1:]]
         return subprocess.run(command, check=False).returncode
+
+
+def _make(directory: Path) -> None:
+    make_root(directory / "root", Release.TRIXIE, _PACKAGES)
+    for name, text in _FILES.items():
+        (directory / "root" / _MODULES / name).write_text(text)
 
 
 if __name__ == "__main__":

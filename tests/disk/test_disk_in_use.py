@@ -1,7 +1,6 @@
 """The disk of a stopped guest is not touched while somebody else has it, or what lies below or beside it."""
 
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,10 +11,10 @@ import pytest
 
 from manageboot import bootloader
 from manageboot.disk import layers
-from qemu_harness import layout
 from qemu_harness.layout import GUESTOS
 from support.images import MIB
 from support.loop import loop_device, run
+from support.partition import partition
 from support.stoppedguest import BOOT_BYTES, StoppedGuest
 
 pytestmark = [pytest.mark.devices, pytest.mark.grub]
@@ -127,31 +126,29 @@ def through_a_loop_device_of_two(guest: StoppedGuest) -> Iterator[None]:
 
 
 @contextmanager
-def partition(guest: StoppedGuest) -> Iterator[Path]:
+def part(guest: StoppedGuest) -> Iterator[Path]:
     """A partition that the kernel knows, of a device that the guest's disk is now."""
-    with loop_device(guest.disk) as device:
+    start = GUESTOS.offset("B_boot")
+    with (
+        loop_device(guest.disk) as device,
+        partition(device, 7, guest.directory / "partition", start=start, size=BOOT_BYTES) as node,
+    ):
         image, guest.disk = guest.disk, Path(device)
-        start = GUESTOS.offset("B_boot") // layout.SECTOR_SIZE
-        run("addpart", device, "7", str(start), str(BOOT_BYTES // layout.SECTOR_SIZE))
         try:
-            major, minor = Path(f"/sys/class/block/{guest.disk.name}p7/dev").read_text().split(":")
-            node = guest.directory / "partition"  # udev need not be there to make one
-            os.mknod(node, 0o600 | stat.S_IFBLK, os.makedev(int(major), int(minor)))
             yield node
         finally:
             guest.disk = image
-            run("delpart", device, "7")
 
 
 @contextmanager
 def partition_open(guest: StoppedGuest) -> Iterator[None]:
-    with partition(guest) as node, open_for_writing(guest, node):
+    with part(guest) as node, open_for_writing(guest, node):
         yield
 
 
 @contextmanager
 def partition_attached(guest: StoppedGuest) -> Iterator[None]:
-    with partition(guest) as node, loop_device(node):
+    with part(guest) as node, loop_device(node):
         yield
 
 

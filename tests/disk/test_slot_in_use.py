@@ -14,6 +14,7 @@ from support import faultydisk
 from support.images import MIB, make_update
 from support.loop import loop_device, run
 from support.node import LoopNode
+from support.partition import partition
 
 pytestmark = pytest.mark.devices
 
@@ -250,27 +251,21 @@ def test_a_loop_device_over_the_other_partition_of_a_disk_does_not_count(tmp_pat
     disk = tmp_path / "disk.img"
     with disk.open("wb") as file:
         file.truncate(8 * MIB)
-    with loop_device(disk) as whole:
-        nodes = {}
-        for number, start in ((1, 1), (2, 4)):
-            run("addpart", whole, str(number), str(start * MIB // 512), str(2 * MIB // 512))
-            major, minor = Path(f"/sys/class/block/{Path(whole).name}p{number}/dev").read_text().split(":")
-            nodes[number] = tmp_path / f"part{number}"
-            os.mknod(nodes[number], 0o600 | 0o060000, os.makedev(int(major), int(minor)))
-        try:
-            with loop_device(nodes[1]):
-                assert is_used(str(nodes[1]))
-                assert not is_used(str(nodes[2]))
-            with loop_device(Path(whole), offset=4 * MIB, size=MIB):
-                assert not is_used(str(nodes[1]))
-                assert is_used(str(nodes[2]))
-            with open_elsewhere(whole, "r+b"):
-                assert is_used(str(nodes[1]))
-            with open_elsewhere(whole, "rb"), open_elsewhere(nodes[1], "r+b"):
-                assert not is_used(str(nodes[2]))
-        finally:
-            run("delpart", whole, "1")
-            run("delpart", whole, "2")
+    with (
+        loop_device(disk) as whole,
+        partition(whole, 1, tmp_path / "one", start=MIB, size=2 * MIB) as one,
+        partition(whole, 2, tmp_path / "two", start=4 * MIB, size=2 * MIB) as two,
+    ):
+        with loop_device(one):
+            assert is_used(one)
+            assert not is_used(two)
+        with loop_device(Path(whole), offset=4 * MIB, size=MIB):
+            assert not is_used(one)
+            assert is_used(two)
+        with open_elsewhere(whole, "r+b"):
+            assert is_used(one)
+        with open_elsewhere(whole, "rb"), open_elsewhere(one, "r+b"):
+            assert not is_used(two)
 
 
 def test_the_monitor_of_a_raid_is_no_user_of_what_lies_on_its_disks(tmp_path: Path):
@@ -280,7 +275,7 @@ def test_the_monitor_of_a_raid_is_no_user_of_what_lies_on_its_disks(tmp_path: Pa
     disk = tmp_path / "disk.img"
     with disk.open("wb") as file:
         file.truncate(8 * MIB)
-    with loop_device(disk) as whole, partition(whole, tmp_path / "part") as part:
+    with loop_device(disk) as whole, partition(whole, 1, tmp_path / "part", start=MIB, size=2 * MIB) as part:
         with open_elsewhere(whole, "r+b", program=monitor) as pid:
             assert name_of(pid) == "mdmon"
             assert not is_used(part)
@@ -291,18 +286,6 @@ def test_the_monitor_of_a_raid_is_no_user_of_what_lies_on_its_disks(tmp_path: Pa
             assert is_used(part)
 
 
-@contextmanager
-def partition(disk: str, node: Path) -> Iterator[str]:
-    """Make a partition that the kernel knows, and a node for it: udev need not be there to make one."""
-    run("addpart", disk, "1", str(MIB // 512), str(2 * MIB // 512))
-    try:
-        major, minor = Path(f"/sys/class/block/{Path(disk).name}p1/dev").read_text().split(":")
-        os.mknod(node, 0o600 | 0o060000, os.makedev(int(major), int(minor)))
-        yield str(node)
-    finally:
-        run("delpart", disk, "1")
-
-
 def is_there(path: Path) -> bool:
     try:
         return path.exists()
@@ -310,7 +293,7 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def is_used(device: str) -> bool:
+def is_used(device: str | Path) -> bool:
     """Ask in a process of its own, as a run does: this one has nothing open."""
     code = (
         "import sys; from manageboot import errors; from manageboot.disk import diskusers\n"

@@ -72,7 +72,8 @@ def run(command: str, path: Path) -> None:
 MADE = {
     "an ext4 file system": "truncate -s 32M $1; mke2fs -q -F -t ext4 $1",
     "an ext3 file system": "truncate -s 32M $1; mke2fs -q -F -t ext3 $1",
-    "an ext2 file system": "truncate -s 32M $1; mke2fs -q -F -t ext2 -r 0 $1",
+    # Of revision 0. From e2fsprogs 1.47.1 on, the option has another name.
+    "an ext2 file system": "truncate -s 32M $1; mke2fs -q -F -t ext2 -r 0 $1 || mke2fs -q -F -t ext2 -E revision=0 $1",
     "a FAT file system": "truncate -s 32M $1; mkfs.vfat $1",
     "a LUKS volume": "truncate -s 32M $1; echo p | cryptsetup -q luksFormat --pbkdf pbkdf2 "
     "--pbkdf-force-iterations 1000 $1 -",

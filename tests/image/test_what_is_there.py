@@ -113,6 +113,8 @@ def test_what_a_stream_holds_is_named(name: str, stream: str, tmp_path: Path):
         ),
         (member("VERSION.TXT", b"1") + header("dir", 0, b"5"), "it has no boot.img and no root.img", None),
     ],
+    # Some releases of pytest would take the archives, and gzip notes the time in them.
+    ids=["capitals", "folder", "./folder", "tar", "tar.gz", "disk", "many", "many and capitals", "nothing"],
 )
 def test_what_is_there_instead_is_named(members: bytes, cause: str, hint: str | None, tmp_path: Path):
     error = error_of(members + END, tmp_path)

@@ -126,8 +126,9 @@ def test_a_partition_that_mtools_refuse(guest: StoppedGuest, tmp_path: Path):
     assert json.loads(guest.run("doctor", "--json").stdout)["findings"] == []
     guest.ok("upgrade-cancel")
     assert guest.block() == {"boot_alternative": "A", "boot_cycle": "stable"}
-    # There mtools can't make a block; that is said before anything is void.
+    # There mtools can't make a block, newer ones only without a geometry; that is said before anything is void.
     before = guest.part("B_boot", MIB)
+    fat.write(24, bytes(4))
     fat.write(fat.data + 32, b"\xe5")
     guest.fails("upgrade-install", guest.update("2"), status=73, code="CANNOT_CREATE")
     assert guest.part("B_boot", MIB) == before
