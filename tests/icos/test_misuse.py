@@ -208,7 +208,8 @@ def test_it_is_killed(caller: Caller, image: Path):
 
 def test_a_lost_connection_after_the_block_is_written(caller: Caller, image: Path):
     assert caller.run("upgrade-install", image) == (0, "")
-    inject = ["strace", "-f", "-o", "/dev/null", "-e", "inject=rename:signal=HUP"]
+    at_the_record = ["-P", caller.node.state / "record.json.new", "-e", "inject=rename:signal=HUP"]
+    inject = ["strace", "-f", "-o", "/dev/null", *at_the_record]
     done = subprocess.run([*inject, caller.program, "guestos", "upgrade-commit"], check=False, timeout=PATIENCE_S)
     assert done.returncode == 0
     assert caller.node.boot() == "B"

@@ -141,7 +141,8 @@ def test_a_signal_after_the_block_is_written_changes_nothing(node: LoopNode, upd
     if verb == "confirm":
         node.ok("upgrade-commit", "--no-reboot")
         node.boot()
-    inject = ["strace", "-f", "-o", "/dev/null", "-e", "inject=rename:signal=TERM"]
+    at_the_record = ["-P", str(node.state / "record.json.new"), "-e", "inject=rename:signal=TERM"]
+    inject = ["strace", "-f", "-o", "/dev/null", *at_the_record]
     done = subprocess.run([*inject, *node.command(verb)], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert node.record("B") == {"upgrade-commit": "committed", "confirm": "confirmed"}[verb]
