@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from grubenv import debug
 from grubenv.errors import CannotCreateError, FlushError, NotPermittedError, StorageError, from_os_error, reason
@@ -26,7 +26,8 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
     run left is overwritten.
 
     GRUB replays no journal, so the new file has to be in its place before its name leads to it, and the old one
-    has to stay in its place as long as a part of the directory may still lead there: a second name holds it.
+    has to stay in its place as long as a part of the directory may still lead there. A second name holds it; vfat,
+    which has no such names and no journal either, keeps what somebody has open.
 
     Args:
         path: the file to name in errors.
@@ -43,15 +44,15 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
     try:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=directory_fd)
-        descriptor = os.open(
-            temporary,
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
-            NEW_FILE_MODE,
-            dir_fd=directory_fd,
-        )
-        try:
+        with ExitStack() as stack:
+            old = _open_old(directory_fd, name)
+            if old is not None:
+                stack.callback(os.close, old)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(temporary, flags, NEW_FILE_MODE, dir_fd=directory_fd)
+            stack.callback(os.close, descriptor)
             _fill(descriptor, data)
-            _keep_attributes(directory_fd, name, descriptor)
+            _keep_attributes(old, descriptor)
             _flush(descriptor, path)
             if debug.tell:
                 debug.tell("write %s at 0, %d bytes, flushed", debug.place(directory_fd, temporary), len(data))
@@ -65,12 +66,10 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
             if debug.tell:
                 debug.tell("rename %s to %s", debug.place(directory_fd, temporary), name)
             _flush(descriptor, path)  # vfat keeps size and place in the entry, and fills the new one only now
-        finally:
-            os.close(descriptor)
-        _flush(directory_fd, path)
-        if debug.tell:
-            debug.tell("flush %s, and its directory", debug.place(directory_fd, name))
-        write_back_journal(directory_fd)
+            _flush(directory_fd, path)
+            if debug.tell:
+                debug.tell("flush %s, and its directory", debug.place(directory_fd, name))
+            write_back_journal(directory_fd)
         _release(directory_fd, name)
     except OSError as exc:
         error = from_os_error(exc, "create", path)
@@ -85,7 +84,7 @@ def replace_file(directory_fd: int, name: str, data: bytes, path: str) -> None:
 
 
 def _hold(directory_fd: int, name: str) -> None:
-    """Give the file a second name; vfat, which has no journal either, knows no such thing."""
+    """Give the file a second name, where there can be one."""
     _release(directory_fd, name)
     with suppress(OSError):
         os.link(name, name + HOLD_SUFFIX, src_dir_fd=directory_fd, dst_dir_fd=directory_fd, follow_symlinks=False)
@@ -104,23 +103,26 @@ def _fill(descriptor: int, data: bytes) -> None:
         raise StorageError(f"only {written} of {len(data)} bytes were written", verb="create")
 
 
-def _keep_attributes(directory_fd: int, name: str, descriptor: int) -> None:
-    """Give the new file owner, mode and extended attributes of the one it replaces, as far as both can."""
+def _open_old(directory_fd: int, name: str) -> int | None:
+    """Open the file that is replaced, if there is one: vfat gives its clusters away when nobody has it open."""
     try:
-        old = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory_fd)
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory_fd)
     except FileNotFoundError:
+        return None
+
+
+def _keep_attributes(old: int | None, descriptor: int) -> None:
+    """Give the new file owner, mode and extended attributes of the one it replaces, as far as both can."""
+    if old is None:
         return
-    try:
-        status = os.fstat(old)
-        with suppress(OSError):  # vfat has no owners
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        with suppress(OSError):
-            os.fchmod(descriptor, status.st_mode & 0o7777)
-        with suppress(OSError):  # nor attributes
-            for attribute in os.listxattr(old):
-                os.setxattr(descriptor, attribute, os.getxattr(old, attribute))
-    finally:
-        os.close(old)
+    status = os.fstat(old)
+    with suppress(OSError):  # vfat has no owners
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    with suppress(OSError):
+        os.fchmod(descriptor, status.st_mode & 0o7777)
+    with suppress(OSError):  # nor attributes
+        for attribute in os.listxattr(old):
+            os.setxattr(descriptor, attribute, os.getxattr(old, attribute))
 
 
 def _flush(descriptor: int, path: str) -> None:

@@ -115,8 +115,7 @@ def install(config: Config) -> str:
         CreateError, DeviceError, LockedError, NotPermittedError.
 
     Durability: once it returns, the new script is where GRUB finds it, which replays no journal. Cut before, GRUB finds
-    the old one or the new one; on vfat, which has no atomic rename, a cut at that very instant can leave only
-    grub.cfg.old and grub.cfg.new.
+    the old one or the new one, on vfat too.
     """
     with begun(config, Verb.BOOTLOADER_INSTALL) as (node, _):
         if not node.by_grub:

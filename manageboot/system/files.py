@@ -7,7 +7,7 @@ all. Nobody waits for it, and what it holds is taken only where it can be meant.
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from manageboot import errors
@@ -105,31 +105,35 @@ def replace(path: str, content: bytes, *, durable: bool = False) -> None:
         durable: whether it has to survive a power cut.
 
     Raises:
-        OSError: it can't be replaced. The old file is still there, unless the last flush failed, of the directory.
+        OSError: it can't be replaced. The old file is still there, unless one of the last flushes failed.
         ReadBackError: the disk does not hold what was written; the old file is still there.
 
     Durability: with `durable`, once it returns, the new file is on the disk and was read back past the page cache; cut
     before, the old file is there or the new one. Without, a power cut may leave neither.
     """
     temporary = f"{path}.new"
-    try:
-        with open(_create(temporary), "w+b") as file:
+    with ExitStack() as stack:
+        try:
+            if durable:
+                _hold(path, stack)
+            file = stack.enter_context(open(_create(temporary), "w+b"))
             file.write(content)
             file.flush()
             if durable:
                 _settle(file.fileno(), path, content)
-        if console.debug:
-            how = ", flushed, read back" if durable else ""
-            console.debug("write %s at 0, %d bytes%s", temporary, len(content), how)
-        os.rename(temporary, path)
-        if console.debug:
-            console.debug("rename %s to %s", temporary, path)
-    except (OSError, errors.ReadBackError):
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if durable:
-        flush_directory(os.path.dirname(path))
+            if console.debug:
+                how = ", flushed, read back" if durable else ""
+                console.debug("write %s at 0, %d bytes%s", temporary, len(content), how)
+            os.rename(temporary, path)
+            if console.debug:
+                console.debug("rename %s to %s", temporary, path)
+        except (OSError, errors.ReadBackError):
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        if durable:
+            os.fsync(file.fileno())  # vfat keeps size and place in the entry, and fills the new one only now
+            flush_directory(os.path.dirname(path))
 
 
 def flush_directory(path: str) -> None:
@@ -147,6 +151,15 @@ def flush_directory(path: str) -> None:
             console.debug("flush %s", path)
     finally:
         os.close(descriptor)
+
+
+def _hold(path: str, stack: ExitStack) -> None:
+    """Open the file that is replaced: vfat gives its clusters away when nobody has it, and the name may lead there."""
+    with suppress(OSError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        stack.callback(os.close, descriptor)
 
 
 def _create(path: str) -> int:
