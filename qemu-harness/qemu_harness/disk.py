@@ -12,6 +12,7 @@ from qemu_harness.filesystem import copy_into, make_ext4
 from qemu_harness.firmware import Firmware
 from qemu_harness.grubtools import GrubTools
 from qemu_harness.layout import GUESTOS, Layout
+from qemu_harness.loader import SHIPPED, GrubPartition
 from qemu_harness.process import run
 from qemu_harness.slot import SlotImages
 
@@ -28,6 +29,7 @@ def build_disk(
     plan: Layout = GUESTOS,
     guest: Path | None = None,
     release: Release = Release.BOOKWORM,
+    grub_partition: GrubPartition = SHIPPED,
 ) -> Path:
     """Give a raw disk image with a version of the node in slot A.
 
@@ -39,10 +41,11 @@ def build_disk(
         plan: of the disk; the one that the images are for.
         guest: the disk of a guest, for a host.
         release: of Debian, whose GRUB starts it.
+        grub_partition: what GRUB's own partition has.
     """
     grub = GrubTools.of(cache, release)
     modules = (biosloader, grubtools, layout, loader, volumes)
-    sources = (Path(__file__), *(Path(str(module.__file__)) for module in modules), loader.GRUB_CFG)
+    sources = (Path(__file__), *(Path(str(module.__file__)) for module in modules))
     content = {
         f"{slot}_{image.stem}": image
         for slot, both in (("A", images), ("B", passive))
@@ -53,10 +56,11 @@ def build_disk(
         content["guestos"] = guest
     # The directories of images and of disks are named after their content.
     names = [f"{place} {image.parent.name}" for place, image in content.items()]
-    key = content_key(plan.system, firmware.name, grub.key, *names, repr(sorted(variables.items())), *sources)
+    words = (plan.system, firmware.name, grub.key, grub_partition.kind, *names, repr(sorted(variables.items())))
+    key = content_key(*words, grub_partition.script, *sources)
 
     def build(directory: Path) -> None:
-        _build(directory / "disk.img", content, variables, grub, firmware, plan)
+        _build(directory / "disk.img", content, variables, grub, firmware, plan, grub_partition)
 
     return cache.entry("disk", key, build) / "disk.img"
 
@@ -68,6 +72,7 @@ def _build(
     grub: GrubTools,
     firmware: Firmware,
     plan: Layout,
+    grub_partition: GrubPartition,
 ) -> None:
     places = partition_disk(disk, plan)
     bios = firmware is Firmware.BIOS
@@ -76,7 +81,8 @@ def _build(
     with tempfile.TemporaryDirectory(dir=disk.parent) as scratch:
         images = {name: Path(scratch, name) for name in ("esp", "grub", "config")}
         loader.make_esp(images["esp"], grub)
-        loader.make_grub_partition(images["grub"], variables, grub, (biosloader if bios else loader).TARGET)
+        target = (biosloader if bios else loader).TARGET
+        loader.make_grub_partition(images["grub"], variables, grub, target, grub_partition)
         identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, "manageboot:config"))
         make_ext4(images["config"], layout.CONFIG_SIZE, label="config", uuid=identifier)
         for name, image in {**images, **content}.items():

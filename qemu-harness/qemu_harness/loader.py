@@ -1,12 +1,15 @@
 """What the firmware and GRUB read: the EFI system partition and the GRUB partition."""
 
+import shutil
 import tempfile
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from qemu_harness import layout
 from qemu_harness.cache import REPOSITORY
-from qemu_harness.filesystem import make_fat
+from qemu_harness.filesystem import make_ext4, make_fat
 from qemu_harness.grubtools import GrubTools
 
 GRUB_CFG = REPOSITORY / "manageboot" / "bootloader" / "grub.cfg"
@@ -20,6 +23,19 @@ MODULES = (
     *("loadenv", "linux", "boot", "reboot", "halt"),
     *("serial", "terminal", "cat", "ls", "minicmd"),
 )
+
+
+@dataclass(frozen=True)
+class GrubPartition:
+    """What GRUB's own partition has, where it is not that of a node of IC-OS."""
+
+    script: Path = GRUB_CFG
+    """The grub.cfg."""
+    kind: str = "vfat"
+    """Its file system: vfat or ext4."""
+
+
+SHIPPED = GrubPartition()
 UEFI_MODULES = (*MODULES, "all_video")
 
 
@@ -38,22 +54,28 @@ def make_esp(image: Path, grub: GrubTools) -> None:
         )
 
 
-def make_grub_partition(image: Path, variables: Mapping[str, str], grub: GrubTools, target: str) -> None:
-    """Make the GRUB partition, with manageboot's grub.cfg, an environment block and GRUB's modules.
+def make_grub_partition(
+    image: Path, variables: Mapping[str, str], grub: GrubTools, target: str, partition: GrubPartition
+) -> None:
+    """Make the GRUB partition, with a grub.cfg, an environment block and GRUB's modules.
 
     Args:
         variables: what the block holds; a node that has never booted has none.
         grub: whose block and modules it has.
         target: the platform of the modules.
+        partition: its script and file system.
     """
     with tempfile.TemporaryDirectory() as scratch:
         block = Path(scratch, "grubenv")
         grub.make_block(block, variables)
-        make_fat(
-            image,
-            layout.GRUB_SIZE,
-            label="GRUB",
-            serial="4d420002",
-            directories=(),
-            files={"grub.cfg": GRUB_CFG, "grubenv": block, target: grub.modules(target)},
-        )
+        files = {"grub.cfg": partition.script, "grubenv": block, target: grub.modules(target)}
+        if partition.kind == "ext4":
+            content = Path(scratch, "content")
+            content.mkdir()
+            for name, source in files.items():
+                copy = shutil.copytree if source.is_dir() else shutil.copyfile
+                copy(source, content / name)
+            identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, "manageboot:grub"))
+            make_ext4(image, layout.GRUB_SIZE, label="GRUB", uuid=identifier, content=content)
+        else:
+            make_fat(image, layout.GRUB_SIZE, label="GRUB", serial="4d420002", directories=(), files=files)

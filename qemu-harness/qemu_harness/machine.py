@@ -45,6 +45,7 @@ class VirtualMachine:
         media: Path | None = None,
         firmware: Firmware = Firmware.UEFI,
         refused_sectors: Sequence[int] = (),
+        write_log: Path | None = None,
         extra_arguments: Sequence[str] = (),
     ) -> None:
         """Describe a machine; entering the context starts it.
@@ -55,12 +56,15 @@ class VirtualMachine:
             firmware: what starts GRUB; the disk has to be made for it.
             refused_sectors: sectors of 512 bytes that the disk refuses to write until it is told to flush for the first
                 time. GRUB never does that, the kernel does early: so they are read-only for GRUB alone.
+            write_log: where to keep each write and flush that reaches the disk, from the first start on; `writelog`
+                reads it. It grows with all that is written.
             extra_arguments: further arguments for QEMU.
         """
         self._base = disk
         self._media = media
         self._firmware = firmware
         self._refused_sectors = tuple(refused_sectors)
+        self._write_log = write_log
         self._extra_arguments = tuple(extra_arguments)
         self.accelerator = accelerator(cache)
         self.log_directory = _new_log_directory(cache.directory / "logs")
@@ -132,7 +136,15 @@ class VirtualMachine:
         ]
 
     def _drive(self) -> str:
-        """Describe the disk; with refused sectors, QEMU's blkdebug lies between it and the node."""
+        """Describe the disk; with refused sectors, or a log, a filter of QEMU lies between it and the node."""
+        if self._write_log:
+            # QEMU makes no such file. A machine that starts once more goes on in the same one.
+            self._write_log.touch()
+            append = "on" if self._write_log.stat().st_size else "off"
+            return (
+                f"if=none,id=disk,driver=blklogwrites,file.driver=qcow2,file.file.filename={self._disk},"
+                f"log.driver=file,log.filename={self._write_log},log-sector-size=512,log-append={append}"
+            )
         if not self._refused_sectors:
             return f"if=none,id=disk,format=qcow2,file={self._disk}"
         words = ["if=none,id=disk,werror=report,driver=raw,file.driver=blkdebug,file.image.driver=qcow2"]

@@ -9,6 +9,7 @@ from qemu_harness.debian import Release
 from qemu_harness.disk import build_disk
 from qemu_harness.firmware import Firmware
 from qemu_harness.layout import HOSTOS
+from qemu_harness.loader import SHIPPED, GrubPartition
 from qemu_harness.slot import build_slot_images, build_system
 from qemu_harness.update import build_media, build_update
 
@@ -33,6 +34,7 @@ def build_node(
     kernel: str = CLOUD_KERNEL,
     firmware: Firmware = Firmware.UEFI,
     release: Release = Release.BOOKWORM,
+    grub_partition: GrubPartition = SHIPPED,
 ) -> NodeImages:
     """Give a node that has never booted, with manageboot as the repository has it now, and its updates.
 
@@ -40,9 +42,11 @@ def build_node(
         kernel: the Debian package of the kernel.
         firmware: what starts GRUB.
         release: of Debian.
+        grub_partition: what GRUB's own partition has.
     """
     system = build_system(cache, kernel, release)
-    disk = build_disk(cache, build_slot_images(cache, system, FACTORY_VERSION), firmware=firmware, release=release)
+    factory = build_slot_images(cache, system, FACTORY_VERSION)
+    disk = build_disk(cache, factory, firmware=firmware, release=release, grub_partition=grub_partition)
     updates = {
         name: build_update(cache, build_slot_images(cache, system, version)) for name, version in UPDATES.items()
     }

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,35 @@ def make_volumes(image: Path, offset: int, size: int, group: str, volumes: Mappi
         size: its length in bytes.
         volumes: their sizes in bytes, multiples of 4 MiB, in order; each is one piece.
     """
+    with _lvm(image, offset, size) as (lvm, device):
+        lvm("pvcreate", device)
+        lvm("vgcreate", "--physicalextentsize", "4M", group, device)
+        for name, bytes_ in volumes.items():
+            lvm("lvcreate", "-an", "-Zn", "-Wn", "--size", f"{bytes_}b", "--name", name, group)
+        return _places(lvm, device, offset, group)
+
+
+def find_volumes(image: Path, offset: int, size: int, group: str) -> dict[str, int]:
+    """Give the byte of an image at which each volume of a group begins, whose volumes are one piece each.
+
+    Args:
+        offset: where the part with the group begins, in bytes.
+        size: its length in bytes.
+    """
+    with _lvm(image, offset, size) as (lvm, device):
+        return _places(lvm, device, offset, group)
+
+
+def _places(lvm: Callable[..., str], device: str, offset: int, group: str) -> dict[str, int]:
+    start = int(lvm("pvs", "--noheadings", "--nosuffix", "--units", "b", "-o", "pe_start", device))
+    extent = int(lvm("vgs", "--noheadings", "--nosuffix", "--units", "b", "-o", "vg_extent_size", group))
+    rows = [line.split() for line in lvm("lvs", "--noheadings", "-o", "lv_name,seg_pe_ranges", group).splitlines()]
+    return {name: offset + start + int(where.rpartition(":")[2].split("-")[0]) * extent for name, where in rows}
+
+
+@contextmanager
+def _lvm(image: Path, offset: int, size: int) -> Iterator[tuple[Callable[..., str], str]]:
+    """Give LVM's command for a part of an image, and the device that the part is."""
     with _loop_device(image, offset, size) as device, tempfile.TemporaryDirectory() as settings:
 
         def lvm(verb: str, *arguments: str) -> str:
@@ -24,14 +53,7 @@ def make_volumes(image: Path, offset: int, size: int, group: str, volumes: Mappi
             argv = ["lvm", verb, "--devices", device, "--driverloaded", "n", *arguments]
             return run(argv, env={"LVM_SYSTEM_DIR": settings}).decode()
 
-        lvm("pvcreate", device)
-        lvm("vgcreate", "--physicalextentsize", "4M", group, device)
-        for name, bytes_ in volumes.items():
-            lvm("lvcreate", "-an", "-Zn", "-Wn", "--size", f"{bytes_}b", "--name", name, group)
-        start = int(lvm("pvs", "--noheadings", "--nosuffix", "--units", "b", "-o", "pe_start", device))
-        extent = int(lvm("vgs", "--noheadings", "--nosuffix", "--units", "b", "-o", "vg_extent_size", group))
-        rows = [line.split() for line in lvm("lvs", "--noheadings", "-o", "lv_name,seg_pe_ranges", group).splitlines()]
-    return {name: offset + start + int(where.rpartition(":")[2].split("-")[0]) * extent for name, where in rows}
+        yield lvm, device
 
 
 @contextmanager
