@@ -81,7 +81,8 @@ def test_what_was_lost_is_counted():
 
 
 def test_a_reader_who_is_only_slow_gets_every_line():
-    code = "for number in range(2000): console.debug('line %d', number)"
+    # On a busy machine it may get no time for longer than a line waits.
+    code = "debug._PATIENCE_S = 60\nfor number in range(2000): console.debug('line %d', number)"
     command = [sys.executable, "-c", START + code]
     slow = "import sys, time\nfor line in sys.stdin: print(line, end=''); time.sleep(0.0001)"
     with subprocess.Popen(command, stderr=subprocess.PIPE) as writing:
