@@ -24,6 +24,9 @@ help:
 	@echo "make check-protocol    the boot protocol, walked with the real GRUB, and with a host that boots its guests directly"
 	@echo "make mutants    deliberate faults in all that takes part in the protocol, each of which that walk has to find"
 	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
+	@echo "make power-cuts  a node's life in QEMU, its power cut at every instant, and each state judged; with -full all kinds of nodes"
+	@echo "make power-cuts-mutants    steps of durability taken out of the agent, each of which the cuts of power have to show"
+	@echo "make soak       nodes that lose their power again and again while they upgrade themselves: CUTS=500 SEED=1 NODES=(cores)"
 	@echo "make bench      the install engine beside the shell way, bmaptool, and RAUC and SWUpdate of two Debians"
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-trixie       the tests without virtual machines with Debian 13's Python, libraries and tools"
@@ -101,9 +104,37 @@ mutants: packages $(VENV)/installed
 crash-install: packages $(VENV)/installed
 	@cd tests && ../$(BIN)/python -m install.crash && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m offline.crash
 
+# One life in QEMU, and every power cut in it; a few minutes. POWER_CUTS names other lives, or --all.
+POWER_CUTS := guest --samples 1
+SEED := 1
+
+.PHONY: power-cuts
+power-cuts: packages $(VENV)/installed
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run $(POWER_CUTS) --seed $(SEED) --report ../power-cuts
+
+.PHONY: power-cuts-full
+power-cuts-full: packages $(VENV)/installed
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run --all --seed $(SEED) --report ../power-cuts
+
+.PHONY: power-cuts-mutants
+power-cuts-mutants: packages $(VENV)/installed
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts.mutants
+
+# Nodes that upgrade themselves and lose their power at random instants; it takes hours.
+CUTS := 500
+NODES := $(shell nproc)
+
+.PHONY: soak
+soak: packages $(VENV)/installed
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts.soak run --cuts $(CUTS) --seed $(SEED) --nodes $(NODES) \
+		--report ../.cache/soak
+
 .PHONY: bench
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
+
+# In it, a browser shows the page of the power cuts.
+test-long: PACKAGES += chromium
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed

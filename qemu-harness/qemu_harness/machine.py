@@ -143,10 +143,12 @@ class VirtualMachine:
             append = "on" if self._write_log.stat().st_size else "off"
             return (
                 f"if=none,id=disk,driver=blklogwrites,file.driver=qcow2,file.file.filename={self._disk},"
-                f"log.driver=file,log.filename={self._write_log},log-sector-size=512,log-append={append}"
+                f"file.cache.no-flush=on,file.file.cache.no-flush=on,log.driver=file,log.filename={self._write_log},"
+                f"log.cache.no-flush=on,log-sector-size=512,log-append={append}"
             )
         if not self._refused_sectors:
-            return f"if=none,id=disk,format=qcow2,file={self._disk}"
+            # The host's own power is not cut, so what the node flushes need not reach the host's disk.
+            return f"if=none,id=disk,format=qcow2,cache=unsafe,file={self._disk}"
         words = ["if=none,id=disk,werror=report,driver=raw,file.driver=blkdebug,file.image.driver=qcow2"]
         words.append(f"file.image.file.filename={self._disk}")
         rules = [

@@ -24,10 +24,12 @@ FALLBACK_MESSAGE_ID = "61cda6566c8c4494a6d046bf656ae036"
 AFTER_ARRIVAL = "until grep -q boot_told...true /run/manageboot/daemon.json; do sleep 0.5; done"
 
 
-def configuration(*, policy: str = "automatic", deadline: str = "10min", health: str = "") -> str:
+def configuration(
+    *, policy: str = "automatic", deadline: str = "10min", health: str = "", profile: str = "guestos"
+) -> str:
     """A configuration for a node of IC-OS that confirms by itself, and has a deadline."""
     return (
-        f'profile = "guestos"\n[confirm]\npolicy = "{policy}"\ndeadline = "{deadline}"\n'
+        f'profile = "{profile}"\n[confirm]\npolicy = "{policy}"\ndeadline = "{deadline}"\n'
         f'[health]\ntimeout = "5s"\n{health}\n'
     )
 
@@ -40,10 +42,19 @@ def unit(command: str, *, after: str = "manageboot.service") -> str:
     )
 
 
-def lay_into(machine: VirtualMachine, slot: str, files: Mapping[str, str]) -> None:
-    """Write files below /etc of the passive slot, in place of those of the last trial. Units are enabled."""
+def lay_into(
+    machine: VirtualMachine, slot: str, files: Mapping[str, str], *, parts: str = "/dev/disk/by-partlabel"
+) -> None:
+    """Write files below /etc of the passive slot, in place of those of the last trial. Units are enabled.
+
+    Args:
+        machine: the node.
+        slot: the passive one.
+        files: by their path.
+        parts: the directory of the slots' devices.
+    """
     lines = [
-        f"set -e; mount /dev/disk/by-partlabel/{slot}_root /mnt; cd /mnt/etc",
+        f"set -e; mount {parts}/{slot}_root /mnt; cd /mnt/etc",
         "rm -rf manageboot; cd systemd/system; rm -rf fault*.service* *.wants/fault* *.requires/fault* *.mount.d; cd -",
     ]
     for name, text in files.items():

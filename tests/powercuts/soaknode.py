@@ -1,0 +1,272 @@
+"""A node that loses its power again and again: its disk, round after round, and the judges between them."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from manageboot.events import history
+from powercuts.agentjudge import agent
+from powercuts.cuts import Cut, parse
+from powercuts.filesystems import FileSystem
+from powercuts.judge import Judge, Told, Verdict
+from powercuts.pending import Pending, Write
+from powercuts.powerswitch import PowerSwitch
+from powercuts.recording import LAYOUTS, Life, Recording, places_of
+from powercuts.replay import Region, Replay, scratch
+from powercuts.soakplan import Plan
+from powercuts.soakround import Belief, Driver, PowerGone, Round
+from qemu_harness.cache import Cache
+from qemu_harness.filesystem import copy_into
+from qemu_harness.layout import GROUP
+from qemu_harness.machine import VirtualMachine
+from qemu_harness.node import UPDATES
+from qemu_harness.process import HarnessError
+from qemu_harness.writelog import Kind, Request, read_cut_log
+
+DISK, LOG, BEFORE, FINDING = "disk.img", "writes.log", "before.img", "finding.json"
+AROUND = 20
+_SUPER_BLOCK = {"A_var", "B_var", "config"}
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """One power cut, and what was found after it."""
+
+    node: int
+    number: int
+    phase: str
+    at_write: bool
+    loss: str
+    """Which of the writes since the last flush are left."""
+    pending: int
+    """How many there were."""
+    boots: int
+    verbs: list[str]
+    confirmed: int
+    fallbacks: list[str]
+    """The causes of those that the node has told of."""
+    slot: str
+    """Which boots next, by GRUB's word."""
+    is_trial: bool
+    seconds: float
+    wrong: list[str]
+    """What does not hold; empty: all does."""
+
+
+class Finding(NamedTuple):
+    """What a directory of a finding tells, beside the disk before the round and its log."""
+
+    seed: int
+    cutting: Cutting
+    told: Told
+    cut: str
+    around: list[str]
+
+
+class SoakNode:
+    """A node and its disk; a context manager."""
+
+    def __init__(self, cache: Cache, life: Life, *, seed: int, node: int, findings: Path) -> None:
+        """Take a node that has never booted.
+
+        Args:
+            cache: of the harness.
+            life: says which node; its steps do not count.
+            seed: of all nodes.
+            node: the number of this one.
+            findings: where rounds are kept in which something was wrong.
+        """
+        self._cache = cache
+        self._life = life
+        self._seed = seed
+        self._node = node
+        self._findings = findings
+        self._plan = Plan(f"{seed} {node}")
+        self._belief = Belief()
+        self._is_trial = False
+        self._slot = "A"
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        life = self._life
+        with ExitStack() as stack:
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="manageboot-soak.", dir=scratch()))
+            self._home = Path(home)
+            self._base = self._home / BEFORE
+            with self._base.open("wb") as file:
+                file.truncate(life.disk.stat().st_size)
+            copy_into(life.disk, self._base, 0)
+            places = places_of(self._base, LAYOUTS[life.system])
+            self._replay = stack.enter_context(open_replay(life, self._base, self._home / DISK, places))
+            self._pending = Pending(self._replay)
+            found = stack.enter_context(agent(self._replay.path, places))
+            self._judge = Judge(_recording(life, places), self._replay, found, self._home)
+            self._newest_event = self._events(0)[1]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def cut(self, stop: Event) -> Cutting | None:
+        """Live a round, lose the power, and be judged.
+
+        Returns:
+            What was found; None: the round was ended from outside, and does not count.
+        """
+        self._number += 1
+        begin_s = time.monotonic()
+        log = self._home / LOG
+        log.unlink(missing_ok=True)
+        log.touch()
+        lived = self._live(log, stop)
+        if lived is None:
+            return None
+        requests = list(read_cut_log(log))
+        belief = self._belief
+        told = Told(belief.may_boot, belief.runs_in, belief.again, self._newest_event, "", belief.installed)
+        whole = play(self._replay, self._pending, log, requests)
+        pending = len(self._pending.sizes)
+        cut = self._plan.lose(max(len(requests) - 1, 0), self._pending.sizes, whole)
+        self._pending.settle(cut)
+        verdict = self._judge.judge(told)
+        fallbacks, newest = self._events(self._newest_event + 1)
+        wrong = [*lived.wrong, *verdict.wrong]
+        found = Cutting(
+            self._node, self._number, lived.phase.value, lived.at_write, cut.label, pending, lived.boots, lived.verbs,
+            lived.confirmed, fallbacks, verdict.slot, verdict.is_trial, round(time.monotonic() - begin_s, 1), wrong,
+        )  # fmt: skip
+        if wrong:
+            self._keep(Finding(self._seed, found, told, cut.label, self._around(requests)))
+        self._newest_event = max(newest, self._newest_event)
+        self._slot, self._is_trial = verdict.slot, verdict.is_trial
+        self._go_on_from(requests)
+        return found
+
+    def _live(self, log: Path, stop: Event) -> Round | None:
+        """Let the node live until its power goes; None: it was to end."""
+        self._plan.begin_round()
+        holds = {slot: self._judge.whole(slot) for slot in "AB"}
+        with (
+            VirtualMachine(self._cache, self._base, media=self._life.media, write_log=log) as machine,
+            PowerSwitch(machine.pid, log, stop) as switch,
+        ):
+            driver = Driver(machine, switch, self._plan, self._belief, holds, UPDATES)
+            try:
+                driver.run(self._slot, self._is_trial)
+            except PowerGone:
+                pass
+            except HarnessError as error:
+                # The node did not come up, or the agent could not go on: that is what is looked for.
+                driver.round.wrong.append(f"{driver.round.phase.value}: {error}")
+                switch.off()
+            driver.round.at_write = switch.was_at_write
+            return None if switch.was_stopped else driver.round
+
+    def _events(self, first: int) -> tuple[list[str], int]:
+        """Read the history on the disk: the causes of fallbacks from an event on, and the number of the last one."""
+        image, log = self._home / "told.img", self._home / "told.log"
+        self._replay.copy("grub", image)
+        FileSystem(image).read({f"/{history.FILE_NAME}": log})
+        entries = history.parse(log.read_bytes()).entries if log.exists() else []
+        causes = [
+            entry.cause or "unknown" for entry in entries if entry.sequence >= first and entry.event == "fallback"
+        ]
+        return causes, max((entry.sequence for entry in entries), default=-1)
+
+    def _around(self, requests: Sequence[Request]) -> list[str]:
+        """Name the last requests, in words."""
+        lines = []
+        for request in requests[-AROUND:]:
+            region = self._replay.owner(request.offset)
+            begin = self._replay.regions[region].offset if region in self._replay.regions else 0
+            where = "" if request.kind is Kind.FLUSH else f" {region} at {request.offset - begin}, {request.size} bytes"
+            lines.append(f"{request.number} {request.kind.value}{where}")
+        return lines
+
+    def _keep(self, finding: Finding) -> None:
+        """Keep what a finding needs to be seen once more."""
+        directory = self._findings / f"seed{self._seed}-node{self._node}-round{self._number}"
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / BEFORE).open("wb") as file:
+            file.truncate(self._base.stat().st_size)
+        copy_into(self._base, directory / BEFORE, 0)
+        shutil.copyfile(self._home / LOG, directory / LOG)
+        notes = {**finding._asdict(), "cutting": asdict(finding.cutting), "told": finding.told._asdict()}
+        (directory / FINDING).write_text(json.dumps(notes, indent=1))
+
+    def _go_on_from(self, requests: Sequence[Request]) -> None:
+        """Let the disk of the next round be what was judged."""
+        with self._base.open("r+b", buffering=0) as base:
+            for request in requests:
+                os.pwrite(base.fileno(), self._replay.read(request.offset, request.size), request.offset)
+
+
+def open_replay(life: Life, base: Path, disk: Path, places: dict[str, tuple[int, int]]) -> Replay:
+    """Make the disk that is judged."""
+    regions = [Region(name, *place) for name, place in places.items() if name != GROUP]
+    images = {
+        f"{slot}_{role}": {version: parts[role] for version, parts in life.versions.items()}
+        for slot in "AB"
+        for role in ("boot", "root")
+    }
+    return Replay(base, disk, regions, images)
+
+
+def play(replay: Replay, pending: Pending, log: Path, requests: Sequence[Request]) -> list[int]:
+    """Let all that was asked for reach the disk.
+
+    Returns:
+        Which of the writes that are not flushed are never torn, by their place among them.
+    """
+    whole: list[int] = []
+    with log.open("rb") as data:
+        for request in requests:
+            if request.kind is Kind.FLUSH:
+                pending.flush()
+                whole.clear()
+            elif request.is_durable:
+                replay.write(request.offset, request.data(data))
+            else:
+                name = replay.owner(request.offset)
+                # A super block has two sectors, and only the kernel writes it: that it is whole has to be assumed.
+                if name in _SUPER_BLOCK and request.offset == replay.regions[name].offset:
+                    whole.append(len(pending.sizes))
+                pending.write(Write(request.offset, request.data(data)))
+    return whole
+
+
+def judge_once_more(life: Life, directory: Path, home: Path) -> tuple[Cut, Verdict]:
+    """Judge the disk of a finding, made anew from what was kept.
+
+    Args:
+        life: the same node.
+        directory: of the finding.
+        home: for scratch files.
+    """
+    notes = json.loads((directory / FINDING).read_text())
+    cut, told = parse(notes["cut"]), Told(**notes["told"])
+    base, log = directory / BEFORE, directory / LOG
+    places = places_of(base, LAYOUTS[life.system])
+    with open_replay(life, base, home / DISK, places) as replay, agent(replay.path, places) as found:
+        pending = Pending(replay)
+        play(replay, pending, log, list(read_cut_log(log)))
+        pending.settle(cut)
+        return cut, Judge(_recording(life, places), replay, found, home).judge(told)
+
+
+def _recording(life: Life, places: dict[str, tuple[int, int]]) -> Recording:
+    """Name what the judge goes by; no request is known before it happens."""
+    plan = LAYOUTS[life.system]
+    return Recording(life.name, life.title, Path(), life.release, plan, places, life.versions, [], [])
