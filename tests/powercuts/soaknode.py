@@ -34,6 +34,7 @@ from qemu_harness.writelog import Kind, Request, read_cut_log
 
 DISK, LOG, BEFORE, FINDING = "disk.img", "writes.log", "before.img", "finding.json"
 AROUND = 20
+_END_S = 3.0
 _SUPER_BLOCK = {"A_var", "B_var", "config"}
 
 
@@ -168,6 +169,9 @@ class SoakNode:
             except PowerGone:
                 pass
             except HarnessError as error:
+                # A signal to the whole process group ends QEMU too, before the word of it has come here.
+                if stop.wait(_END_S):
+                    return None
                 # The node did not come up, or the agent could not go on: that is what is looked for.
                 driver.round.wrong.append(f"{driver.round.phase.value}: {error}")
                 switch.off()

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from powercuts import soakcounts
+from powercuts import soak, soakcounts, soakplan
 from powercuts.cuts import Cut
+from powercuts.lives import KINDS, life_of
 from powercuts.pending import Pending, Write
 from powercuts.powerswitch import PowerSwitch
 from powercuts.replay import BLOCK, Region, Replay
-from powercuts.soaknode import Cutting
+from powercuts.soaknode import Cutting, SoakNode
 from powercuts.soakplan import PHASES_MAX, Node, Phase, Plan
-from qemu_harness.cache import REPOSITORY
+from qemu_harness.cache import REPOSITORY, Cache
 from qemu_harness.writelog import Kind, read_cut_log
 
 SIZES = [4096, 512, 8192, 1024, 4096]
@@ -184,3 +185,19 @@ def test_a_few_cuts_leave_no_brick_and_a_signal_ends_them_with_their_counts(tmp_
     assert 4 <= counts["cuts"] < 500
     assert (counts["bricks"], counts["violations"]) == (0, [])
     assert not (tmp_path / "findings").exists()
+
+
+@pytest.mark.long
+@pytest.mark.qemu
+@pytest.mark.grub
+@pytest.mark.devices
+def test_a_finding_is_kept_and_found_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setitem(soakplan.HAZARDS, Phase.FIRMWARE, 1.0)
+    life = life_of(Cache.default(), KINDS[soak.KIND])
+    with SoakNode(Cache.default(), life, seed=1, node=0, findings=tmp_path) as node:
+        assert node.cut(multiprocessing.Event()).wrong == []
+        # An event that was told, and that the history has not.
+        monkeypatch.setattr(node, "_newest_event", 9)
+        assert node.cut(multiprocessing.Event()).wrong == ["the history ends with event -1, and 9 was told"]
+    assert soak.show(life, tmp_path / "seed1-node0-round2") == 1
+    assert "slot that boots: A\nthe history ends with event -1, and 9 was told\n" in capsys.readouterr().out
