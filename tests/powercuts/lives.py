@@ -70,8 +70,8 @@ def reset(condition: str) -> Callable[[VirtualMachine], None]:
     return action
 
 
-def give_up(machine: VirtualMachine) -> None:
-    """Start a trial that the daemon gives up, and wait for the old system."""
+def aborted(machine: VirtualMachine) -> None:
+    """Start a trial that the daemon aborts, and wait for the old system."""
     machine.check("systemd-run --on-active=1 systemctl reboot")
     machine.wait_until_up()  # of the trial, whose agent answers before the daemon has judged it
     machine.wait_until_up()
@@ -136,7 +136,7 @@ def upgrades(images: dict[str, list[str]], profile: str) -> list[Step]:
         Step("bad check", "somebody lays a health check into slot A that fails", lay_bad_check(profile), "B", "B", "B",
              meddles="A"),
         Step("commit again", "slot A boots next, on trial", _arm, "AB", "A", "B"),
-        Step("give up", "the check fails, and the daemon goes back to v2", give_up, "AB", "B"),
+        Step("abort", "the check fails, and the daemon goes back to v2", aborted, "AB", "B"),
     ]  # fmt: skip
 
 
