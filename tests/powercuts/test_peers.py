@@ -2,11 +2,11 @@
 
 import pytest
 
-from powercuts.__main__ import recorded
 from powercuts.campaign import Walk
 from powercuts.peerfigures import RESET, counts
 from powercuts.peerjudge import NOT_TRUSTED
 from powercuts.peers import PEERS
+from powercuts.recorded import recorded
 from support import judges
 
 pytestmark = [pytest.mark.long, pytest.mark.qemu, pytest.mark.grub, pytest.mark.devices]
