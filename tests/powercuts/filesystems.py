@@ -12,7 +12,8 @@ _HEAD_BYTES = 2048
 # was in use; its two tables differ by what was being written; space is lost. "\\s" is what it says more of a finding.
 _HARMLESS = re.compile(r"fsck\.fat |Dirty bit|FATs differ|Reclaimed|Free cluster summary|Leaving|.*: \d+ files, |\s|$")
 _NEW = ".new"
-"""What the name of a file ends with that is to replace another one; nobody reads it."""
+"""What the name of a file ends with that is to replace another one; nobody reads it. Its short name is in capitals."""
+_LOST_NAME = re.compile(r"Orphaned long file name part \"\S+\.new\"")
 
 
 class FileSystem:
@@ -38,7 +39,7 @@ class FileSystem:
         if self.is_ext4:
             return _failed(["e2fsck", "-f", "-n", self.path], {0})
         said = _failed(["fsck.fat", "-n", self.path], {0}).splitlines()[1:]
-        return "\n".join(said) if _matters(said) else ""
+        return "\n".join(said) if costs_a_file(said) else ""
 
     def read(self, names: dict[str, Path]) -> None:
         """Copy files out, by their path in it; one that is not there leaves no copy."""
@@ -64,7 +65,7 @@ class FileSystem:
         return b"Inode:" in said.stdout
 
 
-def _matters(said: Sequence[str]) -> bool:
+def costs_a_file(said: Sequence[str]) -> bool:
     """Say whether fsck.fat has found something that costs a file."""
     # A finding is one or more names, each on a line, and what is wrong with them, indented.
     excused: set[str] = set()
@@ -76,14 +77,14 @@ def _matters(said: Sequence[str]) -> bool:
             is_told = False
         elif names and line.startswith(" "):
             is_told = True
-            if any(name.endswith(_NEW) for name in names):
+            if any(name.lower().endswith(_NEW) for name in names):
                 # In the instant of a rename both names lead to the new file.
                 excused |= set(names)
             elif not excused.issuperset(names):
                 return True
         else:
             names = []
-            if not _HARMLESS.match(line):
+            if not _HARMLESS.match(line) and not _LOST_NAME.match(line):
                 return True
     return False
 
