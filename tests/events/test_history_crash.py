@@ -1,11 +1,9 @@
 """The history on a disk that loses its power, lies or fails at any write and any flush, under a real file system."""
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -13,10 +11,11 @@ from manageboot import config, errors
 from manageboot.config import Config
 from manageboot.events import history
 from manageboot.events.history import RECORD_BYTES, RECORD_COUNT, Entry
+from support.campaign import KEPT
 from support.faultydisk import MODES
 from support.loop import loop_device
 from support.mounts import fill, make_ext4, mounted
-from support.served import served
+from support.served import Faults, served
 
 pytestmark = pytest.mark.devices
 
@@ -24,26 +23,16 @@ STRIDE = 5
 """`make test` takes every fifth case, `make test-long` all. It has nothing in common with the number of modes."""
 APPENDED = 3
 TRIES = 5
-KEPT = {"lost": 0, "part": 0.5}
-"""How likely what was not flushed survives, by mode."""
 
 
 class Disk(NamedTuple):
     """A faulty disk with the file system that GRUB reads."""
 
     backing: Path
-    control: Path
+    faults: Faults
     device: str
     directory: Path
     settings: Config
-
-    def plan(self, **plan: Any) -> None:
-        """Tell the disk what to do next."""
-        descriptor = os.open(self.control, os.O_WRONLY)
-        try:
-            os.write(descriptor, json.dumps({"event": None, "mode": None, **plan}).encode())
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
@@ -72,8 +61,8 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     (disks / "disk").write_bytes(bytes(4 << 20))
     make_ext4(disks / "disk")
     settings = config.load(profile="guestos", grubenv=str(directory / "grubenv"))
-    with served(disks, mount), loop_device(mount / "disk") as device:
-        made = Disk(disks / "disk", mount / "control", device, directory, settings)
+    with served(disks, mount) as faults, loop_device(mount / "disk") as device:
+        made = Disk(disks / "disk", faults, device, directory, settings)
         with made.mounted():
             (directory / "grub.cfg").touch()
         yield made
@@ -99,26 +88,26 @@ def starts(disk: Disk) -> dict[str, Start]:
 
 
 def count_events(disk: Disk, image: bytes) -> list[str]:
-    disk.plan()
+    disk.faults.plan()
     fill(disk.device, disk.backing, image)
     with disk.mounted():
-        disk.plan()
+        disk.faults.plan()
         assert all(disk.append(1000 + number) for number in range(APPENDED))
-        events: list[str] = json.loads(disk.control.read_bytes())
+        events = disk.faults.events()
     return events
 
 
 def meet(disk: Disk, start: Start, event: int, mode: str) -> str:
     """Let some appends meet a fault, and return what of it shows afterwards, for the message of a failed test."""
     case = f"{mode} at {event} of {len(start.events)}"
-    disk.plan()
+    disk.faults.plan()
     fill(disk.device, disk.backing, start.image)
     with disk.mounted():
         old = disk.found()
-        disk.plan(event=event, mode=mode)
+        disk.faults.plan(event=event, mode=mode)
         done = [disk.append(1000 + number) for number in range(APPENDED)]
     # Power is back; what was in the disk's cache is lost, or not.
-    disk.plan(keep=KEPT.get(mode, 1))
+    disk.faults.plan(keep=KEPT.get(mode, 1))
     with disk.mounted():
         found = disk.found()
         new = [f"event {1000 + number}" for number in range(APPENDED)]

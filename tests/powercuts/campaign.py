@@ -17,8 +17,7 @@ from powercuts.judge import Judge, Told, Verdict, manageboots_rules
 from powercuts.peerjudge import PeerJudge, promises
 from powercuts.pending import Pending, Write
 from powercuts.recording import ANY_UPDATER, END, MANAGEBOOT, Done, Recording
-from powercuts.replay import Region, Replay, scratch
-from qemu_harness.layout import GROUP
+from powercuts.replay import Replay, scratch
 from qemu_harness.process import HarnessError
 from qemu_harness.writelog import Kind, Request
 
@@ -122,13 +121,8 @@ class Walk:
             self._home = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="manageboot-cuts.", dir=scratch()))
             )
-            regions = [Region(name, *place) for name, place in recording.places.items() if name != GROUP]
-            images = {
-                f"{slot}_{role}": {version: parts[role] for version, parts in recording.versions.items()}
-                for slot in "AB"
-                for role in ("boot", "root")
-            }
-            self.replay = stack.enter_context(Replay(recording.base, self._home / "disk.img", regions, images))
+            disk = Replay.of_slots(recording.base, self._home / "disk.img", recording.places, recording.versions)
+            self.replay = stack.enter_context(disk)
             self._pending = Pending(self.replay)
             self.judge = stack.enter_context(JUDGES[recording.rules](recording, self.replay, self._home))
             self._log = stack.enter_context(recording.log.open("rb"))

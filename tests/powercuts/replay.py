@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from qemu_harness.filesystem import copy_into
+from qemu_harness.layout import GROUP
 
 BLOCK = 4096
 """What is hashed and compared at once, in bytes. Partitions and volumes begin at multiples of it."""
@@ -67,6 +68,27 @@ class Replay:
             self._images[name] = {version: _mapped(path) for version, path in versions.items()}
             for version, image in self._images[name].items():
                 self._differing[name, version] = set(self._differences(name, versions[version], image))
+
+    @classmethod
+    def of_slots(
+        cls, base: Path, disk: Path, places: Mapping[str, tuple[int, int]], versions: Mapping[str, Mapping[str, Path]]
+    ) -> Self:
+        """Begin with the disk of a node.
+
+        Args:
+            base: the disk before.
+            disk: where the copy goes.
+            places: offset and size of each partition and volume, in bytes.
+            versions: the boot and root image of each version that may lie in a slot.
+        """
+        # The partition that the volumes lie in is none besides them.
+        regions = [Region(name, *place) for name, place in places.items() if name != GROUP]
+        images = {
+            f"{slot}_{role}": {version: parts[role] for version, parts in versions.items()}
+            for slot in "AB"
+            for role in ("boot", "root")
+        }
+        return cls(base, disk, regions, images)
 
     def __enter__(self) -> Self:
         return self

@@ -21,12 +21,11 @@ from powercuts.judge import Judge, Told, Verdict
 from powercuts.pending import Pending, Write
 from powercuts.powerswitch import PowerSwitch
 from powercuts.recording import LAYOUTS, Life, Recording, places_of
-from powercuts.replay import Region, Replay, scratch
+from powercuts.replay import Replay, scratch
 from powercuts.soakplan import Plan
 from powercuts.soakround import Belief, Driver, PowerGone, Round
 from qemu_harness.cache import Cache
 from qemu_harness.filesystem import copy_into
-from qemu_harness.layout import GROUP
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import UPDATES
 from qemu_harness.process import HarnessError
@@ -107,7 +106,7 @@ class SoakNode:
                 file.truncate(life.disk.stat().st_size)
             copy_into(life.disk, self._base, 0)
             places = places_of(self._base, LAYOUTS[life.system])
-            self._replay = stack.enter_context(open_replay(life, self._base, self._home / DISK, places))
+            self._replay = stack.enter_context(Replay.of_slots(self._base, self._home / DISK, places, life.versions))
             self._pending = Pending(self._replay)
             found = stack.enter_context(agent(self._replay.path, places))
             self._judge = Judge(_recording(life, places), self._replay, found, self._home)
@@ -217,17 +216,6 @@ class SoakNode:
                 os.pwrite(base.fileno(), self._replay.read(request.offset, request.size), request.offset)
 
 
-def open_replay(life: Life, base: Path, disk: Path, places: dict[str, tuple[int, int]]) -> Replay:
-    """Make the disk that is judged."""
-    regions = [Region(name, *place) for name, place in places.items() if name != GROUP]
-    images = {
-        f"{slot}_{role}": {version: parts[role] for version, parts in life.versions.items()}
-        for slot in "AB"
-        for role in ("boot", "root")
-    }
-    return Replay(base, disk, regions, images)
-
-
 def play(replay: Replay, pending: Pending, log: Path, requests: Sequence[Request]) -> list[int]:
     """Let all that was asked for reach the disk.
 
@@ -263,7 +251,7 @@ def judge_once_more(life: Life, directory: Path, home: Path) -> tuple[Cut, Verdi
     cut, told = parse(notes["cut"]), Told(**notes["told"])
     base, log = directory / BEFORE, directory / LOG
     places = places_of(base, LAYOUTS[life.system])
-    with open_replay(life, base, home / DISK, places) as replay, agent(replay.path, places) as found:
+    with Replay.of_slots(base, home / DISK, places, life.versions) as replay, agent(replay.path, places) as found:
         pending = Pending(replay)
         play(replay, pending, log, list(read_cut_log(log)))
         pending.settle(cut)

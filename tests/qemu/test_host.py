@@ -12,9 +12,9 @@ from qemu_harness.hostcycle import HOST_STEPS
 from qemu_harness.layout import GUESTOS, HOSTOS
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.node import NodeImages, build_host
-from qemu_harness.observation import observe
 from qemu_harness.offline import read_environment, read_file
 from qemu_harness.process import HarnessError, run
+from support.trials import confirm_trial
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
 
@@ -66,11 +66,7 @@ def test_an_upgrade_and_a_guest_that_is_repaired(cache: Cache, host_images: Node
         read_file(guest, "A_boot", "/vmlinuz")
     with VirtualMachine(cache, guest) as machine:
         machine.wait_until_up()
-        seen = observe(machine)
-        assert (seen.slot, seen.version, seen.status["state"]) == ("B", V2, "trial")
-        machine.check("manageboot confirm")
-        assert observe(machine).variables["boot_cycle"] == "stable"
-        assert len(machine.serial.boots()) == 1
+        confirm_trial(machine, "B", V2, boots=1)
 
 
 def guest_of(machine: VirtualMachine, directory: Path) -> Path:
@@ -109,13 +105,9 @@ def test_a_guest_is_repaired_in_its_trusted_slot_and_keeps_var(
     assert read_environment(guest) == {"boot_alternative": "A", "boot_cycle": "first_boot"}
     with VirtualMachine(cache, guest) as machine:
         machine.wait_until_up()
-        seen = observe(machine)
-        assert (seen.slot, seen.version, seen.status["state"]) == ("A", V2, "trial")
         assert machine.check("findmnt --noheadings --output PARTLABEL /var").stdout == "A_var\n"
         assert machine.check("cat /var/kept").stdout == "precious\n"
-        machine.check("manageboot confirm")
-        assert observe(machine).variables["boot_cycle"] == "stable"
-        assert len(machine.serial.boots()) == 1
+        confirm_trial(machine, "A", V2, boots=1)
 
 
 @pytest.mark.long

@@ -117,6 +117,15 @@ def later(names: list[str], position: int) -> bool:
     return names[position] == "rolled_back" and names[position + 1 : position + 2] in (["deadline"], ["health_failed"])
 
 
+def confirm_trial(machine: VirtualMachine, slot: str, version: str, *, boots: int) -> None:
+    """Confirm the trial that runs, which has to be of this slot and version, after so many boots."""
+    seen = observe(machine)
+    assert (seen.slot, seen.version, seen.status["state"]) == (slot, version, "trial")
+    machine.check("manageboot confirm")
+    assert observe(machine).variables["boot_cycle"] == "stable"
+    assert len(machine.serial.boots()) == boots
+
+
 def assert_fell_back(machine: VirtualMachine, cause: str, *, told: list[str], to: str = "B") -> None:
     """Compare what every witness says of a trial that did not stay."""
     wait_for(machine, "manageboot history | tail -n1 | grep -q fallback")
