@@ -93,8 +93,7 @@ def count_events(disk: Disk, image: bytes) -> list[str]:
     with disk.mounted():
         disk.faults.plan()
         assert all(disk.append(1000 + number) for number in range(APPENDED))
-        events = disk.faults.events()
-    return events
+        return disk.faults.events()
 
 
 def meet(disk: Disk, start: Start, event: int, mode: str) -> str:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from manageboot.events import history
-from powercuts.cuts import Cut, losses, subsets
+from powercuts.cuts import SECTOR, Cut, losses, subsets
 from powercuts.filesystems import FileSystem
 from powercuts.judge import Judge, Told, Verdict, manageboots_rules
 from powercuts.peerjudge import PeerJudge, promises
@@ -29,6 +29,9 @@ TORN_EACH = 8
 """There, too, one of so many is torn."""
 _NO_PART = {"A_var", "B_var", "config"}
 """Regions that decide nothing by themselves; a journal keeps them whole, and that is the kernel's business."""
+_EXT4_MAGIC, _MAGIC_AT = b"\x53\xef", 1024 + 56
+_SUPER_BLOCK_HALF = 1024 + 512
+"""Where the second half of an ext4's super block begins, in bytes."""
 AROUND = 12
 JUDGES: dict[str, Callable[[Recording, Replay, Path], AbstractContextManager[Judge | PeerJudge]]] = {
     MANAGEBOOT: manageboots_rules,
@@ -210,12 +213,22 @@ class Walk:
             return iter(())
         samples = 1 if self._pending.regions <= _NO_PART else self._samples
         is_bulk = self._pending.bulk > REWIND_LIMIT
-        # A super block of ext4 has two sectors, and only the kernel writes it: that it is whole has to be assumed.
-        request = self._recording.requests[position]
+        torn = not is_bulk or position % TORN_EACH == 0
+        cuts = losses(position, sizes, self._dice, samples, near=is_bulk and position % FAR_EACH != 0, torn=torn)
+        return (cut for cut in cuts if not self._halves_super_block(cut))
+
+    def _halves_super_block(self, cut: Cut) -> bool:
+        """Say whether a cut goes between the two sectors of an ext4's super block that the kernel writes.
+
+        That this one is whole has to be assumed. In a slot the agent writes it, and there it may be torn.
+        """
+        request = self._recording.requests[cut.position]
         region = self.replay.regions.get(self.replay.owner(request.offset))
-        is_super_block = region is not None and request.offset == region.offset and region.name in _NO_PART
-        torn = not is_super_block and (not is_bulk or position % TORN_EACH == 0)
-        return losses(position, sizes, self._dice, samples, near=is_bulk and position % FAR_EACH != 0, torn=torn)
+        if cut.torn is None or region is None or region.name.endswith(("_boot", "_root")):
+            return False
+        is_ext4 = self.replay.read(region.offset + _MAGIC_AT, len(_EXT4_MAGIC)) == _EXT4_MAGIC
+        halves = (region.offset + _SUPER_BLOCK_HALF - request.offset) // SECTOR
+        return is_ext4 and halves in cut.torn
 
     def _promised(self, step: Done) -> Iterator[Cut]:
         """Give what may be left when a step has just ended: whatever is lost then, it is done."""
