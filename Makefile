@@ -25,6 +25,7 @@ help:
 	@echo "make mutants    deliberate faults in all that takes part in the protocol, each of which that walk has to find"
 	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
 	@echo "make power-cuts  a node's life in QEMU, its power cut at every instant, and each state judged; with -full all kinds of nodes"
+	@echo "make power-cuts-peers      the same cuts of the shell procedure and of RAUC, by the rules of any updater"
 	@echo "make power-cuts-mutants    steps of durability taken out of the agent, each of which the cuts of power have to show"
 	@echo "make soak       nodes that lose their power again and again while they upgrade themselves: CUTS=500 SEED=1 NODES=(cores)"
 	@echo "make bench      the install engine beside the shell way, bmaptool, and RAUC and SWUpdate of two Debians"
@@ -116,6 +117,12 @@ power-cuts: packages $(VENV)/installed
 power-cuts-full: packages $(VENV)/installed
 	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run --all --seed $(SEED) --report ../power-cuts
 
+power-cuts-peers: PACKAGES += openssl
+
+.PHONY: power-cuts-peers
+power-cuts-peers: packages $(VENV)/installed
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run --peers --samples 1 --seed $(SEED) --report ../power-cuts
+
 .PHONY: power-cuts-mutants
 power-cuts-mutants: packages $(VENV)/installed
 	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts.mutants
@@ -133,8 +140,8 @@ soak: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
-# In it, a browser shows the page of the power cuts.
-test-long: PACKAGES += chromium
+# In it, a browser shows the page of the power cuts, and RAUC's bundles are signed.
+test-long: PACKAGES += chromium openssl
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed
