@@ -3,11 +3,11 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := manageboot grubenv qemu-harness tests
+SOURCES := manageboot grubenv qemu-harness tests setup.py
 
 # Why each is needed stands in CONTRIBUTING.md.
 PACKAGES := \
-	python3-venv python3-dev gcc pkg-config libsystemd-dev \
+	git python3-venv python3-dev gcc pkg-config libsystemd-dev \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
 	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils
@@ -166,6 +166,9 @@ speed: packages $(VENV)/installed
 
 DESTDIR :=
 LIBRARY := /usr/share/manageboot
+# What is built carries the commit that it is built from; grubenv/commit.py says how else it is known.
+STAMP = commit=$$($(PYTHON) -c 'from grubenv.commit import commit; print(commit())') && \
+	sed -i "s/^COMMIT = .*/COMMIT = \"$$commit\"/" $(1)/grubenv/commit.py
 LAUNCHER = printf '%s\n' '\#!$(PYTHON) -I' 'import os, sys' \
 	'sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "$(1)"))' \
 	'from $(2).__main__ import main' 'sys.exit(main())'
@@ -176,6 +179,7 @@ LAUNCHER = printf '%s\n' '\#!$(PYTHON) -I' 'import os, sys' \
 install-icos:
 	@rm -rf $(DESTDIR)$(LIBRARY)
 	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(DESTDIR)$(LIBRARY)/{} \;
+	@$(call STAMP,$(DESTDIR)$(LIBRARY))
 	@$(PYTHON) -I -m compileall -q --invalidation-mode checked-hash -s $(DESTDIR)/ -p / $(DESTDIR)$(LIBRARY)
 	@install -d $(DESTDIR)/usr/bin $(DESTDIR)/opt/ic/bin
 	@$(call LAUNCHER,../share/manageboot,manageboot) >$(DESTDIR)/usr/bin/manageboot
@@ -195,6 +199,7 @@ ZIPAPP := build/manageboot.sh
 zipapp:
 	@rm -rf $(ZIPAPP).d && mkdir -p $(ZIPAPP).d
 	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(ZIPAPP).d/{} \;
+	@$(call STAMP,$(ZIPAPP).d)
 	@printf '%s\n' 'import sys' 'from manageboot.icos.__main__ import main' 'sys.exit(main())' >$(ZIPAPP).d/__main__.py
 	@$(PYTHON) -I -m compileall -q -b --invalidation-mode unchecked-hash -s $(ZIPAPP).d -p manageboot.sh $(ZIPAPP).d
 	@find $(ZIPAPP).d -exec touch -d 2000-01-01T00:00:00Z {} +

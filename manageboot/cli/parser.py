@@ -5,7 +5,7 @@ import os
 import re
 from typing import NoReturn
 
-from manageboot import __version__, errors
+from manageboot import errors
 from manageboot.system import console
 
 SYSTEM_TYPES = ("guestos", "hostos")
@@ -37,6 +37,15 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        # Imported here: to know the commit, a checkout asks git.
+        from grubenv.commit import release
+
+        console.answer(f"manageboot {release()}")
+        parser.exit()
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -83,7 +92,7 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument(
         "--debug", action="store_true", help="show each command, decision and write; also MANAGEBOOT_DEBUG=1"
     )
-    parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
     # Each parser takes argparse a quarter of a millisecond, and queries are called often: the other verbs share one.
     others = _Parser(formatter_class=_Formatter, add_help=False, conflict_handler="resolve")
