@@ -36,6 +36,7 @@ help:
 	@echo "make speed      what reading and updating the environment block costs"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
+	@echo "make dist       wheel and source archive, in build/dist"
 	@echo "make format     format the sources"
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
@@ -205,6 +206,22 @@ zipapp:
 	@find $(ZIPAPP).d -exec touch -d 2000-01-01T00:00:00Z {} +
 	@TZ=UTC $(PYTHON) -I -m zipapp $(ZIPAPP).d --python '$(PYTHON) -I' --output $(ZIPAPP)
 	@chmod 755 $(ZIPAPP) && rm -rf $(ZIPAPP).d
+
+# The same sources make the same files, whoever builds them: a source archive that is packed once more, with one time, one
+# owner and the usual modes for all that is in it, and the wheel that is built from it.
+DIST := build/dist
+dist: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),1767225600)
+.PHONY: dist
+dist: packages $(VENV)/installed
+	@rm -rf $(DIST) && mkdir -p $(DIST)/scratch
+	@$(BIN)/python -m build --no-isolation --sdist --outdir $(DIST)/scratch . >$(DIST)/scratch/log 2>&1 || { cat $(DIST)/scratch/log; exit 1; }
+	@cd $(DIST)/scratch && tar --extract --file *.tar.gz && tree=$$(echo manageboot-*/) && tree=$${tree%/} && \
+		tar --create --sort=name --format=ustar --mtime=@$$SOURCE_DATE_EPOCH --owner=root:0 --group=root:0 \
+			--mode=u=rwX,go=rX $$tree | gzip --no-name --best >../$$tree.tar.gz && rm -r $$tree
+	@umask 022 && tar --extract --directory=$(DIST)/scratch --file $(DIST)/manageboot-*.tar.gz && \
+		$(BIN)/python -m build --no-isolation --wheel --outdir $(DIST) $(DIST)/scratch/manageboot-*/ >$(DIST)/scratch/log 2>&1 || \
+		{ cat $(DIST)/scratch/log; exit 1; }
+	@rm -rf $(DIST)/scratch && ls $(DIST)/*
 
 .PHONY: format
 format: $(VENV)/installed
