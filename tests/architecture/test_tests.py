@@ -12,7 +12,7 @@ BESIDE_THE_ROOMS = {
     "bench": "how fast it is",
     "conformance": "both programs against the contract of IC-OS",
     "grubenv": "the library",
-    "packaging": "what people install",
+    "packages": "what people install",
     "powercuts": "the whole life of a node, cut anywhere",
     "protocol": "the boot protocol, walked with real GRUB",
     "qemu": "the harness, and the node in a virtual machine",
