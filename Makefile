@@ -10,7 +10,7 @@ PACKAGES := \
 	python3-venv python3-dev gcc pkg-config libsystemd-dev \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
-	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils
+	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils mandoc groff-base
 
 # The tests start the programs thousands of times, and without bytecode each start compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,6 +34,7 @@ help:
 	@echo "make test-long  the tests that take minutes each"
 	@echo "make fuzz       the environment block: hypothesis with other examples each time, then ten minutes of a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
+	@echo "make man        the manual pages, into build/man; make completion: for bash, zsh and fish, into build/completion"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
 	@echo "make format     format the sources"
@@ -140,8 +141,8 @@ soak: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
-# In it, a browser shows the page of the power cuts, and RAUC's bundles are signed.
-test-long: PACKAGES += chromium openssl
+# In it, a browser shows the page of the power cuts, RAUC's bundles are signed, and zsh and fish complete command lines.
+test-long: PACKAGES += chromium openssl zsh fish
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed
@@ -164,6 +165,15 @@ fuzz: packages $(VENV)/installed
 speed: packages $(VENV)/installed
 	@$(BIN)/python -m tests.grubenv.speed
 
+# Made from the parser, the settings and the errors with Python alone, so that a Debian package can be built with it.
+.PHONY: man completion
+man completion:
+	@rm -rf build/$@
+	@$(PYTHON) -m manageboot.manual $@ build/$@
+
+# What a node carries: all but what makes the manual.
+ON_A_NODE := grubenv manageboot -type f ! -path '*/__pycache__/*' ! -path 'manageboot/manual/*'
+
 DESTDIR :=
 LIBRARY := /usr/share/manageboot
 LAUNCHER = printf '%s\n' '\#!$(PYTHON) -I' 'import os, sys' \
@@ -175,7 +185,7 @@ LAUNCHER = printf '%s\n' '\#!$(PYTHON) -I' 'import os, sys' \
 .PHONY: install-icos
 install-icos:
 	@rm -rf $(DESTDIR)$(LIBRARY)
-	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(DESTDIR)$(LIBRARY)/{} \;
+	@find $(ON_A_NODE) -exec install -D -m 644 {} $(DESTDIR)$(LIBRARY)/{} \;
 	@$(PYTHON) -I -m compileall -q --invalidation-mode checked-hash -s $(DESTDIR)/ -p / $(DESTDIR)$(LIBRARY)
 	@install -d $(DESTDIR)/usr/bin $(DESTDIR)/opt/ic/bin
 	@$(call LAUNCHER,../share/manageboot,manageboot) >$(DESTDIR)/usr/bin/manageboot
@@ -194,7 +204,7 @@ ZIPAPP := build/manageboot.sh
 .PHONY: zipapp
 zipapp:
 	@rm -rf $(ZIPAPP).d && mkdir -p $(ZIPAPP).d
-	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(ZIPAPP).d/{} \;
+	@find $(ON_A_NODE) -exec install -D -m 644 {} $(ZIPAPP).d/{} \;
 	@printf '%s\n' 'import sys' 'from manageboot.icos.__main__ import main' 'sys.exit(main())' >$(ZIPAPP).d/__main__.py
 	@$(PYTHON) -I -m compileall -q -b --invalidation-mode unchecked-hash -s $(ZIPAPP).d -p manageboot.sh $(ZIPAPP).d
 	@find $(ZIPAPP).d -exec touch -d 2000-01-01T00:00:00Z {} +

@@ -150,7 +150,7 @@ def _parser(words: list[str] | None) -> _Parser:
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
     doctor = add("doctor", "print what is wrong with the boot chain, and what to do")
     bootloader = add("bootloader", "print, compare or install the grub.cfg shipped here")
-    bootloader.add_argument("action", choices=("show", "check", "install"))
+    bootloader.add_argument("action", choices=("show", "check", "install"), help="what is done with it")
     for verb in (status, history, inspect, doctor):
         verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):
