@@ -35,6 +35,7 @@ help:
 	@echo "make fuzz       the environment block: hypothesis with other examples each time, then ten minutes of a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
 	@echo "make man        the manual pages, into build/man; make completion: for bash, zsh and fish, into build/completion"
+	@echo "make errors     docs/errors.md, from what manageboot explain says"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
 	@echo "make format     format the sources"
@@ -170,6 +171,11 @@ speed: packages $(VENV)/installed
 man completion:
 	@rm -rf build/$@
 	@$(PYTHON) -m manageboot.manual $@ build/$@
+
+# A test compares it.
+.PHONY: errors
+errors:
+	@$(PYTHON) -m manageboot.manual errors docs
 
 # What a node carries: all but what makes the manual.
 ON_A_NODE := grubenv manageboot -type f ! -path '*/__pycache__/*' ! -path 'manageboot/manual/*'

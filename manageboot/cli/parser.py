@@ -19,7 +19,7 @@ _WITH_VALUE = frozenset({"-c", "--config", "-f", "--grubenv", "--disk", "--slot"
 _OF_THE_SLOT = frozenset({"--slot", "--keep-var", "--overwrite-trusted"})
 
 _EPILOG = """\
-exit status: 0 if it is done, or there was nothing to do; docs/command-line.md
+exit status: 0 if it is done, or there was nothing to do; `manageboot explain`
 has the others. `manageboot VERB --help` has options and examples of a verb."""
 
 
@@ -149,6 +149,8 @@ def _parser(words: list[str] | None) -> _Parser:
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
     doctor = add("doctor", "print what is wrong with the boot chain, and what to do")
+    explain = add("explain", "say what a code word means, and what to do")
+    explain.add_argument("word", nargs="?", metavar="CODE_WORD", help="as in [CODE_WORD]; without one, all are listed")
     bootloader = add("bootloader", "print, compare or install the grub.cfg shipped here")
     bootloader.add_argument("action", choices=("show", "check", "install"), help="what is done with it")
     for verb in (status, history, inspect, doctor):

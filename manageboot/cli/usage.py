@@ -10,7 +10,7 @@ GROUPS = {
     "upgrade": ("upgrade-install", "upgrade-commit", "upgrade-cancel", "confirm", "rollback", "daemon"),
     "look": ("status", "history", "inspect"),
     "answer in one word": ("current", "target", "next", "current-root", "target-root"),
-    "find and repair": ("doctor", "bootloader"),
+    "find and repair": ("doctor", "explain", "bootloader"),
 }
 """Every verb, by what it is for; in this order they are shown."""
 
@@ -78,6 +78,11 @@ EXAMPLES = {
     "doctor": (
         Example("manageboot doctor", "exit status 65 if there is a fault"),
         Example("manageboot --disk guest.img doctor", "of a stopped guest"),
+    ),
+    "explain": (
+        Example("manageboot explain NO_WAY_BACK", "an error, by the word at its end"),
+        Example("manageboot explain died-later", "why a trial did not stay"),
+        Example("manageboot explain", "all words"),
     ),
     "bootloader": (
         Example("manageboot bootloader check", "exit status 65 if the node's grub.cfg is another one"),

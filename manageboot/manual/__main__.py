@@ -1,9 +1,9 @@
-"""Write what is made from the sources: `python -m manageboot.manual man|completion DIRECTORY`."""
+"""Write what is made from the sources: `python -m manageboot.manual man|completion|errors DIRECTORY`."""
 
 import sys
 from pathlib import Path
 
-from manageboot.manual import commands, completion, pages
+from manageboot.manual import commands, completion, errorpage, pages
 
 
 def _completion() -> dict[str, str]:
@@ -15,7 +15,11 @@ def _completion() -> dict[str, str]:
     return files
 
 
-_MADE = {"man": pages.pages, "completion": _completion}
+def _errors() -> dict[str, str]:
+    return {"errors.md": errorpage.page()}
+
+
+_MADE = {"man": pages.pages, "completion": _completion, "errors": _errors}
 
 
 def main(arguments: list[str]) -> None:

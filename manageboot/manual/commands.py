@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from grubenv.cli import commands as grubenv_commands
-from manageboot.cli import parser
+from manageboot.cli import explain, parser
 
 
 class Kind(StrEnum):
@@ -89,6 +89,9 @@ def _verbs(action: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Ite
 
 def _value(action: argparse.Action) -> Value:
     name = str(action.metavar or action.dest.upper())
+    if name == "CODE_WORD":
+        words = dict.fromkeys(one.word for one in explain.explanations())
+        return Value(name, Kind.CHOICE, tuple(words), action.help or "")
     if action.choices is not None:
         return Value(name, Kind.CHOICE, tuple(action.choices), action.help or "")
     return Value(name, Kind.FILE if name in _FILES else Kind.OTHER, text=action.help or "")

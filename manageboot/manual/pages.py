@@ -4,13 +4,16 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from grubenv import errors as grubenv_errors
 from grubenv.cli import commands as grubenv_commands
-from manageboot import config, errors
+from manageboot import config
+from manageboot.cli import explain
 from manageboot.manual import commands, roff
 from manageboot.manual.commands import Command, Option
+
+_FEW = 5
+"""As many choices are listed."""
 
 _DOCS = Path(__file__).parents[2] / "docs"
 
@@ -62,9 +65,8 @@ def _manageboot() -> list[str]:
     for verb in program.commands:
         lines += _verb(verb)
     lines += [*roff.section("exit status"), *roff.item("0", "It is done, or there was nothing to do.")]
-    for kind in _every(errors.ManagebootError):
-        if "code" in vars(kind):
-            lines += roff.item(f"**{kind.exit_code}**, `{kind.code}`", _meaning(kind))
+    for kind in explain.error_kinds():
+        lines += roff.item(f"**{kind.exit_code}**, `{kind.code}`", explain.meaning(kind))
     lines += roff.item("130, 143", "It was interrupted, or terminated. The node is as safe as before.")
     lines += [*roff.section("environment"), *roff.item("`MANAGEBOOT_DEBUG`", "What `--debug` does, unless it is `0`.")]
     lines += roff.section("files")
@@ -94,7 +96,12 @@ def _verb(verb: Command, above: str = "") -> Iterator[str]:
     yield from roff.paragraph(f"`{' '.join(verb.usage.split())}`")
     for operand in verb.operands:
         if operand.text:
-            yield from roff.item("|".join(operand.choices) or f"*{operand.name}*", f"{operand.text}.")
+            yield from roff.item(
+                f"*{operand.name}*"
+                if len(operand.choices) > _FEW
+                else "|".join(operand.choices) or f"*{operand.name}*",
+                f"{operand.text}.",
+            )
     for option in verb.options:
         if "--help" not in option.names:
             yield from _option(option)
@@ -139,21 +146,17 @@ def _grubenv() -> list[str]:
     for command_line, does in GRUBENV_EXAMPLES.items():
         lines += roff.item(f"`{command_line}`", does)
     lines += [*roff.section("exit status"), *roff.paragraph(statuses), *roff.section("errors")]
-    for kind in _every(grubenv_errors.GrubEnvError)[1:]:
-        lines += roff.item(f"**{kind.exit_code}**, `{kind.code_word}`", _meaning(kind))
+    for kind in _grubenv_errors():
+        lines += roff.item(f"**{kind.exit_code}**, `{kind.code_word}`", (kind.__doc__ or "").partition("\n")[0])
     return lines + _see("manageboot(1)", "grub-editenv(1)")
 
 
-def _every(root: type[Any]) -> list[type[Any]]:
-    """List an error and all that are made from it."""
-    found = [root]
+def _grubenv_errors() -> list[type[grubenv_errors.GrubEnvError]]:
+    """List all but the root, which only a bug is."""
+    found = grubenv_errors.GrubEnvError.__subclasses__()
     for kind in found:
         found += kind.__subclasses__()
     return found
-
-
-def _meaning(kind: type[Exception]) -> str:
-    return (kind.__doc__ or "").partition("\n")[0]
 
 
 def _see(*pages: str) -> list[str]:

@@ -34,13 +34,6 @@ def test_the_documented_help_is_the_help():
     assert shown == (DOCS / "command-line.md").read_text().split("```\n")[1]
 
 
-def test_the_documented_code_words_are_those_that_are_raised():
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", (DOCS / "command-line.md").read_text(), re.MULTILINE)
-    documented = {(code, int(status)) for code, status in rows}
-    assert documented == {(kind.code, kind.exit_code) for kind in all_errors() if "code" in vars(kind)}
-    assert len(rows) == len(documented)
-
-
 def test_every_class_that_is_raised_has_a_code_word_of_its_own():
     source = "".join(path.read_text() for path in Path(manageboot.__file__).parent.rglob("*.py"))
     for kind in all_errors():
