@@ -11,7 +11,7 @@ PACKAGES := \
 	debhelper dh-python dpkg-dev \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
-	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils
+	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils mandoc groff-base
 
 # The tests start the programs thousands of times, and without bytecode each start compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,6 +35,8 @@ help:
 	@echo "make test-long  the tests that take minutes each"
 	@echo "make fuzz       the environment block: hypothesis with other examples each time, then ten minutes of a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
+	@echo "make man        the manual pages, into build/man; make completion: for bash, zsh and fish, into build/completion"
+	@echo "make errors     docs/errors.md, from what manageboot explain says"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
 	@echo "make dist       wheel and source archive, in build/dist"
@@ -143,8 +145,8 @@ soak: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
-# In it, a browser shows the page of the power cuts, and RAUC's bundles are signed.
-test-long: PACKAGES += chromium openssl
+# In it, a browser shows the page of the power cuts, RAUC's bundles are signed, and zsh and fish complete command lines.
+test-long: PACKAGES += chromium openssl zsh fish
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed
@@ -167,11 +169,25 @@ fuzz: packages $(VENV)/installed
 speed: packages $(VENV)/installed
 	@$(BIN)/python -m tests.grubenv.speed
 
+# Made from the parser, the settings and the errors with Python alone, so that a Debian package can be built with it.
+.PHONY: man completion
+man completion:
+	@rm -rf build/$@
+	@$(PYTHON) -m manageboot.manual $@ build/$@
+
+# A test compares it.
+.PHONY: errors
+errors:
+	@$(PYTHON) -m manageboot.manual errors docs
+
+# What a node carries: all but what makes the manual.
+ON_A_NODE := grubenv manageboot -type f ! -path '*/__pycache__/*' ! -path 'manageboot/manual/*'
+
 DESTDIR :=
 LIBRARY := /usr/share/manageboot
 # What is built carries the commit that it is built from; grubenv/commit.py says how else it is known.
 define INSTALL_MODULES
-	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(1)/{} \;
+	@find $(ON_A_NODE) -exec install -D -m 644 {} $(1)/{} \;
 	@commit=$$($(PYTHON) -c 'from grubenv.commit import commit; print(commit())') && \
 		sed -i "s/^COMMIT = .*/COMMIT = \"$$commit\"/" $(1)/grubenv/commit.py
 endef

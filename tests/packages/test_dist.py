@@ -44,7 +44,9 @@ def test_the_wheel_has_the_packages_and_nothing_else(built: dict[str, Path]):
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         assert f'COMMIT = "{commit()}"' in wheel.read("grubenv/commit.py").decode()
     files = {path for package in ("grubenv", "manageboot") for path in (ROOT / package).rglob("*") if path.is_file()}
-    assert names == {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
+    assert names == {
+        str(path.relative_to(ROOT)) for path in files if not {"__pycache__", "manual"}.intersection(path.parts)
+    }
 
 
 def test_the_source_archive_is_the_checkout(built: dict[str, Path], tmp_path: Path):
