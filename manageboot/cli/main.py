@@ -31,6 +31,12 @@ def perform(arguments: Sequence[str]) -> None:
     options = parser.parse(list(arguments))
     if options.debug:
         _show_debug()
+    if options.verb == "init":
+        from manageboot.cli import init
+
+        _show_warnings()
+        init.perform(options)
+        return
     if options.disk is not None:
         from manageboot.cli import offline
 
