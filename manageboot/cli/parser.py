@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
-from manageboot import __version__, errors
+from manageboot import errors
 from manageboot.system import console
 
 SYSTEM_TYPES = ("guestos", "hostos")
@@ -45,6 +45,15 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        # Imported here: to know the commit, a checkout asks git.
+        from grubenv.commit import release
+
+        console.answer(f"manageboot {release()}")
+        parser.exit()
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -91,9 +100,7 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument("-f", "--grubenv", metavar="FILE", help="environment block, instead of the configured one")
     parser.add_argument("--disk", metavar="DISK", help="work offline: the disk of another system, device or image")
     parser.add_argument("--debug", action="store_true", help="show what is done and why; also MANAGEBOOT_DEBUG=1")
-    parser.add_argument(
-        "--version", action="version", version=f"manageboot {__version__}", help="print the version and exit"
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print version and commit, and exit")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog, help=argparse.SUPPRESS)
     # Each parser takes argparse a quarter of a millisecond, and queries are called often: the other verbs share one.
     others = _Parser(formatter_class=_Formatter, add_help=False, conflict_handler="resolve")
