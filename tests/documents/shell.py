@@ -59,7 +59,8 @@ class Shell:
 
     def _end(self, timeout_s: float) -> str:
         said = self._wait(f"{_DONE} ", timeout_s)
-        status = self._wait("\n", timeout_s)
+        # It is written with the word before it, at once.
+        status, _, self._buffer = self._buffer.partition("\n")
         assert status == "0", f"it ended with {status}:\n{said}"
         return said
 
@@ -74,6 +75,9 @@ class Shell:
         deadline = time.monotonic() + timeout_s
         while word not in self._buffer:
             left_s = deadline - time.monotonic()
+            assert word.startswith(_DONE) or f"{_DONE} " not in self._buffer, (
+                f"it ended before {word!r}:\n{self._buffer}"
+            )
             assert left_s > 0, f"no {word!r} within {timeout_s} s:\n{self.transcript[-3000:]}"
             if select.select([descriptor], [], [], min(left_s, 5))[0]:
                 data = os.read(descriptor, 65536)
