@@ -59,8 +59,7 @@ class Shell:
 
     def _end(self, timeout_s: float) -> str:
         said = self._wait(f"{_DONE} ", timeout_s)
-        # It is written with the word before it, at once.
-        status, _, self._buffer = self._buffer.partition("\n")
+        status = self._wait("\n", timeout_s)
         assert status == "0", f"it ended with {status}:\n{said}"
         return said
 
