@@ -34,11 +34,11 @@ def perform(options: argparse.Namespace) -> None:
 
 def _this_machine(options: argparse.Namespace) -> Machine:
     settings: config.Config | errors.ManagebootError | None = None
-    source = options.config or config.own_path() or ""
-    if config.exists(options.config, profile=options.system):
-        try:
+    source = options.config or ""
+    try:
+        if config.exists(options.config, profile=options.system):
             settings = config.load(options.config, profile=options.system, grubenv=options.grubenv)
-            source = source or f"the profile {settings.profile}"
-        except errors.ManagebootError as error:
-            settings = error
+            source = options.config or config.own_path() or f"the profile {settings.profile}"
+    except errors.ManagebootError as error:
+        settings = error
     return look.at_this_machine(settings, source)

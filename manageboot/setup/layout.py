@@ -1,5 +1,6 @@
 """What a machine has of an A/B layout, what is missing, and what to do about it. Pure."""
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from manageboot.setup.pairs import Pairs
 ESP_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 """Source: UEFI Specification, version 2.10, table 5-7."""
 _ESP_LABELS = frozenset({"esp", "efi", "efi system partition", "efi-system"})
+
+_KEY = re.compile(r"[\w.-]+", re.ASCII)
+"""What a key may be; it becomes a word of grub.cfg."""
 
 PAGE = "docs/other-distributions.md"
 """Where a whole layout is shown."""
@@ -167,7 +171,7 @@ def cmdline_key(machine: Machine) -> str:
     """Name the key by which the kernel command line tells the booted slot; empty: none does."""
     if machine.running is None:
         return ""
-    keys = [key for key, value in machine.running.arguments if value in tuple(Slot)]
+    keys = [key for key, value in machine.running.arguments if value in tuple(Slot) and _KEY.fullmatch(key)]
     if machine.configured is not None and not isinstance(machine.configured, Unknown):
         keys = [key for key in keys if key == machine.configured.cmdline_key]
     # The shipped grub.cfg passes its own word beside the slot's.

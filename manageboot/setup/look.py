@@ -1,7 +1,8 @@
 """Looks at this machine, or at a disk, for what an A/B layout needs. Writes nothing, and asks for no rights."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from grubenv import Inside
 from manageboot import errors
@@ -19,7 +20,8 @@ from manageboot.system import text
 _GRUB_DIRECTORIES = ("/boot/grub", "/boot/grub2")
 _BLOCK = "grubenv"
 _CMDLINE = "/proc/cmdline"
-_KERNELS = ("/vmlinuz", "/boot/vmlinuz")
+_KERNEL_DIRECTORIES = ("/", "/boot/")
+_KERNEL_FILES = ("vmlinuz", "initrd.img")
 _UNIT = "manageboot.service"
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
@@ -49,7 +51,7 @@ def at_this_machine(settings: "Config | errors.ManagebootError | None", source: 
         container=_container(),
         root=_root(),
         arguments=cmdline.parameters(_CMDLINE if config is None else str(config.boot.cmdline)),
-        kernels=tuple(path for path in _KERNELS if os.path.exists(path)),
+        kernels=tuple(_kernels()),
         unit=_unit(),
     )
     return Machine(parts, _grub((*own, *_GRUB_DIRECTORIES), known), configured, running)
@@ -177,6 +179,15 @@ def _root() -> frozenset[int]:
         return frozenset(devices.layers(number))
     except errors.ManagebootError:
         return frozenset({number})
+
+
+def _kernels() -> Iterator[tuple[str, int]]:
+    """Find kernels; GRUB follows a link on one file system, and never to another one."""
+    for directory in _KERNEL_DIRECTORIES:
+        with suppress(OSError):
+            devices_of = {os.stat(f"{directory}{name}").st_dev for name in _KERNEL_FILES}
+            if len(devices_of) == 1:
+                yield directory, devices_of.pop()
 
 
 def _unit() -> Unit:

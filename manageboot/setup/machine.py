@@ -94,8 +94,8 @@ class Running(NamedTuple):
     """The numbers of the devices that the root file system is on, what device-mapper builds on included."""
     arguments: tuple[tuple[str, str], ...]
     """The kernel command line."""
-    kernels: tuple[str, ...]
-    """Where in the root file system there is a kernel."""
+    kernels: tuple[tuple[str, int], ...]
+    """The directories with a vmlinuz and an initrd.img, and the number of the device that both are on."""
     unit: Unit
 
 

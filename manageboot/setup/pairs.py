@@ -42,6 +42,11 @@ class Pairs(NamedTuple):
         return tuple(role for role in WIPED if role in self.by_role)
 
     @property
+    def header_last(self) -> Pair:
+        """What GRUB loads the kernel from, as `config.RolesConfig` has it."""
+        return self.by_role["boot" if "boot" in self.by_role else "root"]
+
+    @property
     def others(self) -> tuple[str, ...]:
         """Of which only a person can tell what they are for."""
         return tuple(role for role in self.by_role if role not in WRITTEN + WIPED)

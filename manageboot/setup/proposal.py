@@ -59,10 +59,9 @@ def grub_cfg(machine: Machine) -> SlotScript:
         DeviceMissingError: there are none, or GRUB can't find them by a number in a GPT.
     """
     slots, key = _place(machine, "a grub.cfg")
-    header = "boot" if "boot" in slots.written else "root"
     numbers = {}
     for slot in Slot:
-        part = slots.by_role[header].parts[slot]
+        part = slots.header_last.parts[slot]
         if not part.number or part.scheme not in {"gpt", ""}:
             what = "a logical volume" if part.volume else f"not on a GPT but on a table of type {part.scheme}"
             raise errors.DeviceMissingError(
@@ -70,8 +69,19 @@ def grub_cfg(machine: Machine) -> SlotScript:
             )
         numbers[slot] = part.number
     roots = {slot: _argument(machine, slots, slot) for slot in Slot}
-    directory = "" if header == "boot" else _kernel_directory(machine)
-    return SlotScript(numbers, roots, key, f"{directory}/vmlinuz", f"{directory}/initrd.img")
+    # On a partition of its own, what is /boot/vmlinuz to the system is /vmlinuz to GRUB.
+    directory = "/" if slots.header_last.role == "boot" else kernel_directory(machine, slots) or "/"
+    return SlotScript(numbers, roots, key, f"{directory}vmlinuz", f"{directory}initrd.img")
+
+
+def kernel_directory(machine: Machine, slots: Pairs) -> str | None:
+    """Tell where the running system has its kernel on the device that GRUB loads it from; None: nowhere."""
+    if machine.running is None:
+        return None
+    numbers = {part.device for part in slots.header_last.parts.values()}
+    wanted = ("/boot/",) if slots.header_last.role == "boot" else ("/", "/boot/")
+    found = dict(machine.running.kernels)
+    return next((directory for directory in wanted if found.get(directory) in numbers), None)
 
 
 def spec(machine: Machine, slots: Pairs, role: str, slot: Slot) -> str:
@@ -118,13 +128,12 @@ def _argument(machine: Machine, slots: Pairs, slot: Slot) -> str:
         and not key.startswith("manageboot.")
         and _SAFE_ARGUMENT.fullmatch(word)
     ]
-    root = name if _SAFE_ARGUMENT.fullmatch(name) else f"PARTUUID={slots.by_role['root'].parts[slot].uuid}"
-    return " ".join([f"root={root}", *(kept or ["ro"])])
-
-
-def _kernel_directory(machine: Machine) -> str:
-    kernels = () if machine.running is None else machine.running.kernels
-    return kernels[0].rpartition("/")[0] if kernels else ""
+    uuid = slots.by_role["root"].parts[slot].uuid
+    if not _SAFE_ARGUMENT.fullmatch(name):
+        if not uuid:
+            raise errors.DeviceMissingError(f"cannot make a grub.cfg: {name} can't be a word of a kernel command line")
+        name = f"PARTUUID={uuid}"
+    return " ".join([f"root={name}", *(kept or ["ro"])])
 
 
 def _quoted(text: str) -> str:

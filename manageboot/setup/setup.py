@@ -4,7 +4,7 @@ import os
 from typing import Any, NamedTuple
 
 from manageboot import errors
-from manageboot.bootloader import grubcfg
+from manageboot.bootloader import grubcfg, modules
 from manageboot.config import CONFIG_PATHS
 from manageboot.setup import layout, proposal
 from manageboot.setup.layout import State, Thing
@@ -100,7 +100,7 @@ def _script_path(machine: Machine, wanted: Wanted) -> str:
 
 
 def _why_not(machine: Machine) -> str | None:
-    """Say why the script would not boot what runs now; None: it would."""
+    """Say why the script would not boot what runs now; None: it would, and GRUB has the modules that it needs."""
     grub, running = machine.grub, machine.running
     if grub is None or running is None:
         return "GRUB's directory was not found"
@@ -117,8 +117,10 @@ def _why_not(machine: Machine) -> str | None:
         return f"the environment block says {grub.block}, and this is settled first"
     if grub.alternative is not booted:
         return f"slot {booted} runs, and the environment block says {grub.block}"
-    if slots is not None and "boot" not in slots.written and not running.kernels:
-        return "the root file system has no vmlinuz"
+    if slots is None or proposal.kernel_directory(machine, slots) is None:
+        return "no vmlinuz with an initrd.img is where GRUB would load them from the slot"
+    if lost := modules.missing(grub.path, modules.NEEDED):
+        return f"there is no {', '.join(lost)}"
     return None
 
 

@@ -23,8 +23,10 @@ def follow(shell: Shell, page: Path) -> None:
 
 
 def matches(shown: str, said: str) -> bool:
-    """Compare what the page shows with what was said; a line of three dots stands for any lines, or none."""
-    wanted = [".*" if line == "..." else re.escape(line) for line in shown.splitlines()]
+    """Compare what the page shows with what was said: a line of dots stands for any lines, dots in a line for text."""
+    wanted = [
+        ".*" if line == "..." else re.escape(line).replace(re.escape("..."), r"[^\n]*") for line in shown.splitlines()
+    ]
     pattern = r"\n".join(wanted).replace(r"\n.*\n", r"\n(?:.*\n)?").replace(r".*\n", r"(?:.*\n)?")
     return re.fullmatch(pattern, said.strip("\n"), re.DOTALL) is not None
 

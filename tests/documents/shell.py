@@ -74,6 +74,9 @@ class Shell:
         deadline = time.monotonic() + timeout_s
         while word not in self._buffer:
             left_s = deadline - time.monotonic()
+            assert word.startswith(_DONE) or f"{_DONE} " not in self._buffer, (
+                f"it ended before {word!r}:\n{self._buffer}"
+            )
             assert left_s > 0, f"no {word!r} within {timeout_s} s:\n{self.transcript[-3000:]}"
             if select.select([descriptor], [], [], min(left_s, 5))[0]:
                 data = os.read(descriptor, 65536)

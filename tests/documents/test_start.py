@@ -37,6 +37,8 @@ def test_an_image_by_mmdebstrap(shell: Shell):
         ("a\n...\nd", "a\nc\n", False),
         ("...\nno init\n...", "x\nno init\ny\n", True),
         ("...\nno init\n...", "x\ny\n", False),
+        ("...panic: init...", "[ 1.2] panic: init 0x1\n", True),
+        ("...panic: init...", "[ 1.2] panic:\ninit\n", False),
     ],
 )
 def test_dots_stand_for_lines(shown: str, said: str, fits: bool):

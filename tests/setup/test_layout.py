@@ -15,10 +15,12 @@ ESP = Part("/dev/vda1", 11, "vda", "esp", "u1", number=1, kind=layout.ESP_TYPE)
 GRUB_PART = Part("/dev/vda2", 12, "vda", "grub", "u2", number=2, kind="x")
 ROOT_A = Part("/dev/vda3", 13, "vda", "root-a", "u3", number=3, kind="x")
 ROOT_B = Part("/dev/vda4", 14, "vda", "root-b", "u4", number=4, kind="x")
+BOOT_A = Part("/dev/vda5", 15, "vda", "boot-a", "u5", number=5, kind="x")
+BOOT_B = Part("/dev/vda6", 16, "vda", "boot-b", "u6", number=6, kind="x")
 PARTS = (ESP, GRUB_PART, ROOT_A, ROOT_B)
 
 GRUB = Grub("/boot/grub", 12, "PARTLABEL=grub", "boot_alternative=A boot_cycle=stable", Slot.A, True, Script.PROTOCOL)
-RUNNING = Running(True, "", frozenset({13}), (("ro", ""), ("ab.slot", "A")), ("/vmlinuz",), Unit.ENABLED)
+RUNNING = Running(True, "", frozenset({13}), (("ro", ""), ("ab.slot", "A")), (("/", 13),), Unit.ENABLED)
 CONFIGURED = Configured("/etc/manageboot/manageboot.toml", {"A_root": "/dev/vda3", "B_root": "/dev/vda4"}, "ab.slot")
 WHOLE = Machine(PARTS, GRUB, CONFIGURED, RUNNING)
 BARE = Machine((), None, None, RUNNING._replace(arguments=(), unit=Unit.ABSENT, uefi=False))
@@ -181,6 +183,34 @@ def test_the_script_passes_on_what_the_kernel_was_told():
     assert "set kernel=/vmlinuz\nset initrd=/initrd.img\nset key=ab.slot\n" in script
 
 
+@pytest.mark.parametrize(
+    ("kernels", "parts", "expected"),
+    [
+        ((("/", 13),), PARTS, "/vmlinuz"),
+        ((("/boot/", 13),), PARTS, "/boot/vmlinuz"),
+        ((("/", 13), ("/boot/", 13)), PARTS, "/vmlinuz"),
+        # Not known: as Debian has it.
+        ((), PARTS, "/vmlinuz"),
+        ((("/boot/", 15),), (*PARTS, BOOT_A, BOOT_B), "/vmlinuz"),
+    ],
+)
+def test_where_grub_finds_the_kernel(kernels: tuple[tuple[str, int], ...], parts: tuple[Part, ...], expected: str):
+    machine = WHOLE._replace(parts=parts, running=RUNNING._replace(kernels=kernels))
+    assert proposal.grub_cfg(machine).kernel == expected
+
+
+def test_nothing_that_grub_would_run_gets_into_its_script():
+    hostile = (("x;reboot", "A"), ("a=b$(c)", "B"), ("ro", ""))
+    parts = (
+        ROOT_A._replace(file_system="root-a", label='";reboot #'),
+        ROOT_B._replace(file_system="root-b", label="x y"),
+    )
+    machine = WHOLE._replace(parts=parts, configured=None, running=RUNNING._replace(arguments=hostile))
+    script = proposal.grub_cfg(machine)
+    assert script.arguments == {Slot.A: "root=PARTUUID=u3 ro", Slot.B: "root=PARTUUID=u4 ro"}
+    assert script.key == proposal.DEFAULT_KEY
+
+
 def test_a_volume_has_no_number_for_grub():
     parts = tuple(part("", place="vg", volume=f"vg/{slot}_root") for slot in "AB")
     with pytest.raises(errors.DeviceMissingError, match="is a logical volume"):
@@ -197,7 +227,9 @@ def test_a_volume_has_no_number_for_grub():
         (WHOLE._replace(grub=GRUB._replace(settled=False)), "this is settled first"),
         (WHOLE._replace(grub=GRUB._replace(block=Unknown("cannot read it"))), "cannot read it"),
         (WHOLE._replace(grub=GRUB._replace(device=13)), "which an upgrade replaces"),
-        (WHOLE._replace(running=RUNNING._replace(kernels=())), "has no vmlinuz"),
+        (WHOLE._replace(running=RUNNING._replace(kernels=())), "no vmlinuz with an initrd.img"),
+        # A link from the root into a partition for /boot, which GRUB does not follow.
+        (WHOLE._replace(running=RUNNING._replace(kernels=(("/", 15),))), "no vmlinuz with an initrd.img"),
     ],
 )
 def test_a_script_that_would_not_boot_what_runs_is_not_put_where_it_counts(machine: Machine, reason: str):
