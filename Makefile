@@ -39,6 +39,8 @@ help:
 	@echo "make errors     docs/errors.md, from what manageboot explain says"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
+	@echo "make docs       the documents as a site, build/docs/site"
+	@echo "make pictures   pictures of that site, by a real browser"
 	@echo "make dist       wheel and source archive, in build/dist"
 	@echo "make deb        Debian packages, in build/deb/bookworm; DISTRIBUTION=trixie for Debian 13"
 	@echo "make format     format the sources"
@@ -240,6 +242,24 @@ zipapp:
 	@find $(ZIPAPP).d -exec touch -d 2000-01-01T00:00:00Z {} +
 	@TZ=UTC $(PYTHON) -I -m zipapp $(ZIPAPP).d --python '$(PYTHON) -I' --output $(ZIPAPP)
 	@chmod 755 $(ZIPAPP) && rm -rf $(ZIPAPP).d
+
+# The site of the documents, in an environment of its own, since neither a node nor a test needs it. Warnings are errors.
+SITE := build/docs
+.PHONY: docs
+docs: | packages
+	@test -x .cache/docs/bin/mkdocs || { $(PYTHON) -m venv .cache/docs && \
+		.cache/docs/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt; }
+	@rm -rf $(SITE) && mkdir -p $(SITE)/pages
+	@cp docs/*.md docs/*.png docs/*.svg docs/*.css docs/conformance.json CONTRIBUTING.md CHANGELOG.md SECURITY.md $(SITE)/pages
+	@cp systemd-units/README.md $(SITE)/pages/systemd-units.md
+	@.cache/docs/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	@echo "$(SITE)/site/index.html"
+
+# What the documents look like in a browser, at the widths of a desk and of a phone: build/docs/pictures.
+pictures: PACKAGES += chromium
+.PHONY: pictures
+pictures: docs
+	@cd tests && $(PYTHON) -m documents.screenshots
 
 # The same sources make the same files, whoever builds them: a source archive that is packed once more, with one time, one
 # owner and the usual modes for all that is in it, and the wheel that is built from it.

@@ -156,11 +156,21 @@ def _parser(words: list[str] | None) -> _Parser:
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
     doctor = add("doctor", "print what is wrong with the boot chain, and what to do")
+    init = add("init", "print what this machine has of an A/B layout")
+    init.add_argument(
+        "--write-config",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="write a configuration for the slots that were found",
+    )
+    init.add_argument("--write-grub-cfg", nargs="?", const="", metavar="FILE", help="write a grub.cfg for them")
+    init.add_argument("--replace", action="store_true", help="replace files that are there already")
     explain = add("explain", "say what a code word means, and what to do")
     explain.add_argument("word", nargs="?", metavar="CODE_WORD", help="as in [CODE_WORD]; without one, all are listed")
     bootloader = add("bootloader", "print, compare or install the grub.cfg shipped here")
     bootloader.add_argument("action", choices=("show", "check", "install"), help="what is done with it")
-    for verb in (status, history, inspect, doctor):
+    for verb in (status, history, inspect, doctor, init):
         verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):
         verb.add_argument(

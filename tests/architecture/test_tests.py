@@ -10,6 +10,7 @@ SHARED = "support"
 BESIDE_THE_ROOMS = {
     "architecture": "the house itself",
     "bench": "how fast it is",
+    "documents": "what the documents say",
     "conformance": "both programs against the contract of IC-OS",
     "grubenv": "the library",
     "packages": "what people install",
