@@ -34,6 +34,12 @@ def perform(arguments: Sequence[str]) -> None:
     if options.verb == "explain" and options.disk is None:
         _explain(options.word)
         return
+    if options.verb == "init":
+        from manageboot.cli import init
+
+        _show_warnings()
+        init.perform(options)
+        return
     if options.disk is not None:
         from manageboot.cli import offline
 

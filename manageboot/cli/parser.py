@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
-from manageboot import __version__, errors
+from manageboot import errors
 from manageboot.system import console
 
 SYSTEM_TYPES = ("guestos", "hostos")
@@ -45,6 +45,15 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        # Imported here: to know the commit, a checkout asks git.
+        from grubenv.commit import release
+
+        console.answer(f"manageboot {release()}")
+        parser.exit()
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -91,9 +100,7 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument("-f", "--grubenv", metavar="FILE", help="environment block, instead of the configured one")
     parser.add_argument("--disk", metavar="DISK", help="work offline: the disk of another system, device or image")
     parser.add_argument("--debug", action="store_true", help="show what is done and why; also MANAGEBOOT_DEBUG=1")
-    parser.add_argument(
-        "--version", action="version", version=f"manageboot {__version__}", help="print the version and exit"
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print version and commit, and exit")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog, help=argparse.SUPPRESS)
     # Each parser takes argparse a quarter of a millisecond, and queries are called often: the other verbs share one.
     others = _Parser(formatter_class=_Formatter, add_help=False, conflict_handler="resolve")
@@ -149,11 +156,21 @@ def _parser(words: list[str] | None) -> _Parser:
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
     doctor = add("doctor", "print what is wrong with the boot chain, and what to do")
+    init = add("init", "print what this machine has of an A/B layout")
+    init.add_argument(
+        "--write-config",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="write a configuration for the slots that were found",
+    )
+    init.add_argument("--write-grub-cfg", nargs="?", const="", metavar="FILE", help="write a grub.cfg for them")
+    init.add_argument("--replace", action="store_true", help="replace files that are there already")
     explain = add("explain", "say what a code word means, and what to do")
     explain.add_argument("word", nargs="?", metavar="CODE_WORD", help="as in [CODE_WORD]; without one, all are listed")
     bootloader = add("bootloader", "print, compare or install the grub.cfg shipped here")
     bootloader.add_argument("action", choices=("show", "check", "install"), help="what is done with it")
-    for verb in (status, history, inspect, doctor):
+    for verb in (status, history, inspect, doctor, init):
         verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):
         verb.add_argument(

@@ -10,7 +10,7 @@ GROUPS = {
     "upgrade": ("upgrade-install", "upgrade-commit", "upgrade-cancel", "confirm", "rollback", "daemon"),
     "look": ("status", "history", "inspect"),
     "answer in one word": ("current", "target", "next", "current-root", "target-root"),
-    "find and repair": ("doctor", "explain", "bootloader"),
+    "set up, find and repair": ("init", "doctor", "explain", "bootloader"),
 }
 """Every verb, by what it is for; in this order they are shown."""
 
@@ -78,6 +78,10 @@ EXAMPLES = {
     "doctor": (
         Example("manageboot doctor", "exit status 65 if there is a fault"),
         Example("manageboot --disk guest.img doctor", "of a stopped guest"),
+    ),
+    "init": (
+        Example("manageboot init", "look, and write nothing"),
+        Example("manageboot init --write-config manageboot.toml", "a configuration, to be read before it is used"),
     ),
     "explain": (
         Example("manageboot explain NO_WAY_BACK", "an error, by the word at its end"),
