@@ -18,11 +18,13 @@ class ManagebootError(Exception):
 
     exit_code: ClassVar[int] = 70
     code: ClassVar[str] = "INTERNAL"
+    usual_hint: ClassVar[str | None] = None
+    """What helps in most cases, for those that have no hint of their own."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         """Make the error from a sentence `cannot VERB OBJECT: CAUSE` and a hint for the person who reads it."""
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class UsageError(ManagebootError):
@@ -48,12 +50,14 @@ class ImageTruncatedError(DataError):
     """The update image ends too early."""
 
     code = "IMAGE_TRUNCATED"
+    usual_hint = "load or copy it again, and compare its size and SHA-256 with those of its source"
 
 
 class ImageMemberError(DataError):
     """The archive is well formed, but a member is missing, is there twice, or does not belong there."""
 
     code = "IMAGE_MEMBER"
+    usual_hint = "docs/update-image.md says what an update image has to hold"
 
 
 class ImageContentError(DataError):
@@ -66,12 +70,14 @@ class ImageTooLargeError(DataError):
     """An image is larger than the device that it is for."""
 
     code = "IMAGE_TOO_LARGE"
+    usual_hint = "make the image smaller, or the device of the slot larger"
 
 
 class ImageDigestError(DataError):
     """The input does not have the SHA-256 that the caller demanded."""
 
     code = "IMAGE_SHA256"
+    usual_hint = "load it again; if it differs again, ask whoever published the digest"
 
 
 class BlockDamagedError(DataError):
@@ -127,6 +133,7 @@ class DeviceMissingError(InputError):
     """A configured device is missing, or is not a block device."""
 
     code = "NO_DEVICE"
+    usual_hint = "compare the slots of the configuration with `lsblk -o NAME,PARTLABEL,PARTUUID`"
 
 
 class DevicesUnknownError(InputError):
@@ -163,6 +170,7 @@ class NotOnTrialError(RefusedError):
     """There is no trial that could be aborted."""
 
     code = "NOT_ON_TRIAL"
+    usual_hint = "`manageboot status` says which slot is booted, and how it stands"
 
 
 class ConflictError(RefusedError):
@@ -271,6 +279,7 @@ class ConfigError(ManagebootError):
 
     exit_code = 78
     code = "CONFIG"
+    usual_hint = "docs/configuration.md lists every setting, and so does manageboot.toml(5)"
 
 
 _EXHAUSTED = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})

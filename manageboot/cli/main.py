@@ -265,7 +265,9 @@ def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
         path, differences = grubcfg.compare(settings)
         if differences:
             console.answer("\n".join(differences))
-            raise errors.BootloaderError(f"cannot accept {path}: it is not the shipped one")
+            raise errors.BootloaderError(
+                f"cannot accept {path}: it is not the shipped one", hint="manageboot bootloader install"
+            )
         grubcfg.check_modules(settings, f"accept {path}")
         _say(f"{path} is the shipped one")
 
