@@ -79,6 +79,7 @@ check: packages $(VENV)/installed
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	grub-script-check manageboot/bootloader/grub.cfg
+	grub-script-check manageboot/bootloader/slots.cfg
 
 # tests/conftest.py says what runs where. One virtual machine at a time, so more cores than this bring little; the process
 # that runs them mostly waits, and so do many tests, so there is one process more than cores.
@@ -255,7 +256,7 @@ docs: | packages
 	@.cache/docs/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
 	@echo "$(SITE)/site/index.html"
 
-# What the documents look like in a browser, at the widths of a desk and of a phone: build/docs/pictures.
+# What the documents look like in a browser, at the widths of a desk and of a phone: build/docs/pictures, and docs/site.png.
 pictures: PACKAGES += chromium
 .PHONY: pictures
 pictures: docs

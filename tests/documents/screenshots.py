@@ -12,14 +12,16 @@ WIDTHS = (1280, 400)
 PAGES = ("index.html", "start.html", "concepts.html", "command-line.html")
 HEIGHT = 1400
 
+IN_THE_README = ROOT / "docs" / "site.png"
 
-def shoot(page: Path, picture: Path, width: int) -> None:
+
+def shoot(page: Path, picture: Path, width: int, height: int = HEIGHT) -> None:
     """Make a picture of a page; headless Chromium has no window below 500 pixels, so a frame has the width."""
     with tempfile.TemporaryDirectory() as scratch:
         frame = Path(scratch, "frame.html")
-        style = f"border:0;width:{width}px;height:{HEIGHT}px"
+        style = f"border:0;width:{width}px;height:{height}px"
         frame.write_text(f'<body style="margin:0"><iframe src="{page.as_uri()}" style="{style}"></iframe>')
-        browse(f"--screenshot={picture}", f"--window-size={max(width, 500)},{HEIGHT}", frame.as_uri())
+        browse(f"--screenshot={picture}", f"--window-size={max(width, 500)},{height}", frame.as_uri())
 
 
 def width_of(page: Path, width: int) -> int:
@@ -61,6 +63,7 @@ def main() -> int:
             picture = directory / f"{Path(name).stem}-{width}.png"
             shoot(SITE / name, picture, width)
             print(picture)
+    shoot(SITE / "index.html", IN_THE_README, WIDTHS[0], 900)
     return 0
 
 
