@@ -4,8 +4,8 @@ import random
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -16,6 +16,7 @@ from powercuts.filesystems import FileSystem
 from powercuts.judge import Judge, Told, Verdict, manageboots_rules
 from powercuts.peerjudge import PeerJudge, promises
 from powercuts.pending import Pending, Write
+from powercuts.realboots import Booted, Sound
 from powercuts.recording import ANY_UPDATER, END, MANAGEBOOT, Done, Recording
 from powercuts.replay import Replay, scratch
 from qemu_harness.process import HarnessError
@@ -83,6 +84,8 @@ class Result(NamedTuple):
     instants: list[Instant]
     peers: bool = False
     """Whether it is that of a procedure beside manageboot's."""
+    booted: Sequence[Booted] = ()
+    """The states that were booted for real."""
 
 
 class Walk:
@@ -117,6 +120,9 @@ class Walk:
         self._violations: list[Violation] = []
         self._instants: list[Instant] = []
         self._newest_event = -1
+        self._taken = self._left = 0
+        self.sound: list[Sound] = []
+        """Those of the judged states whose system has to come up."""
 
     def __enter__(self) -> Self:
         recording = self._recording
@@ -172,20 +178,25 @@ class Walk:
             recording.rules != MANAGEBOOT,
         )  # fmt: skip
 
-    def go_to(self, cut: Cut) -> Done:
-        """Replay all up to a cut; return the step that it is in."""
-        for step in self._recording.steps:
-            for position in range(step.first, min(step.end, cut.position + 1)):
+    def _go_to(self, cut: Cut) -> Done:
+        """Replay on, up to a cut that lies no further back than the last one; return the step that it is in."""
+        for number, step in enumerate(self._recording.steps):
+            for position in range(self._taken, min(step.end, cut.position + 1)):
                 self._take(self._recording.requests[position])
+                self._taken = position + 1
             if cut.position < step.end:
                 return step
-            self._leave(step)
+            if number == self._left:
+                self._leave(step)
+                self._left += 1
         raise ValueError(f"{self._recording.name} has no request {cut.position}")
 
-    def judge_one(self, cut: Cut, step: Done) -> Verdict:
-        """Judge a cut, where the replay has come to it."""
+    @contextmanager
+    def at(self, cut: Cut) -> Iterator[tuple[Done, Verdict]]:
+        """Replay on up to a cut, and let the disk be what it leaves; give its step, and what the judges say of it."""
+        step = self._go_to(cut)
         with self._pending.cut(cut):
-            return self.judge.judge(self._told(cut, step))
+            yield step, self.judge.judge(self._told(cut, step))
 
     def _at(self, position: int, step: Done) -> None:
         request = self._recording.requests[position]
@@ -260,6 +271,8 @@ class Walk:
                 return None
             self._judged.add((state, told))
             verdict = self.judge.judge(told)
+            if is_new and not verdict.wrong and self.judge.comes_up(verdict):
+                self.sound.append(Sound(cut, step.name))
         if verdict.wrong and is_new:
             self._violations.append(
                 Violation(self._recording.name, cut.label, step.name, list(verdict.wrong), self.around(cut.position))
