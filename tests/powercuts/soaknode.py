@@ -34,6 +34,8 @@ from qemu_harness.writelog import Kind, Request, read_cut_log
 DISK, LOG, BEFORE, FINDING = "disk.img", "writes.log", "before.img", "finding.json"
 AROUND = 20
 _END_S = 3.0
+_ONE_PROCESSOR = ("-smp", "1")
+"""There is a node for each core; a second processor costs time in which it waits for the first."""
 _SUPER_BLOCK = {"A_var", "B_var", "config"}
 
 
@@ -159,7 +161,9 @@ class SoakNode:
         self._plan.begin_round()
         holds = {slot: self._judge.whole(slot) for slot in "AB"}
         with (
-            VirtualMachine(self._cache, self._base, media=self._life.media, write_log=log) as machine,
+            VirtualMachine(
+                self._cache, self._base, media=self._life.media, write_log=log, extra_arguments=_ONE_PROCESSOR
+            ) as machine,
             PowerSwitch(machine.pid, log, stop) as switch,
         ):
             driver = Driver(machine, switch, self._plan, self._belief, holds, UPDATES)
