@@ -111,7 +111,7 @@ class SoakNode:
             self._replay = stack.enter_context(Replay.of_slots(self._base, self._home / DISK, places, life.versions))
             self._pending = Pending(self._replay)
             found = stack.enter_context(agent(self._replay.path, places))
-            self._judge = Judge(_recording(life, places), self._replay, found, self._home)
+            self._judge = Judge(recording_of(life, places), self._replay, found, self._home)
             self._newest_event = self._events(0)[1]
             self._stack = stack.pop_all()
         return self
@@ -259,10 +259,10 @@ def judge_once_more(life: Life, directory: Path, home: Path) -> tuple[Cut, Verdi
         pending = Pending(replay)
         play(replay, pending, log, list(read_cut_log(log)))
         pending.settle(cut)
-        return cut, Judge(_recording(life, places), replay, found, home).judge(told)
+        return cut, Judge(recording_of(life, places), replay, found, home).judge(told)
 
 
-def _recording(life: Life, places: dict[str, tuple[int, int]]) -> Recording:
+def recording_of(life: Life, places: dict[str, tuple[int, int]]) -> Recording:
     """Name what the judge goes by; no request is known before it happens."""
     plan = LAYOUTS[life.system]
-    return Recording(life.name, life.title, Path(), life.release, plan, places, life.versions, [], [])
+    return Recording(life.name, life.title, Path(), life.release, plan, places, life.versions, [], [], life.rules)

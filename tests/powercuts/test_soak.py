@@ -16,8 +16,9 @@ from powercuts.cuts import Cut
 from powercuts.lives import KINDS, life_of
 from powercuts.pending import Pending, Write
 from powercuts.powerswitch import PowerSwitch
+from powercuts.recording import MANAGEBOOT, Life
 from powercuts.replay import BLOCK, Region, Replay
-from powercuts.soaknode import Cutting, SoakNode
+from powercuts.soaknode import Cutting, SoakNode, recording_of
 from powercuts.soakplan import PHASES_MAX, Node, Phase, Plan
 from qemu_harness.cache import REPOSITORY, Cache
 from qemu_harness.writelog import Kind, read_cut_log
@@ -151,6 +152,11 @@ def test_the_end_of_all_takes_the_power_too(tmp_path: Path):
             stop.set()
             assert process.wait(60) == -signal.SIGKILL
         assert switch.was_stopped
+
+
+def test_a_node_is_judged_by_the_rules_of_its_life():
+    life = Life("guest", "a node", "guestos", Path("disk"), Path("media"), {}, [], "bookworm")
+    assert recording_of(life, {}).rules == MANAGEBOOT
 
 
 def test_all_is_counted():
