@@ -4,10 +4,10 @@ import random
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
 from manageboot.events import history
@@ -86,6 +86,8 @@ class Result(NamedTuple):
     """Whether it is that of a procedure beside manageboot's."""
     booted: Sequence[Booted] = ()
     """The states that were booted for real."""
+    by_step: Mapping[str, int] = MappingProxyType({})
+    """How many distinct states were judged in each step."""
 
 
 class Walk:
@@ -116,6 +118,7 @@ class Walk:
         self._stride = stride
         self._judged: set[tuple[tuple[int, ...], Told]] = set()
         self._states: set[tuple[int, ...]] = set()
+        self._by_step: Counter[str] = Counter()
         self._cuts: Counter[str] = Counter()
         self._violations: list[Violation] = []
         self._instants: list[Instant] = []
@@ -148,26 +151,26 @@ class Walk:
 
         Args:
             only: the names of the steps to judge; all others just happen. None: all are judged.
-            stop: whether to end at the first violation.
+            stop: whether to judge no more of a step once a rule is broken in it.
         """
         for step in self._recording.steps:
-            if only and step.name not in only:
-                for request in self._recording.requests[step.first : step.end]:
-                    self._take(request)
-                self._leave(step)
-                continue
-            self._say(step.name)
+            is_judged = not only or step.name in only
+            if is_judged:
+                self._say(step.name)
             for position in range(step.first, step.end):
-                self._at(position, step)
-                if stop and self._violations:
-                    return self._result()
-            for cut in self._promised(step):
+                if is_judged:
+                    self._at(position, step)
+                else:
+                    self._take(self._recording.requests[position])
+                is_judged = is_judged and not (stop and self._is_broken(step))
+            for cut in self._promised(step) if is_judged else ():
                 self._ask(cut, step)
-            if stop and self._violations:
-                return self._result()
             self._leave(step)
         self._compare_with_the_end()
         return self._result()
+
+    def _is_broken(self, step: Done) -> bool:
+        return bool(self._violations) and self._violations[-1].step == step.name
 
     def _result(self) -> Result:
         recording = self._recording
@@ -175,7 +178,7 @@ class Walk:
         return Result(
             recording.name, recording.title, recording.release, len(recording.requests), flushes, len(self._states),
             dict(self._cuts), self.judge.counts, self._violations, recording.steps, self._instants,
-            recording.rules != MANAGEBOOT,
+            recording.rules != MANAGEBOOT, by_step=dict(self._by_step),
         )  # fmt: skip
 
     def _go_to(self, cut: Cut) -> Done:
@@ -270,6 +273,7 @@ class Walk:
             if not is_new and cut.kind != "reset":
                 return None
             self._judged.add((state, told))
+            self._by_step[step.name] += is_new
             verdict = self.judge.judge(told)
             if is_new and not verdict.wrong and self.judge.comes_up(verdict):
                 self.sound.append(Sound(cut, step.name))

@@ -117,7 +117,8 @@ def test_the_json_has_these_keys():
     for recording in found["recordings"]:
         assert {name: type(value) for name, value in recording.items()} == {
             "name": str, "title": str, "release": str, "requests": int, "flushes": int, "states": int, "cuts": dict,
-            "asked": dict, "violations": list, "booted": list, "steps": list, "instants": list, "peers": bool,
+            "asked": dict, "violations": list, "booted": list, "by_step": dict, "steps": list, "instants": list,
+            "peers": bool,
         }  # fmt: skip
         assert recording["instants"][1] == ["write", "B_root", 1048576, 65536, "A", False, 1200]
         assert {"name", "what", "during", "after", "first", "end"} <= set(recording["steps"][0])
