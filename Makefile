@@ -114,7 +114,7 @@ crash-install: packages $(VENV)/installed
 	@cd tests && ../$(BIN)/python -m install.crash && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m offline.crash
 
 # One life in QEMU, and every power cut in it; a few minutes. POWER_CUTS names other lives, or --all.
-POWER_CUTS := guest --samples 1
+POWER_CUTS := guest --samples 1 --boots 1
 SEED := 1
 
 .PHONY: power-cuts
@@ -123,7 +123,7 @@ power-cuts: packages $(VENV)/installed
 
 .PHONY: power-cuts-full
 power-cuts-full: packages $(VENV)/installed
-	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run --all --seed $(SEED) --report ../power-cuts
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run --all --boots 20 --seed $(SEED) --report ../power-cuts
 
 power-cuts-peers: PACKAGES += openssl
 

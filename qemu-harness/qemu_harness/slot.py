@@ -37,6 +37,8 @@ MASKED = (
     "e2scrub_reap.service",
     "fstrim.timer",
     "getty.target",
+    # Debian 13's: it rewrites the block at each boot, and empties it first. No promise holds where that runs.
+    "grub-common.service",
     "logrotate.timer",
     "lvm2-lvmpolld.socket",
     "lvm2-monitor.service",
