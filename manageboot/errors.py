@@ -71,6 +71,24 @@ class ImageDigestError(DataError):
     code = "IMAGE_SHA256"
 
 
+class ReleaseFormatError(DataError):
+    """A file of the release breaks the rules of its format."""
+
+    code = "RELEASE_FORMAT"
+
+
+class ReleaseTooNewError(DataError):
+    """A file of the release is of a format that this version does not know."""
+
+    code = "RELEASE_TOO_NEW"
+
+
+class ReleaseDigestError(DataError):
+    """A piece of the release does not have the size or the SHA-256 that it was published with."""
+
+    code = "RELEASE_SHA256"
+
+
 class BlockDamagedError(DataError):
     """The environment block can't be read as one."""
 

@@ -31,6 +31,8 @@ SOLE_IMPORTERS = {
     "tqdm": {"manageboot.install.progress"},
     "prometheus_client": {"manageboot.events.metrics"},
     "construct": {"grubenv.layout"},
+    # What decompresses is in few places, so that it can be watched.
+    "zstandard": {"manageboot.image.decompress", "manageboot.release.frames"},
 }
 
 
