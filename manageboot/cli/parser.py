@@ -133,6 +133,11 @@ def _parser(words: list[str] | None) -> _Parser:
     doctor = add("doctor", "print what is wrong with this node's boot chain, and what to do")
     bootloader = add("bootloader", "print, compare or install the grub.cfg that is shipped here")
     bootloader.add_argument("action", choices=("show", "check", "install"))
+    releases = add("release", "build, sign and check releases, where images are built")
+    if releases is not others:
+        from manageboot.cli import releaseparser
+
+        releaseparser.add_actions(releases, _Formatter)
     for verb in (status, history, inspect, doctor):
         verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):

@@ -32,7 +32,12 @@ SOLE_IMPORTERS = {
     "prometheus_client": {"manageboot.events.metrics"},
     "construct": {"grubenv.layout"},
     # What decompresses is in few places, so that it can be watched.
-    "zstandard": {"manageboot.image.decompress", "manageboot.release.frames"},
+    "zstandard": {
+        "manageboot.image.decompress",
+        "manageboot.release.frames",
+        "manageboot.publish.packing",
+        "manageboot.publish.archive",
+    },
 }
 
 
