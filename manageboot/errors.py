@@ -89,6 +89,12 @@ class ReleaseDigestError(DataError):
     code = "RELEASE_SHA256"
 
 
+class MetadataError(DataError):
+    """The metadata of published releases is not whole, not signed as the root says, or expired."""
+
+    code = "METADATA"
+
+
 class BlockDamagedError(DataError):
     """The environment block can't be read as one."""
 
@@ -202,6 +208,12 @@ class NoWayBackError(RefusedError):
     """The record does not say that the other slot holds a confirmed system."""
 
     code = "NO_WAY_BACK"
+
+
+class SignaturesMissingError(RefusedError):
+    """Not enough of the keys that have to sign were given."""
+
+    code = "SIGNATURES_MISSING"
 
 
 class DeviceBusyError(RefusedError):
