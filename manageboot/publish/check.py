@@ -1,5 +1,6 @@
 """Reads all that is published, as a node would from the root that it trusts, and each release to its last byte."""
 
+import inspect
 import os
 import tempfile
 from collections.abc import Iterator
@@ -93,8 +94,12 @@ def _refresh(directory: str, trusted: bytes, cache: str) -> None:
                 raise DownloadHTTPError(f"{path} does not exist", 404)
             return iter([metadata.read_bytes(path)])
 
+    with open(os.path.join(cache, "root.json"), "wb") as file:
+        file.write(trusted)
+    # What is in the cache is trusted; from version 6 on, python-tuf wants to hear that this is meant.
+    meant = {"bootstrap": None} if "bootstrap" in inspect.signature(Updater).parameters else {}
     try:
-        Updater(cache, _LOCAL, fetcher=Files(), bootstrap=trusted).refresh()
+        Updater(cache, _LOCAL, fetcher=Files(), **meant).refresh()
     except (DownloadError, RepositoryError) as error:
         raise errors.MetadataError(f"cannot trust {metadata.folder(directory)}: {error}") from error
 
