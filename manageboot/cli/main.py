@@ -31,6 +31,12 @@ def perform(arguments: Sequence[str]) -> None:
     options = parser.parse(list(arguments))
     if options.debug:
         _show_debug()
+    if options.verb == "release":
+        from manageboot.cli import release
+
+        _show_warnings()
+        release.perform(options)
+        return
     if options.disk is not None:
         from manageboot.cli import offline
 
@@ -41,12 +47,6 @@ def perform(arguments: Sequence[str]) -> None:
     for option in _OFFLINE_OPTIONS:
         if getattr(options, option, None):
             raise errors.UsageError(f"cannot run: --{option.replace('_', '-')} has no meaning without --disk")
-    if options.verb == "release":
-        from manageboot.cli import release
-
-        _show_warnings()
-        release.perform(options)
-        return
     if options.verb == "inspect" and not config.exists(options.config, profile=options.system):
         # An image is looked at where it is built as well.
         _inspect(options, None)

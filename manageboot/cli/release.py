@@ -15,6 +15,8 @@ def perform(options: argparse.Namespace) -> None:
     Raises:
         ManagebootError: it can't be done.
     """
+    if options.disk is not None:
+        raise errors.UsageError("cannot run: release has no use for --disk")
     try:
         _ACTIONS[options.action](options)
     except ModuleNotFoundError as error:
@@ -35,7 +37,7 @@ def _build(options: argparse.Namespace) -> None:
         release_index=options.index,
         min_index=options.min_index,
         version=options.version,
-        built=options.built or build.environment_time(os.environ),
+        built=build.environment_time(os.environ) if options.built is None else options.built,
         requires=Requirements(options.agent, tuple(options.systems), tuple(options.hardware)),
         roles=tuple(options.role) if options.role else build.Plan._field_defaults["roles"],
         any_content=options.any_content,
@@ -71,7 +73,9 @@ def _sign(options: argparse.Namespace) -> None:
     days = dict(_numbers(options.expires, 36500))
     if "root" in days:
         raise errors.UsageError("cannot run: root is signed by `manageboot release root`")
-    order = sign.Order(options.versions, options.remove, options.key, sign.DAYS | days, options.progress)
+    # A shell completes the name of a directory with a slash.
+    versions = [version.rstrip("/") for version in options.versions]
+    order = sign.Order(versions, options.remove, options.key, sign.DAYS | days, options.progress)
     _say(sign.sign(options.directory, order))
 
 

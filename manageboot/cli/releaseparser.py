@@ -47,7 +47,7 @@ def _add_build(build: argparse.ArgumentParser) -> None:
     )
     build.add_argument("--hardware", action="append", default=[], metavar="NAME", help="hardware that it is for")
     build.add_argument(
-        "--built", type=_number(1), metavar="SECONDS", help="when it was built, since 1970; else SOURCE_DATE_EPOCH"
+        "--built", type=_number(0), metavar="SECONDS", help="when it was built, since 1970; else SOURCE_DATE_EPOCH"
     )
     build.add_argument(
         "--role", action="append", metavar="ROLE", help="a role that has an image; without it, boot and root"

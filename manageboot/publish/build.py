@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,8 +71,6 @@ def build(images: Sequence[str], plan: Plan) -> str:
 
     Durability: the directory is on the disk once it returns; before, there is one that begins with `.building-`.
     """
-    if "-" in images:
-        raise errors.UsageError("cannot build a release from standard input", hint="give a file")
     names = [member_name(role) for role in plan.roles]
     with _workplace(plan.output) as directory:
         stamps = _stamps(images)
@@ -219,6 +218,9 @@ def _stamps(images: Sequence[str]) -> list[tuple[int, ...]]:
         found = [os.stat(image) for image in images]
     except OSError as error:
         raise errors.from_os_error(error, f"open {error.filename}", errors.InputError) from error
+    for image, status in zip(images, found, strict=True):
+        if not stat.S_ISREG(status.st_mode):
+            raise errors.InputError(f"cannot open {image}: it is not a regular file, and is read twice")
     return [(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) for status in found]
 
 
@@ -257,6 +259,6 @@ def environment_time(environment: Mapping[str, str]) -> int | None:
     text = environment.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= description.NUMBER_MAX:
+    if not text.isascii() or not text.isdigit() or not int(text) <= description.NUMBER_MAX:
         raise errors.UsageError(f"cannot run: SOURCE_DATE_EPOCH is {text!r}, and has to be seconds since 1970")
     return int(text)

@@ -1,5 +1,6 @@
 """Keys: made as files, and found again when something has to be signed."""
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,9 @@ def generate(path: str) -> str:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
     from securesystemslib.signer import SSlibKey
 
+    for name in (path, f"{path}.pub"):
+        if os.path.lexists(name):
+            raise errors.CreateError(f"cannot make {name}: {os.strerror(errno.EEXIST)}")
     private = Ed25519PrivateKey.generate()
     public = private.public_key()
     _create(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)

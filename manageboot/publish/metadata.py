@@ -46,7 +46,7 @@ def folder(directory: str) -> str:
 
 @contextmanager
 def locked(directory: str) -> Iterator[None]:
-    """Keep others from changing the metadata; the directory is made where it is missing.
+    """Keep others from changing the metadata; `metadata` is made where it is missing.
 
     Raises:
         LockedError: another run is at work.
@@ -54,7 +54,9 @@ def locked(directory: str) -> Iterator[None]:
     """
     path = folder(directory)
     try:
-        os.makedirs(path, exist_ok=True)
+        if not os.path.lexists(path):
+            os.mkdir(path)
+            os.chmod(path, 0o755)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise errors.from_os_error(error, f"open {path}", errors.CreateError) from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from typing import Self
 
 from manageboot import errors
@@ -22,6 +23,8 @@ class OutFile:
         self._sha256 = hashlib.sha256()
         try:
             self._file = open(path, "xb")  # noqa: SIM115  closed by __exit__
+            # A web server has to read it, whatever the umask is.
+            os.fchmod(self._file.fileno(), 0o644)
         except OSError as error:
             raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
 
@@ -61,4 +64,6 @@ class OutFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        # What counts was flushed; a disk that is full fails once more here, and would hide the first error.
+        with suppress(OSError):
+            self._file.close()

@@ -102,6 +102,8 @@ def _targets(directory: str, state: State, order: Order) -> "Targets | None":
         if targets.targets.pop(target_path(version), None) is None:
             raise errors.InputError(f"cannot withdraw release {version}: it is not signed")
     for version in order.versions:
+        if not description.VERSION.fullmatch(version):
+            raise errors.UsageError(f"cannot sign {version!r}: it is not a version", hint=f"ls {directory}")
         content, release = check_release(os.path.join(directory, version), order.style)
         target = TargetFile.from_data(target_path(version), content, ["sha256"])
         target.unrecognized_fields["custom"] = {"index": release.release_index}

@@ -23,8 +23,8 @@ NAMES_MAX = 64
 NUMBER_MAX = (1 << 53) - 1
 """The largest integer that every reader of JSON knows exactly."""
 
-VERSION = re.compile("[A-Za-z0-9][A-Za-z0-9.+~_-]{0,63}")
-"""A version is the name of a directory as well."""
+VERSION = re.compile("(?!metadata$)[A-Za-z0-9][A-Za-z0-9.+~_-]{0,63}")
+"""A version is the name of a directory as well, beside `metadata`."""
 ROLE = re.compile("[a-z0-9][a-z0-9_-]{0,31}")
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -105,7 +105,7 @@ def parse(content: bytes, name: str = NAME) -> Release:
         version=fields.word("version", VERSION),
         release_index=fields.number("index", 1, NUMBER_MAX),
         min_index=fields.number("min_index", 0, NUMBER_MAX, default=0),
-        built=fields.number("built", 1, NUMBER_MAX) if fields.has("built") else None,
+        built=fields.number("built", 0, NUMBER_MAX) if fields.has("built") else None,
         requires=requires,
         images=images,
         archive_name=archive_name,

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import tarfile
@@ -216,6 +217,7 @@ def test_holes_are_not_read_and_memory_is_bounded(tmp_path: Path):
     [
         ({}, errors.UsageError, "nothing says which version it is: there is no VERSION.TXT"),
         ({"version": "../x"}, errors.UsageError, "'../x' can't be the name of a directory"),
+        ({"version": "metadata"}, errors.UsageError, "'metadata' can't be the name of a directory"),
         ({"version": "1", "release_index": 0}, errors.UsageError, "index is not an integer from 1"),
         ({"version": "1", "min_index": 2}, errors.UsageError, "min_index is 2, more than index"),
         (
@@ -280,6 +282,25 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path, pair: tuple[str,
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(tmp_path: Path, pair: tuple[str, str]):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256, limits[1]))
+    try:
+        with pytest.raises(errors.DeviceError, match=r"^cannot write .*/release\.idx at \d+: File too large"):
+            made(tmp_path / "out", pair, version="1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "-", "nothing"])
+def test_what_can_be_read_once_only_is_refused(tmp_path: Path, kind: str):
+    os.mkfifo(tmp_path / "pipe")
+    path = kind if kind == "-" else str(tmp_path / kind)
+    with pytest.raises(errors.InputError, match=r"^cannot open "):
+        made(tmp_path / "out", (path,))
+
+
 def test_images_that_change_while_they_are_read_are_refused(
     tmp_path: Path, pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -297,7 +318,7 @@ def test_images_that_change_while_they_are_read_are_refused(
         made(tmp_path / "out", pair, version="1")
 
 
-@pytest.mark.parametrize("text", ["x", "-1", "0", "1.5", "٣"])
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "٣", "9" * 17])
 def test_a_time_that_is_none_is_refused(text: str):
     with pytest.raises(errors.UsageError, match="SOURCE_DATE_EPOCH is "):
         build.environment_time({"SOURCE_DATE_EPOCH": text})

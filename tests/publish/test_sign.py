@@ -66,6 +66,11 @@ def test_a_private_key_is_its_owners_alone_and_never_replaced(tmp_path: Path):
     with pytest.raises(errors.CreateError, match=r"^cannot make .*/key: File exists"):
         keys.generate(str(tmp_path / "key"))
     assert (tmp_path / "key").read_bytes() == before
+    (tmp_path / "key").rename(tmp_path / "gone")
+    with pytest.raises(errors.CreateError, match=r"^cannot make .*/key\.pub: File exists"):
+        keys.generate(str(tmp_path / "key"))
+    assert not (tmp_path / "key").exists()
+    (tmp_path / "gone").rename(tmp_path / "key")
     public = load_pem_private_key(before, None).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     assert (tmp_path / "key.pub").read_bytes() == pem
@@ -217,6 +222,17 @@ def test_two_at_once_do_not_mix(repository: Repository):
         repository.sign()
 
 
+def test_everybody_may_read_what_is_published(tmp_path: Path):
+    old = os.umask(0o077)
+    try:
+        Repository(tmp_path).make()
+    finally:
+        os.umask(old)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "www").rglob("*") if path.is_file()}
+    folders = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "www").rglob("*") if path.is_dir()}
+    assert (modes, folders) == ({0o644}, {0o755})
+
+
 class PowerCutError(Exception):
     """The power goes."""
 
@@ -339,7 +355,7 @@ def test_the_command_line_does_it_all(
     roles = [word for role in OTHERS for word in ("--add", f"{role}=online.pub")]
     run("root", "www", "--add", "root=r1.pub", "--add", "root=r2.pub", *roles, "--key", "r1", "--key", "r2")
     run("build", "boot.img", "root.img", "--output", "www", "--index", "1", "--version", "1.0", "--level", "1")
-    run("sign", "www", "1.0", "--key", "online", "--expires", "timestamp=3")
+    run("sign", "www", "1.0/", "--key", "online", "--expires", "timestamp=3")
     result = json.loads(run("check", "www", "--json")[0])
     assert [release["version"] for release in result["releases"]] == ["1.0"]
     assert run("check", "www")[0].count("\n") == 5
@@ -347,6 +363,9 @@ def test_the_command_line_does_it_all(
     for words in (["--add", "rot=r1.pub"], ["--add", "root"], ["--threshold", "root=0"], ["--threshold", "root=x"], []):
         assert run("root", "www", *words, status=2)[1].startswith("manageboot: error: cannot ")
     assert "[USAGE]" in run("sign", "www", "--key", "online", "--expires", "root=3", status=2)[1]
+    assert "[USAGE]" in run("sign", "www", "../www/1.0", "--key", "online", status=2)[1]
+    assert main.run(["--disk", "x", "release", "check", "www"]) == 2
+    assert "release has no use for --disk [USAGE]" in capfd.readouterr().err
     assert "[METADATA]" in run("sign", "www", "--key", "r1", status=65)[1]
 
 
