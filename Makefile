@@ -33,7 +33,7 @@ help:
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-trixie       the tests without virtual machines with Debian 13's Python, libraries and tools"
 	@echo "make test-long  the tests that take minutes each"
-	@echo "make fuzz       the environment block: hypothesis with other examples each time, then ten minutes of a coverage-guided fuzzer"
+	@echo "make fuzz       environment block and releases: hypothesis with other examples each time, then a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
 	@echo "make man        the manual pages, into build/man; make completion: for bash, zsh and fish, into build/completion"
 	@echo "make errors     docs/errors.md, from what manageboot explain says"
@@ -162,6 +162,7 @@ FUZZ_SEED := 1
 .PHONY: fuzz
 fuzz: packages $(VENV)/installed
 	FUZZ_EXAMPLES=2000 $(BIN)/pytest -q tests/grubenv -k "not crash and not writers and not calls"
+	FUZZ_EXAMPLES=5000 $(BIN)/pytest -q tests/release
 	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/pip install --quiet --disable-pip-version-check atheris construct
 	@rm -rf $(FUZZ)/corpus

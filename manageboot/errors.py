@@ -80,6 +80,30 @@ class ImageDigestError(DataError):
     usual_hint = "load it again; if it differs again, ask whoever published the digest"
 
 
+class ReleaseFormatError(DataError):
+    """A file of the release breaks the rules of its format."""
+
+    code = "RELEASE_FORMAT"
+
+
+class ReleaseTooNewError(DataError):
+    """A file of the release is of a format that this version does not know."""
+
+    code = "RELEASE_TOO_NEW"
+
+
+class ReleaseDigestError(DataError):
+    """A piece of the release does not have the size or the SHA-256 that it was published with."""
+
+    code = "RELEASE_SHA256"
+
+
+class MetadataError(DataError):
+    """The metadata of published releases is not whole, not signed as the root says, or expired."""
+
+    code = "METADATA"
+
+
 class BlockDamagedError(DataError):
     """The environment block can't be read as one."""
 
@@ -195,6 +219,12 @@ class NoWayBackError(RefusedError):
     """The record does not say that the other slot holds a confirmed system."""
 
     code = "NO_WAY_BACK"
+
+
+class SignaturesMissingError(RefusedError):
+    """Not enough of the keys that have to sign were given."""
+
+    code = "SIGNATURES_MISSING"
 
 
 class DeviceBusyError(RefusedError):

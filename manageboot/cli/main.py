@@ -40,6 +40,12 @@ def perform(arguments: Sequence[str]) -> None:
         _show_warnings()
         init.perform(options)
         return
+    if options.verb == "release":
+        from manageboot.cli import release
+
+        _show_warnings()
+        release.perform(options)
+        return
     if options.disk is not None:
         from manageboot.cli import offline
 

@@ -170,6 +170,11 @@ def _parser(words: list[str] | None) -> _Parser:
     explain.add_argument("word", nargs="?", metavar="CODE_WORD", help="as in [CODE_WORD]; without one, all are listed")
     bootloader = add("bootloader", "print, compare or install the grub.cfg shipped here")
     bootloader.add_argument("action", choices=("show", "check", "install"), help="what is done with it")
+    releases = add("release", "build, sign and check releases, where images are built")
+    if releases is not others:
+        from manageboot.cli import releaseparser
+
+        releaseparser.add_actions(releases, _Formatter)
     for verb in (status, history, inspect, doctor, init):
         verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):

@@ -11,6 +11,7 @@ GROUPS = {
     "look": ("status", "history", "inspect"),
     "answer in one word": ("current", "target", "next", "current-root", "target-root"),
     "set up, find and repair": ("init", "doctor", "explain", "bootloader"),
+    "publish": ("release",),
 }
 """Every verb, by what it is for; in this order they are shown."""
 
@@ -87,6 +88,11 @@ EXAMPLES = {
         Example("manageboot explain NO_WAY_BACK", "an error, by the word at its end"),
         Example("manageboot explain died-later", "why a trial did not stay"),
         Example("manageboot explain", "all words"),
+    ),
+    "release": (
+        Example("manageboot release build update-img.tar.zst --output releases --index 42", "a new release"),
+        Example("manageboot release sign releases 1.2.3 --key keys/targets", "and nodes are told of it"),
+        Example("manageboot release check releases", "read it as nodes do"),
     ),
     "bootloader": (
         Example("manageboot bootloader check", "exit status 65 if the node's grub.cfg is another one"),
