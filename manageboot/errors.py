@@ -84,24 +84,28 @@ class ReleaseFormatError(DataError):
     """A file of the release breaks the rules of its format."""
 
     code = "RELEASE_FORMAT"
+    usual_hint = "take it from another mirror; docs/release-format.md has the rules"
 
 
 class ReleaseTooNewError(DataError):
     """A file of the release is of a format that this version does not know."""
 
     code = "RELEASE_TOO_NEW"
+    usual_hint = "install a newer manageboot first"
 
 
 class ReleaseDigestError(DataError):
     """A piece of the release does not have the size or the SHA-256 that it was published with."""
 
     code = "RELEASE_SHA256"
+    usual_hint = "take it from another mirror"
 
 
 class MetadataError(DataError):
     """The metadata of published releases is not whole, not signed as the root says, or expired."""
 
     code = "METADATA"
+    usual_hint = "look at the clock, and take it from another mirror"
 
 
 class BlockDamagedError(DataError):
@@ -225,6 +229,7 @@ class SignaturesMissingError(RefusedError):
     """Not enough of the keys that have to sign were given."""
 
     code = "SIGNATURES_MISSING"
+    usual_hint = "docs/releases.md says whose keys are needed"
 
 
 class DeviceBusyError(RefusedError):

@@ -20,6 +20,13 @@ ERRORS = {
     "IMAGE_TOO_LARGE": "Make the image smaller, or the device of the slot larger.",
     "IMAGE_SHA256": "Nothing boots from it: the slot is void. Load the image again. If it differs again, ask whoever"
     " published the digest.",
+    "RELEASE_FORMAT": "Nothing was written. Take the release from another mirror; whoever publishes it runs `manageboot"
+    " release check`.",
+    "RELEASE_TOO_NEW": "Install a newer manageboot, or a release that was made for this one.",
+    "RELEASE_SHA256": "Take the release from another mirror. If it differs there too, whoever publishes it runs"
+    " `manageboot release check`.",
+    "METADATA": "If it is expired, whoever publishes it renews it with `manageboot release sign`; look at this clock,"
+    " too. Otherwise take it from another mirror.",
     "BLOCK_DAMAGED": "Run `grubenv FILE check` to see what is wrong, then `grubenv FILE repair`, then `manageboot"
     " doctor`.",
     "UNSOUND": "Read the report above the error: each finding has its remedy.",
@@ -46,6 +53,8 @@ ERRORS = {
     " parameter.",
     "NOTHING_INSTALLED": "Run `manageboot upgrade-install` first.",
     "NO_WAY_BACK": "There is no other system to go back to. Install an older image with `manageboot upgrade-install`.",
+    "SIGNATURES_MISSING": "Give the keys that are named with `--key`, or let their owners sign one after the other:"
+    " docs/releases.md shows how.",
     "DEVICE_BUSY": "Unmount what is mounted from the passive slot, and detach loop devices and mappings on it;"
     " `findmnt`, `losetup` and `lsblk` show them.",
     "DEVICE_AMBIGUOUS": "Detach the copy of this node's disk, or name the devices by path.",
@@ -88,6 +97,8 @@ FINDINGS = {
     " `grubenv check`.",
     "BLOCK_READ_ONLY": "The block can't be written: its file system or the device below is read-only, it is"
     " immutable, or there is no room.",
+    "BLOCK_REWRITTEN": "Debian 13's `grub-common.service` is enabled: at each boot it empties the block and writes it"
+    " anew, so a power cut can damage it.",
     "CONFLICT": "Kernel command line and block contradict each other.",
     "GRUB_DID_NOT_WRITE": "GRUB, or what else started a trial, did not write that down.",
     "GRUB_CANNOT_WRITE": "GRUB could not write the block, and started no trial.",

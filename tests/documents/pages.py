@@ -72,7 +72,7 @@ def steps(fence: Fence) -> Iterator[Step]:
     prompt = typed = ""
     shown: list[str] = []
     began = False
-    for line in fence.text.splitlines():
+    for line in fence.text.replace("\\\n", " ").splitlines():
         match = _PROMPTS.match(line)
         # The block of GRUB begins with two lines that look like a prompt.
         if match is None or line.startswith(("# GRUB Environment", "# WARNING")):

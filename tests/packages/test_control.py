@@ -55,7 +55,7 @@ def test_they_depend_on_what_the_project_does():
 
 
 def name_of(requirement: str) -> str:
-    return re.split("[<>=]", requirement)[0]
+    return re.split(r"[\[<>=]", requirement)[0]
 
 
 def test_they_are_of_the_same_version_and_python():
