@@ -3,6 +3,7 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 mkdir -p /said /boot/grub
+trap 'status=$?; [ $status = 0 ] || tail -n 20 /said/apt /said/update >&2' EXIT
 
 files() {
     find / -xdev \( -path /said -o -path /packages -o -path /proc -o -path /tmp \) -prune -o -print | sort >"/said/$1"
