@@ -22,17 +22,15 @@ says() { # NAME COMMAND...: what it says, and its exit status
 apt-get update >/said/update 2>&1
 files before
 
-# The library alone.
-apt /packages/new/python3-grubenv_*.deb
+# The library alone, in an older version.
+apt /packages/old/python3-grubenv_*.deb
 cp /said/apt /said/apt-grubenv
 grubenv /boot/grub/grubenv create
 grubenv /boot/grub/grubenv set boot_alternative=A boot_cycle=stable
 says list grubenv /boot/grub/grubenv list
-apt-get purge --yes python3-grubenv >>/said/apt 2>&1
-apt-get autoremove --purge --yes >>/said/apt 2>&1
 sha256sum /boot/grub/* >/said/boot-before
 
-# All of them, in an older version, and then this one.
+# All of them in that version, and then in this one.
 apt /packages/old/*.deb
 ls /usr/lib/python3/dist-packages/manageboot/gone.py >/said/old
 : >/said/apt
@@ -54,7 +52,8 @@ ln -s "$unit" /etc/systemd/system/sysinit.target.wants/manageboot.service
 
 apt-get remove --yes manageboot manageboot-icos python3-grubenv >>/said/apt 2>&1
 files removed
-apt-get purge --yes manageboot manageboot-icos python3-grubenv >>/said/apt 2>&1
+# apt no longer knows the third one, of which a removal leaves nothing.
+apt-get purge --yes manageboot python3-grubenv >>/said/apt 2>&1
 apt-get autoremove --purge --yes >>/said/apt 2>&1
 files after
 sha256sum /boot/grub/* >/said/boot-after
