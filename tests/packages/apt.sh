@@ -3,6 +3,7 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 mkdir -p /said /boot/grub
+trap 'status=$?; [ $status = 0 ] || tail -n 20 /said/apt /said/update >&2' EXIT
 
 files() {
     find / -xdev \( -path /said -o -path /packages -o -path /proc -o -path /tmp \) -prune -o -print | sort >"/said/$1"
@@ -21,17 +22,15 @@ says() { # NAME COMMAND...: what it says, and its exit status
 apt-get update >/said/update 2>&1
 files before
 
-# The library alone.
-apt /packages/new/python3-grubenv_*.deb
+# The library alone, in an older version.
+apt /packages/old/python3-grubenv_*.deb
 cp /said/apt /said/apt-grubenv
 grubenv /boot/grub/grubenv create
 grubenv /boot/grub/grubenv set boot_alternative=A boot_cycle=stable
 says list grubenv /boot/grub/grubenv list
-apt-get purge --yes python3-grubenv >>/said/apt 2>&1
-apt-get autoremove --purge --yes >>/said/apt 2>&1
 sha256sum /boot/grub/* >/said/boot-before
 
-# All of them, in an older version, and then this one.
+# All of them in that version, and then in this one.
 apt /packages/old/*.deb
 ls /usr/lib/python3/dist-packages/manageboot/gone.py >/said/old
 : >/said/apt
@@ -53,7 +52,8 @@ ln -s "$unit" /etc/systemd/system/sysinit.target.wants/manageboot.service
 
 apt-get remove --yes manageboot manageboot-icos python3-grubenv >>/said/apt 2>&1
 files removed
-apt-get purge --yes manageboot manageboot-icos python3-grubenv >>/said/apt 2>&1
+# apt no longer knows the third one, of which a removal leaves nothing.
+apt-get purge --yes manageboot python3-grubenv >>/said/apt 2>&1
 apt-get autoremove --purge --yes >>/said/apt 2>&1
 files after
 sha256sum /boot/grub/* >/said/boot-after
