@@ -1,5 +1,6 @@
 """Each code word is reached through the command line: a table has a way to each, and one without a way fails."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.releaseways import RELEASES
-from cli.ways import DEVICES, HELD, PLAIN, BareNode, Patch, busy, update_of
+from cli.ways import DEVICES, HELD, PLAIN, BareNode, Patch, update_of
 from manageboot.cli import explain, main
 from support.grubemu import SHIPPED
 from support.node import BLOCK_LINES, LoopNode, Node
@@ -74,10 +75,10 @@ def test_a_code_word_of_the_devices(slots: LoopNode, monkeypatch: Patch, capfd: 
 
 
 @pytest.mark.devices
-def test_a_device_that_is_busy(slots: LoopNode, monkeypatch: Patch, capfd: pytest.CaptureFixture[str]):
+def test_a_device_that_is_busy(slots: LoopNode, capfd: pytest.CaptureFixture[str]):
     slots.grubenv.write_bytes(BLOCK_LINES.encode().ljust(1024, b"#"))
-    with busy(slots, monkeypatch) as words:
-        fails(slots, words, "DEVICE_BUSY", capfd)
+    with open(slots.devices["B"]["root"], opener=lambda path, flags: os.open(path, flags | os.O_EXCL)):
+        fails(slots, ["upgrade-install", update_of(slots)], "DEVICE_BUSY", capfd)
 
 
 @pytest.mark.devices

@@ -314,15 +314,6 @@ def no_room_for_the_answer(node: Node, patch: Patch) -> Iterator[list[str | Path
             full.close()
 
 
-@contextmanager
-def busy(node: Node, patch: Patch) -> Iterator[list[str | Path]]:
-    holder = os.open(node.devices["B"]["root"], os.O_RDONLY | os.O_EXCL)
-    try:
-        yield ["upgrade-install", update_of(node)]
-    finally:
-        os.close(holder)
-
-
 HELD: dict[str, Held] = {
     "LOCKED": locked,
     "NOT_PERMITTED": not_permitted,
