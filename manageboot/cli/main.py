@@ -37,6 +37,15 @@ def perform(arguments: Sequence[str]) -> None:
         _show_warnings()
         release.perform(options)
         return
+    if options.verb == "explain" and options.disk is None:
+        _explain(options.word)
+        return
+    if options.verb == "init":
+        from manageboot.cli import init
+
+        _show_warnings()
+        init.perform(options)
+        return
     if options.disk is not None:
         from manageboot.cli import offline
 
@@ -241,6 +250,13 @@ def _doctor(options: argparse.Namespace, settings: config.Config) -> None:
     if not report["sound"]:
         count = len(report["findings"])
         raise errors.UnsoundError(f"cannot rely on the boot chain: it has {count} fault{'s' if count > 1 else ''}")
+
+
+def _explain(word: str | None) -> None:
+    """Explain a code word, which needs no settings."""
+    from manageboot.cli import explain
+
+    console.answer(explain.overview() if word is None else explain.explain(word))
 
 
 def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
