@@ -109,7 +109,7 @@ class Walk:
             seed: of the samples.
             samples: how many losses are tried at a write, where there are too many for all.
             say: is told how far it is.
-            stride: of the writes since a flush that are many, only each of so many is judged.
+            stride: of the writes since a flush that are many, only each of so many is judged, and the last.
         """
         self._recording = recording
         self._dice = random.Random(f"{recording.name} {seed}")
@@ -211,7 +211,9 @@ class Walk:
                 Instant("flush", "", 0, 0, last.slot if last else "", bool(last and last.is_trial), 0)
             )
             return
-        if self._pending.bulk > REWIND_LIMIT and position % self._stride:
+        following = self._recording.requests[position + 1 : position + 2]
+        is_last = bool(following) and following[0].kind is Kind.FLUSH
+        if self._pending.bulk > REWIND_LIMIT and position % self._stride and not is_last:
             return
         verdict = self._ask(Cut(position, "reset"), step)
         for cut in self._losses(position):
