@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.long, pytest.mark.devices]
 SCRIPT = Path(__file__).with_name("apt.sh")
 MADE_BY_OTHERS = (
     *("/var/lib/dpkg/*", "/var/lib/apt/*", "/var/cache/*", "/var/log/*", "/boot/grub", "/boot/grub/grubenv"),
+    # dpkg removes it with the last package that has files there.
+    "/opt",
     # Python's own package, and the linker's.
     *("/etc/python3*", "/usr/lib/python3*", "/usr/share/python3*", "/var/lib/python*", "/etc/ld.so.cache"),
 )
@@ -25,6 +27,7 @@ MADE_BY_OTHERS = (
 ITS_STATE = {
     "/etc/manageboot", "/etc/manageboot/manageboot.toml", "/etc/systemd/system/sysinit.target.wants/manageboot.service",
     "/var/lib/manageboot", "/var/lib/manageboot/slot-a.json",
+    "/var/lib/systemd/deb-systemd-helper-enabled/manageboot.service.dsh-also",
 }  # fmt: skip
 """What a removal leaves for those who install it again."""
 
