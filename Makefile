@@ -36,6 +36,7 @@ help:
 	@echo "make speed      what reading and updating the environment block costs"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
+	@echo "make pictures   what status shows, as pictures for the documents: docs/pictures"
 	@echo "make format     format the sources"
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
@@ -146,6 +147,10 @@ test-long: PACKAGES += chromium openssl
 .PHONY: test-long
 test-long: packages $(VENV)/installed
 	$(BIN)/pytest -m long
+
+.PHONY: pictures
+pictures: packages $(VENV)/installed
+	@cd tests && exec ../$(BIN)/python -m report.pictures
 
 FUZZ := .cache/fuzz
 FUZZ_SECONDS := 600

@@ -210,9 +210,21 @@ def _target_root(_options: argparse.Namespace, settings: config.Config) -> None:
 
 
 def _status(options: argparse.Namespace, settings: config.Config) -> None:
+    if options.watch:
+        from manageboot.report import watch
+
+        watch.watch(settings)
+        return
     from manageboot.report import status
 
-    _show(status.collect(settings), status.render, as_json=options.json)
+    found = status.collect(settings)
+    if options.json:
+        _show_json(found)
+        return
+    from manageboot.report import page
+    from manageboot.system import terminal
+
+    console.answer(page.render(found, terminal.screen()), painted=True)
 
 
 def _history(options: argparse.Namespace, settings: config.Config) -> None:
@@ -292,9 +304,16 @@ def _show_warnings() -> None:
 
 
 def _show(result: dict[str, object], render: Callable[[dict[str, object]], str], *, as_json: bool) -> None:
+    if as_json:
+        _show_json(result)
+    else:
+        console.answer(render(result))
+
+
+def _show_json(result: dict[str, object]) -> None:
     import json
 
-    console.answer(json.dumps(text.encodable_all(result), indent=2) if as_json else render(result))
+    console.answer(json.dumps(text.encodable_all(result), indent=2))
 
 
 def _say(message: str) -> None:

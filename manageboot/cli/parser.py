@@ -127,6 +127,7 @@ def _parser(words: list[str] | None) -> _Parser:
     add("current-root", "print the booted root device", "current_root", "current_partition")
     add("target-root", "print the passive root device", "target_root", "target_partition")
     status = add("status", "print all that is known of this node")
+    status.add_argument("--watch", action="store_true", help="show how far an installation is, until it has ended")
     history = add("history", "print the last events of this node")
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
