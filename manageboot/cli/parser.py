@@ -60,6 +60,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         # Now with all verbs: a message may list them.
         options = _parser(None).parse_args(arguments)
     options.system = system
+    if options.json and getattr(options, "watch", False):
+        raise errors.UsageError("cannot run: --watch is for people, and has no meaning with --json")
     if len(getattr(options, "images", [])) > 2:
         raise errors.UsageError("cannot run: more than two images", hint="manageboot --help")
     return options
@@ -95,6 +97,7 @@ def _parser(words: list[str] | None) -> _Parser:
             name, aliases=aliases, help=text, description=text, formatter_class=_Formatter, allow_abbrev=False
         )
         verb.set_defaults(verb=name)
+        verb.add_argument("--json", action="store_true", help="print one JSON object, on failure too")
         return verb
 
     install = add("upgrade-install", "write an update image into the passive slot")
@@ -128,14 +131,12 @@ def _parser(words: list[str] | None) -> _Parser:
     add("target-root", "print the passive root device", "target_root", "target_partition")
     status = add("status", "print all that is known of this node")
     status.add_argument("--watch", action="store_true", help="show how far an installation is, until it has ended")
-    history = add("history", "print the last events of this node")
+    add("history", "print the last events of this node")
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
-    doctor = add("doctor", "print what is wrong with this node's boot chain, and what to do")
+    add("doctor", "print what is wrong with this node's boot chain, and what to do")
     bootloader = add("bootloader", "print, compare or install the grub.cfg that is shipped here")
     bootloader.add_argument("action", choices=("show", "check", "install"))
-    for verb in (status, history, inspect, doctor):
-        verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):
         verb.add_argument(
             "--lock-timeout", type=_seconds, metavar="SECONDS", help="how long to wait for another run to end"
