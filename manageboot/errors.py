@@ -11,7 +11,10 @@ from typing import ClassVar
 
 
 class ManagebootError(Exception):
-    """The root of the tree; caught by the command line, which prints it and exits with its code."""
+    """This is a bug in manageboot.
+
+    The root of the tree; caught by the command line, which prints it and exits with its code.
+    """
 
     exit_code: ClassVar[int] = 70
     code: ClassVar[str] = "INTERNAL"
@@ -50,13 +53,13 @@ class ImageTruncatedError(DataError):
 
 
 class ImageMemberError(DataError):
-    """The archive is well formed, but a member is missing, there twice, or of a kind that has no place in it."""
+    """The archive is well formed, but a member is missing, is there twice, or does not belong there."""
 
     code = "IMAGE_MEMBER"
 
 
 class ImageContentError(DataError):
-    """An image is none that a slot could hold: compressed, an archive, a whole disk, text, zeros, or the same twice."""
+    """No slot can hold such an image: it is compressed, an archive, a disk, text, zeros, or the same as the other."""
 
     code = "IMAGE_CONTENT"
 
@@ -104,7 +107,7 @@ class RecordDamagedError(DataError):
 
 
 class PartitionTableError(DataError):
-    """The disk has no partition table that can be read, or none that can be right."""
+    """The disk has no partition table that can be read, or one that can't be right."""
 
     code = "PARTITION_TABLE"
 
@@ -123,13 +126,13 @@ class BlockMissingError(InputError):
 
 
 class DeviceMissingError(InputError):
-    """A configured device is not there, or is not a block device."""
+    """A configured device is missing, or is not a block device."""
 
     code = "NO_DEVICE"
 
 
 class DevicesUnknownError(InputError):
-    """Devices can't be looked for, as /sys, or udev, is not there."""
+    """Devices can't be looked for, because /sys or udev is missing."""
 
     code = "DEVICES_UNKNOWN"
 
@@ -153,7 +156,7 @@ class TrialError(RefusedError):
 
 
 class TrustedSlotError(RefusedError):
-    """The slot that was named is the trusted one, and nobody insisted."""
+    """The slot that was named with `--slot` is the trusted one, and nobody insisted."""
 
     code = "TRUSTED_SLOT"
 
@@ -177,7 +180,7 @@ class BootedSlotUnknownError(RefusedError):
 
 
 class NothingInstalledError(RefusedError):
-    """The record does not say that the passive slot holds a complete image."""
+    """The record does not say that the passive slot holds a complete image, or the slot was changed since."""
 
     code = "NOTHING_INSTALLED"
 
@@ -189,7 +192,7 @@ class NoWayBackError(RefusedError):
 
 
 class DeviceBusyError(RefusedError):
-    """A device of the passive slot is mounted or otherwise in use, or belongs to the booted slot."""
+    """A device of the passive slot is in use, by a mount or in another way, or belongs to the booted slot."""
 
     code = "DEVICE_BUSY"
 
@@ -214,7 +217,7 @@ class CreateError(ManagebootError):
 
 
 class BlockFullError(CreateError):
-    """What is in the environment block leaves no room for what has to be written."""
+    """The environment block has no room for what has to be written."""
 
     code = "NO_ROOM"
 
@@ -226,7 +229,7 @@ class BlockNotAtomicError(CreateError):
 
 
 class DeviceError(ManagebootError):
-    """Reading or writing failed; after a failed flush nothing more may be believed of that device."""
+    """Reading or writing failed; after a failed flush the device can't be trusted."""
 
     exit_code = 74
     code = "IO_ERROR"

@@ -35,6 +35,15 @@ def perform(arguments: Sequence[str]) -> None:
     options = parser.parse(list(arguments))
     if options.debug:
         _show_debug()
+    if options.verb == "explain" and options.disk is None:
+        _explain(options)
+        return
+    if options.verb == "init":
+        from manageboot.cli import init
+
+        _show_warnings()
+        init.perform(options)
+        return
     if options.disk is not None:
         from manageboot.cli import offline
 
@@ -272,6 +281,13 @@ def _doctor(options: argparse.Namespace, settings: config.Config) -> None:
         error = errors.UnsoundError(f"cannot rely on the boot chain: it has {count} fault{'s' if count > 1 else ''}")
         error.found = report
         raise error
+
+
+def _explain(options: argparse.Namespace) -> None:
+    """Explain a code word, which needs no settings."""
+    from manageboot.cli import explain
+
+    _answer(options, "text", explain.overview() if options.word is None else explain.explain(options.word))
 
 
 def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:

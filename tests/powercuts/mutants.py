@@ -102,6 +102,7 @@ What=${parts}var
 Where=/var
 Type=ext4
 """
+_MODULES = "usr/lib/python3/dist-packages"
 _VAR_IN_MEMORY = "[Mount]\nWhat=tmpfs\nWhere=/var\nType=tmpfs\n"
 _LAY_IN = 'mount -o loop,noinit_itable "$1" "$2"; cat "$3" >"$2/$4"; umount "$2"'
 
@@ -118,12 +119,11 @@ def life_with(cache: Cache, last: str, fault: Mutant | None = None, *, is_var_in
     life = life_of(cache, KINDS["guest"])
     system = build_system(cache)
     slots = {version: build_slot_images(cache, system, version) for version in (FACTORY_VERSION, *UPDATES.values())}
-    [packages] = (system / "root").glob("usr/local/lib/python3*/dist-packages")
     changes: dict[str, dict[str, str]] = {version: {} for version in slots}
     if is_var_in_memory:
         changes[V2][_MOUNTS] = changed(system / "root" / _MOUNTS, _VAR, _VAR_IN_MEMORY)
     if fault:
-        place = packages.relative_to(system / "root") / fault.file
+        place = Path(_MODULES, fault.file)
         changes[fault.faulty][str(place)] = changed(ROOT / fault.file, fault.old, fault.new)
     slots = {version: _with(cache, slots[version], files) if files else slots[version]
              for version, files in changes.items()}  # fmt: skip
