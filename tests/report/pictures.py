@@ -63,7 +63,7 @@ def taken(node: LoopNode, directory: Path) -> Iterator[tuple[str, str]]:
         return printed(node.command("status"))
 
     first, second = (make_update(directory / name, version=name.removeprefix("update-img-"))
-                     for name in ("update-img-1.1.0", "update-img-1.2.0"))  # fmt: skip
+                     for name in ("update-img-0.1.0-v2", "update-img-0.1.0-v3"))  # fmt: skip
     node.ok("upgrade-install", first)
     node.ok("upgrade-commit", "--no-reboot")
     node.boot()
