@@ -40,7 +40,7 @@ help:
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
 	@echo "make docs       the documents as a site, build/docs/site"
-	@echo "make pictures   pictures of that site, by a real browser"
+	@echo "make pictures   pictures of that site, by a real browser, and of what status shows"
 	@echo "make dist       wheel and source archive, in build/dist"
 	@echo "make deb        Debian packages, in build/deb/bookworm; DISTRIBUTION=trixie for Debian 13"
 	@echo "make format     format the sources"
@@ -260,8 +260,9 @@ docs: | packages
 # What the documents look like in a browser, at the widths of a desk and of a phone: build/docs/pictures, and docs/site.png.
 pictures: PACKAGES += chromium
 .PHONY: pictures
-pictures: docs
+pictures: docs $(VENV)/installed
 	@cd tests && $(PYTHON) -m documents.screenshots
+	@cd tests && exec ../$(BIN)/python -m report.pictures
 
 # The same sources make the same files, whoever builds them: a source archive that is packed once more, with one time, one
 # owner and the usual modes for all that is in it, and the wheel that is built from it.

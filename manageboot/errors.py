@@ -25,6 +25,8 @@ class ManagebootError(Exception):
         """Make the error from a sentence `cannot VERB OBJECT: CAUSE` and a hint for the person who reads it."""
         super().__init__(message)
         self.hint = hint or self.usual_hint
+        self.found: dict[str, object] | None = None
+        """What a query found out all the same; `--json` prints it beside the error."""
 
 
 class UsageError(ManagebootError):

@@ -26,8 +26,13 @@ def perform(options: argparse.Namespace) -> None:
     report = setup.report(machine)
     try:
         report["written"] = setup.write(machine, wanted)
-    finally:
-        console.answer(json.dumps(text.encodable_all(report), indent=2) if options.json else setup.render(report))
+    except errors.ManagebootError as error:
+        # One object: the error has the report beside it.
+        error.found = report
+        if not options.json:
+            console.answer(setup.render(report))
+        raise
+    console.answer(json.dumps(text.encodable_all(report), indent=2) if options.json else setup.render(report))
     for path in report["written"]:
         console.tell(f"manageboot: {path} is written")
 

@@ -77,6 +77,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         # Now with all verbs: a message may list them.
         options = _parser(None).parse_args(arguments)
     options.system = system
+    if options.json and getattr(options, "watch", False):
+        raise errors.UsageError("cannot run: --watch is for people, and has no meaning with --json")
     if len(getattr(options, "images", [])) > 2:
         raise errors.UsageError("cannot run: more than two images", hint="manageboot --help")
     return options
@@ -114,6 +116,7 @@ def _parser(words: list[str] | None) -> _Parser:
             name, aliases=aliases, description=text + also, formatter_class=_Formatter, allow_abbrev=False
         )
         verb.set_defaults(verb=name)
+        verb.add_argument("--json", action="store_true", help="print one JSON object, on failure too")
         texts[name] = text
         return verb
 
@@ -152,10 +155,11 @@ def _parser(words: list[str] | None) -> _Parser:
     add("current-root", "print the booted root device", "current_root", "current_partition")
     add("target-root", "print the passive root device", "target_root", "target_partition")
     status = add("status", "print all that is known of this node")
-    history = add("history", "print the last events of this node")
+    status.add_argument("--watch", action="store_true", help="show how far an installation is, until it has ended")
+    add("history", "print the last events of this node")
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
-    doctor = add("doctor", "print what is wrong with the boot chain, and what to do")
+    add("doctor", "print what is wrong with the boot chain, and what to do")
     init = add("init", "print what this machine has of an A/B layout")
     init.add_argument(
         "--write-config",
@@ -175,8 +179,6 @@ def _parser(words: list[str] | None) -> _Parser:
         from manageboot.cli import releaseparser
 
         releaseparser.add_actions(releases, _Formatter)
-    for verb in (status, history, inspect, doctor, init):
-        verb.add_argument("--json", action="store_true", help="for programs")
     for verb in (install, commit, rollback, cancel, confirm):
         verb.add_argument(
             "--lock-timeout", type=_seconds, metavar="SECONDS", help="how long to wait for another run to end"

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 
 from manageboot import errors
-from manageboot.system import console, text
+from manageboot.cli import answer
+from manageboot.system import console
 
 
 def perform(options: argparse.Namespace) -> None:
@@ -18,7 +19,7 @@ def perform(options: argparse.Namespace) -> None:
     if options.disk is not None:
         raise errors.UsageError("cannot run: release has no use for --disk")
     try:
-        _ACTIONS[options.action](options)
+        done = _ACTIONS[options.action](options)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in {"tuf", "securesystemslib", "cryptography"}:
             raise
@@ -26,9 +27,15 @@ def perform(options: argparse.Namespace) -> None:
         raise errors.InputError(
             f"cannot {options.action} a release: {error.name} is not installed", hint=hint
         ) from error
+    if done is None:
+        return
+    for line in done.splitlines():
+        console.tell(f"manageboot: {line}")
+    if options.json:
+        answer.done("release", done, None)
 
 
-def _build(options: argparse.Namespace) -> None:
+def _build(options: argparse.Namespace) -> str:
     from manageboot.publish import build
     from manageboot.release.description import Requirements
 
@@ -45,17 +52,16 @@ def _build(options: argparse.Namespace) -> None:
         threads=options.threads,
         style=options.progress,
     )
-    _say(build.build(options.images, plan))
+    return build.build(options.images, plan)
 
 
-def _keys(options: argparse.Namespace) -> None:
+def _keys(options: argparse.Namespace) -> str:
     from manageboot.publish import keys
 
-    for path in options.files:
-        _say(keys.generate(path))
+    return "\n".join(keys.generate(path) for path in options.files)
 
 
-def _root(options: argparse.Namespace) -> None:
+def _root(options: argparse.Namespace) -> str:
     from manageboot.publish import root
 
     changes = root.Changes(
@@ -64,10 +70,10 @@ def _root(options: argparse.Namespace) -> None:
         thresholds=_numbers(options.threshold, 100),
         days=options.expires,
     )
-    _say(root.change(options.directory, changes, options.key))
+    return root.change(options.directory, changes, options.key)
 
 
-def _sign(options: argparse.Namespace) -> None:
+def _sign(options: argparse.Namespace) -> str:
     from manageboot.publish import sign
 
     days = dict(_numbers(options.expires, 36500))
@@ -76,19 +82,20 @@ def _sign(options: argparse.Namespace) -> None:
     # A shell completes the name of a directory with a slash.
     versions = [version.rstrip("/") for version in options.versions]
     order = sign.Order(versions, options.remove, options.key, sign.DAYS | days, options.progress)
-    _say(sign.sign(options.directory, order))
+    return sign.sign(options.directory, order)
 
 
 def _check(options: argparse.Namespace) -> None:
-    import json
-
     from manageboot.publish import check
 
     result = check.check(options.directory, options.root, options.progress)
-    console.answer(json.dumps(text.encodable_all(result), indent=2) if options.json else check.render(result))
+    if options.json:
+        answer.show(result)
+    else:
+        console.answer(check.render(result))
 
 
-_ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
+_ACTIONS: dict[str, Callable[[argparse.Namespace], str | None]] = {
     "build": _build,
     "keys": _keys,
     "root": _root,
@@ -113,7 +120,3 @@ def _numbers(words: Iterable[str], most: int) -> list[tuple[str, int]]:
         if not re.fullmatch("[1-9][0-9]{0,4}", value) or int(value) > most:
             raise errors.UsageError(f"cannot run: {role}={value} needs a number from 1 to {most}")
     return [(role, int(value)) for role, value in pairs]
-
-
-def _say(message: str) -> None:
-    console.tell(f"manageboot: {message}")

@@ -18,6 +18,7 @@ def add_actions(release: argparse.ArgumentParser, formatter: Any) -> None:
         action: argparse.ArgumentParser = actions.add_parser(
             name, help=text, description=text, formatter_class=formatter, allow_abbrev=False
         )
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
         return action
 
     _add_build(add("build", "make a release out of an update image"))
@@ -28,7 +29,6 @@ def add_actions(release: argparse.ArgumentParser, formatter: Any) -> None:
     check = add("check", "read everything that nodes read, and more")
     check.add_argument("directory", metavar="DIRECTORY", help="what is published, or one release alone")
     check.add_argument("--root", metavar="FILE", help="the root that nodes trust; else the first that is published")
-    check.add_argument("--json", action="store_true", help="for programs")
     check.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help=_PROGRESS)
 
 

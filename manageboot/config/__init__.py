@@ -162,6 +162,8 @@ def load(
     own = toml.read(path) if path is not None else {}
     named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
     name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
+    if path is None and name == "custom" and not foreign:
+        raise _no_configuration()
     layers = [_profile("custom")]
     if name != "custom":
         layers.append(_profile(name))
@@ -177,6 +179,20 @@ def load(
     if console.debug:
         console.debug("config: %s, over the profile %s", path or "no file", name)
     return config
+
+
+def _no_configuration() -> errors.ConfigError:
+    """Say what a machine lacks that nobody has set up: no fault of its slots, which nobody has named."""
+    where = "this container's boot is a matter of its host" if _in_container() else "nothing says which slots there are"
+    return errors.ConfigError(
+        f"cannot find a configuration: there is no {CONFIG_PATHS[0]}, and {where}",
+        hint="`manageboot init` says what this machine has of an A/B layout; docs/start.md builds one in a file",
+    )
+
+
+def _in_container() -> bool:
+    """Say whether this is a container. Source: the container interface of systemd, Docker's and Podman's files."""
+    return any(map(os.path.exists, ("/run/systemd/container", "/run/.containerenv", "/.dockerenv")))
 
 
 def exists(path: str | None, *, profile: str | None) -> bool:
