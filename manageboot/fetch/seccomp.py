@@ -59,7 +59,7 @@ _WRITING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _EXECUTABLE = 4
 _FIONREAD, _FIONBIO = 0x541B, 0x5421
 
-_WITH: tuple[tuple[str, tuple[_Comparison, ...]], ...] = (
+WITH_ARGUMENTS: tuple[tuple[str, tuple[_Comparison, ...]], ...] = (
     ("socket", (_is(0, socket.AF_INET),)),
     ("socket", (_is(0, socket.AF_INET6),)),
     ("open", (_has(1, _WRITING, os.O_RDONLY),)),
@@ -112,7 +112,7 @@ class Library:
             raise MemoryError
         for call in CALLS:
             self._allow(context, call, ())
-        for call, comparisons in _WITH:
+        for call, comparisons in WITH_ARGUMENTS:
             self._allow(context, call, comparisons)
         # Its flags lie in memory, where no filter sees them; glibc takes `clone` where it is told that there is none.
         self._add(context, _FAIL | errno.ENOSYS, "clone3", ())
