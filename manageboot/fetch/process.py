@@ -72,6 +72,7 @@ class Worker:
         self._requests = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
         self._complaints = self._process.stderr.fileno()
+        os.set_blocking(self._requests, False)
         self._frames = wire.Frames(_ANSWERS, wire.ANSWER_MAX)
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
@@ -93,7 +94,7 @@ class Worker:
             WireError: it is gone.
         """
         try:
-            wire.send(self._requests, Kind.REQUEST, request.pack())
+            self._send(Kind.REQUEST, request.pack())
         except OSError as error:
             raise wire.WireError(self._why_gone()) from error
 
@@ -130,7 +131,7 @@ class Worker:
 
     def _lock_in(self, setup: bytes) -> None:
         try:
-            wire.send(self._requests, Kind.SETUP, setup)
+            self._send(Kind.SETUP, setup)
             kind, body = self.receive(time.monotonic() + _START_LIMIT_S)
         except (wire.WireError, OSError) as error:
             cause = "it does not answer" if isinstance(error, TimeoutError) else self._why_gone()
@@ -139,6 +140,23 @@ class Worker:
             cause = text.one_line(text.decode(body[:_COMPLAINT_MAX]))
             hint = "install python3-pycurl" if "pycurl" in cause else None
             raise errors.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint)
+
+    def _send(self, kind: Kind, body: bytes) -> None:
+        """Send it a frame.
+
+        Raises:
+            TimeoutError: it does not read.
+            OSError: it is gone.
+        """
+        frame = memoryview(wire.packed(kind, body))
+        ends_s = time.monotonic() + _START_LIMIT_S
+        room = select.poll()
+        room.register(self._requests, select.POLLOUT)
+        while frame:
+            if not room.poll(max(0, int((ends_s - time.monotonic()) * 1000))):
+                raise TimeoutError
+            with suppress(BlockingIOError):
+                frame = frame[os.write(self._requests, frame) :]
 
     def _why_gone(self) -> str:
         """Say what the last line on its stderr was, and how it ended."""

@@ -10,6 +10,8 @@ import errno
 import os
 import socket
 
+NAME = "libseccomp.so.2"
+
 _ALLOW = 0x7FFF0000
 _FAIL = 0x00050000
 _EQUAL = 4
@@ -89,7 +91,7 @@ class Library:
         Raises:
             OSError: it is not installed.
         """
-        self._library = ctypes.CDLL("libseccomp.so.2")
+        self._library = ctypes.CDLL(NAME)
         self._library.seccomp_init.restype = ctypes.c_void_p
         self._library.seccomp_init.argtypes = (ctypes.c_uint32,)
         self._library.seccomp_load.argtypes = (ctypes.c_void_p,)

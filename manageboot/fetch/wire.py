@@ -123,9 +123,14 @@ def unpack_begin(body: bytes) -> int | None:
     return None if total == UNKNOWN else total
 
 
-def send(descriptor: int, kind: Kind, body: bytes | memoryview = b"") -> None:
+def packed(kind: Kind, body: bytes = b"") -> bytes:
+    """Return a frame."""
+    return _HEADER.pack(kind, len(body)) + body
+
+
+def send(descriptor: int, kind: Kind, body: bytes = b"") -> None:
     """Write a frame, all of it, however long the other side takes."""
-    frame = memoryview(_HEADER.pack(kind, len(body)) + body)
+    frame = memoryview(packed(kind, body))
     while frame:
         frame = frame[os.write(descriptor, frame) :]
 
