@@ -40,6 +40,9 @@ help:
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
 
+# While it is there, Debian's packages start no service: nothing of ours is to listen on this machine.
+NO_SERVICES := /usr/sbin/policy-rc.d
+
 .PHONY: packages
 packages:
 	@missing=; for package in $(PACKAGES); do \
@@ -47,6 +50,10 @@ packages:
 	done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing$$missing"; \
+		if ! test -e $(NO_SERVICES); then \
+			trap 'rm -f $(NO_SERVICES)' EXIT; \
+			printf '#!/bin/sh\nexit 101\n' >$(NO_SERVICES) && chmod 755 $(NO_SERVICES); \
+		fi; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 
@@ -140,8 +147,8 @@ soak: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
-# In it, a browser shows the page of the power cuts, and RAUC's bundles are signed.
-test-long: PACKAGES += chromium openssl
+# In it, a browser shows the page of the power cuts, RAUC's bundles are signed, and real servers are fetched from.
+test-long: PACKAGES += chromium openssl iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from manageboot.fetch import headers, wire
 from manageboot.fetch.outcome import Outcome
-from manageboot.fetch.pace import Pace
+from manageboot.fetch.pace import Limit, Pace
 from manageboot.fetch.wire import TO_THE_END, End, Kind, Request
 
 CONTENT = frozenset({200, 206})
@@ -15,6 +15,8 @@ _ERROR_PAGE_MAX = 64 * 1024
 
 class Parent(Protocol):
     """Whom the content is handed on to."""
+
+    limit: Limit
 
     def send(self, kind: Kind, body: bytes) -> bool:
         """Hand a frame on, and tell whether the parent is still there."""
@@ -92,6 +94,7 @@ class Answer:
             return 0
         part = wanted[:rest]
         with self.pace.paused():
+            self._parent.limit.wait(len(chunk))
             if part and not self._parent.send(Kind.DATA, bytes(part)):
                 return 0
         self._handed_on += len(part)

@@ -1,4 +1,4 @@
-"""Whether a server stalls: it sends next to nothing for too long, the time aside in which nobody took what it sent."""
+"""Whether a server stalls: it sends next to nothing for too long. And whether it is read too quickly for our limit."""
 
 import time
 from collections.abc import Iterator
@@ -8,6 +8,27 @@ _SLOW = 128
 """Bytes a second: less is a stall. The slowest modems were quicker."""
 _LINGER_S = 0.5
 """Time for the end of an answer whose bytes are all there, so that its connection can be used again."""
+
+
+class Limit:
+    """How much is read in a second, at most. Of ours, since that of curl lets whole megabytes past in some releases."""
+
+    def __init__(self, rate: int | None) -> None:
+        """Begin.
+
+        Args:
+            rate: bytes a second; None: there is no limit.
+        """
+        self._rate = rate
+        self._free_s = 0.0
+
+    def wait(self, size: int) -> None:
+        """Wait until so many bytes are within the limit."""
+        if self._rate is None:
+            return
+        now_s = time.monotonic()
+        self._free_s = max(self._free_s, now_s) + size / self._rate
+        time.sleep(self._free_s - now_s)
 
 
 class Pace:

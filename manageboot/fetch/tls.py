@@ -45,8 +45,9 @@ def judged(chain: list[list[tuple[bytes, bytes]]], now: str) -> str | None:
         now: what the clock says, as YYYY-MM-DD HH:MM:SS.
     """
     for certificate in chain:
-        values = dict(certificate)
-        start, stop = _date(values.get(b"Start date", b"")), _date(values.get(b"Expire date", b""))
+        # Releases of curl do not agree on capitals.
+        values = {name.lower(): value for name, value in certificate}
+        start, stop = _date(values.get(b"start date", b"")), _date(values.get(b"expire date", b""))
         if start is not None and now < start:
             return f"its certificate is valid from {start[:10]} on, and the clock of this node says {now[:10]}"
         if stop is not None and now > stop:

@@ -12,7 +12,7 @@ from manageboot.fetch.answer import CONTENT, Answer
 from manageboot.fetch.options import Options
 from manageboot.fetch.origin import is_local, origin_of, why_not_follow
 from manageboot.fetch.outcome import Outcome, of_status
-from manageboot.fetch.pace import Pace
+from manageboot.fetch.pace import Limit, Pace
 from manageboot.fetch.wire import TO_THE_END, End, Kind, Request
 
 _REDIRECTS_MAX = 5
@@ -47,6 +47,7 @@ class Transfer:
         self._parent = select.poll()
         self._parent.register(requests, select.POLLHUP)
         self._curl = pycurl.Curl()
+        self.limit = Limit(setup.rate)
         self._parent_gone = False
         self._local = False
 
@@ -124,9 +125,7 @@ class Transfer:
         # Caches on the way may recode what they pass on, if nobody forbids it.
         curl.setopt(pycurl.HTTPHEADER, ["Accept-Encoding: identity", "Cache-Control: no-transform"])
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
-        if setup.rate is not None:
-            curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, setup.rate)
-        # A large buffer is filled at once, and then curl would be silent for as long as the limit says.
+        # What is read at once is waited for at once, and nobody is heard meanwhile.
         size = _BUFFER_MAX if setup.rate is None else max(1024, min(_BUFFER_MAX, setup.rate // 4))
         curl.setopt(pycurl.BUFFERSIZE, size)
         if ours and setup.netrc is not None:

@@ -247,7 +247,6 @@ class Hostile:
             except OSError:
                 break
             threads.append(threading.Thread(target=self._serve, args=(connection,)))
-            self.connections.append(connection)
             threads[-1].start()
         for connection in self.connections:
             with suppress(OSError):
@@ -258,6 +257,7 @@ class Hostile:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with self._wrap(connection) if self._wrap else connection as line:
+                self.connections.append(line)
                 reader = line.makefile("rb")
                 while first := reader.readline():
                     headers = {}

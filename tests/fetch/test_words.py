@@ -99,7 +99,7 @@ NOW = "2026-11-27 02:30:00"
     ],
 )
 def test_what_the_clock_contradicts(start: bytes, stop: bytes, cause: str | None):
-    said = tls.judged([[(b"Subject", b"x"), (b"Start date", start), (b"Expire date", stop)]], NOW)
+    said = tls.judged([[(b"Subject", b"x"), (b"Start Date", start), (b"Expire date", stop)]], NOW)
     assert (said is None) if cause is None else (said is not None and cause in said and "2026-11-27" in said)
 
 
