@@ -1,5 +1,8 @@
 """What servers and the configuration say, and what goes through the pipes: text and bytes, and what they mean."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from manageboot import errors
 from manageboot.fetch import headers, origin, tls, wire
 from manageboot.fetch.headers import Content
-from manageboot.fetch.options import Options, base_url, from_mapping
+from manageboot.fetch.options import CA_FILE, Options, base_url, from_mapping
 from manageboot.fetch.outcome import ERRORS, Outcome
 from manageboot.fetch.wire import End, Frames, Kind, Request
 
@@ -167,14 +170,22 @@ def test_each_outcome_has_an_error():
     assert ERRORS.keys() == set(Outcome)
 
 
-@given(st.builds(Request, st.text(max_size=50), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.booleans()))
+@given(
+    st.builds(
+        Request,
+        st.sampled_from(["http://a/x", "", "http://[::1]:80/a b/é"]),
+        st.integers(0, 2**64 - 1),
+        st.integers(0, 2**64 - 1),
+        st.booleans(),
+    )
+)
 def test_a_request_is_read_as_it_was_written(request: Request):
     assert Request.unpack(request.pack()) == request
 
 
 @given(
     st.builds(
-        *(End, st.sampled_from(Outcome), st.text(max_size=100)),
+        *(End, st.sampled_from(Outcome), st.sampled_from(["", "it broke", "\x1b[2J é"])),
         retry_after_s=st.integers(0, 2**32 - 1),
         skipped=st.integers(0, 2**64 - 1),
     )
@@ -195,3 +206,13 @@ def test_whatever_comes_is_frames_or_an_error(content: bytes, cuts: list[int]):
                 assert len(frame[1]) <= 100
         except wire.WireError:
             return
+
+
+def test_each_option_and_each_code_word_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "network.md").read_text()
+    rows = set(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE))
+    named = {word for row in rows for word in re.findall(r"\w+", row)}
+    assert named == {*Options._fields, *(error.code for error in ERRORS.values()), errors.FetcherError.code}
+    for name in ("stall", "deadline", "backoff"):
+        assert f"| `{name}` | {getattr(Options(), name):g} |" in page
+    assert f"| `ca` | `{CA_FILE}` |" in page
