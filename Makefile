@@ -47,6 +47,9 @@ help:
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
 
+# While it is there, Debian's packages start no service: nothing of ours is to listen on this machine.
+NO_SERVICES := /usr/sbin/policy-rc.d
+
 .PHONY: packages
 packages:
 	@missing=; for package in $(PACKAGES); do \
@@ -54,6 +57,10 @@ packages:
 	done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing$$missing"; \
+		if ! test -e $(NO_SERVICES); then \
+			trap 'rm -f $(NO_SERVICES)' EXIT; \
+			printf '#!/bin/sh\nexit 101\n' >$(NO_SERVICES) && chmod 755 $(NO_SERVICES); \
+		fi; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 
@@ -148,8 +155,9 @@ soak: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
-# In it, a browser shows the page of the power cuts, RAUC's bundles are signed, and zsh and fish complete command lines.
-test-long: PACKAGES += chromium openssl zsh fish
+# In it, a browser shows pages, RAUC's bundles are signed, zsh and fish complete command lines, and real servers are fetched
+# from.
+test-long: PACKAGES += chromium openssl zsh fish iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed

@@ -1,11 +1,12 @@
 """External commands: they are run with `sh`, and nothing but this module imports it.
 
-Three places can't use it:
+Four places can't use it:
 
 - The daemon (`daemon.children`): `sh` waits for each command in a thread, and gives no descriptor to wait at. The
   daemon's loop waits for many children at once, and forks, which a process with threads must not do.
 - A command while `sh` can't be loaded, as with a broken library in a trial: the node has to go down all the same, so
   `run` falls back to `subprocess`.
+- The process that fetches (`fetch.process`): it is asked and heard through pipes for as long as it lives.
 - A program that this process becomes (`system.inherited`, `icos.privilege`): that is `exec`, and nothing is run.
 """
 

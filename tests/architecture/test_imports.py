@@ -30,6 +30,7 @@ SOLE_IMPORTERS = {
     "pyudev": {"manageboot.disk.devices", "manageboot.daemon.devicewatch"},
     "tqdm": {"manageboot.install.progress"},
     "prometheus_client": {"manageboot.events.metrics"},
+    "pycurl": {"manageboot.fetch.transfer", "manageboot.fetch.tls"},
     "construct": {"grubenv.layout"},
     # What decompresses is in few places, so that it can be watched.
     "zstandard": {
@@ -152,6 +153,7 @@ def test_queries_import_nothing_heavy(verb: str, tmp_path: Path):
         "logging",
         "json",
         "subprocess",
+        "pycurl",
     }
     assert not heavy & {name.split(".")[0] for name in loaded.split()}
     # Nobody asked for --debug.

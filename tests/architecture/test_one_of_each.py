@@ -15,7 +15,7 @@ PLACES = {
     r"\bos\.O_DIRECT\b": {"disk/blockdev.py"},
     r"\bPOSIX_FADV_DONTNEED\b": {"disk/blockdev.py", "system/files.py"},
     r"\bimport kernelcmdline\b": {"boot/cmdline.py"},
-    r"\bimport subprocess\b": {"system/process.py"},
+    r"\bimport subprocess\b": {"system/process.py", "fetch/process.py"},
     r"\bos\.(posix_spawn|fork)\(": {"daemon/children.py"},
     r"\bos\.exec\w+\(": {"system/inherited.py", "icos/privilege.py"},
 }

@@ -1,0 +1,62 @@
+"""A file that is small, and whose size nobody knows before: it comes as a whole, or not at all."""
+
+from manageboot.fetch.fetcher import Fetcher, File
+from manageboot.fetch.mirrors import Mirror
+from manageboot.fetch.stream import RequestError
+from manageboot.fetch.wire import TO_THE_END
+
+
+class SmallFile:
+    """A small file from whichever mirror delivers it. Take it, judge it, and say `accept` or `reject`."""
+
+    def __init__(self, fetcher: Fetcher, name: str, limit: int) -> None:
+        """Begin; nothing is asked for yet.
+
+        Args:
+            fetcher: the run.
+            name: of the file, as it is put at the end of a base URL.
+            limit: in bytes; a mirror that sends more lies.
+        """
+        if limit >= TO_THE_END:
+            raise ValueError("a limit is needed")
+        self._fetcher = fetcher
+        self._file = File(name)
+        self._limit = limit
+        self._mirror: Mirror | None = None
+
+    def take(self) -> bytes:
+        """Return the file.
+
+        Raises:
+            FetchGoneError: no mirror has it.
+            FetchError: no mirror delivers it for another reason; the subclass says why.
+            FetcherError, NotPermittedError, ConfigError: the child can't be started.
+        """
+        while True:
+            mirror = self._fetcher.choose(self._file)
+            content = bytearray()
+            try:
+                stream = self._fetcher.begin(self._file, mirror, 0, self._limit, whole=True)
+                while chunk := stream.read(self._fetcher.deadline_of(self._file)):
+                    mirror.bytes += len(chunk)
+                    content += chunk
+            except RequestError as error:
+                self._fetcher.failed(self._file, mirror, error, 0)
+            except TimeoutError:
+                self._fetcher.close()
+                raise self._fetcher.too_late(self._file) from None
+            else:
+                self._mirror = mirror
+                return bytes(content)
+
+    def accept(self) -> None:
+        """Say that it is good."""
+        if self._mirror is not None:
+            self._fetcher.delivered(self._file, self._mirror)
+
+    def reject(self, cause: str = "it sends a wrong file") -> None:
+        """Say that it is wrong. Its mirror is out for this run, and the next `take` asks another one."""
+        if self._mirror is None:
+            raise ValueError("it was not taken")
+        self._fetcher.reject(self._file, self._mirror, cause)
+        self._mirror = None
