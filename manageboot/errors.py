@@ -95,6 +95,12 @@ class MetadataError(DataError):
     code = "METADATA"
 
 
+class FloorDamagedError(DataError):
+    """The floor can't be read, so nobody knows which releases are too old."""
+
+    code = "FLOOR_DAMAGED"
+
+
 class BlockDamagedError(DataError):
     """The environment block can't be read as one."""
 
@@ -214,6 +220,18 @@ class SignaturesMissingError(RefusedError):
     """Not enough of the keys that have to sign were given."""
 
     code = "SIGNATURES_MISSING"
+
+
+class BelowFloorError(RefusedError):
+    """The release is older than one that was confirmed on this node."""
+
+    code = "BELOW_FLOOR"
+
+
+class UnsignedError(RefusedError):
+    """The update image is neither signed nor pinned, and the configuration asks for that."""
+
+    code = "UNSIGNED"
 
 
 class DeviceBusyError(RefusedError):
