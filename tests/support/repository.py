@@ -1,8 +1,9 @@
 """A repository of signed releases, made by python-tuf's Metadata API; a test may break any part of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from securesystemslib.signer import CryptoSigner
@@ -16,10 +17,11 @@ ROLES = ("root", "targets", "snapshot", "timestamp")
 class Repository:
     """Keys and metadata; `publish` writes what they say now."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, thresholds: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Begin with as many keys for each role as have to sign: 2 for root, else 1."""
         self.directory = directory
-        self.keys: dict[str, list[CryptoSigner]] = {role: [CryptoSigner.generate_ed25519()] for role in ROLES}
-        self.keys["root"].append(CryptoSigner.generate_ed25519())
+        self.thresholds = dict.fromkeys(ROLES, 1) | {"root": 2, **thresholds}
+        self.keys = {role: [CryptoSigner.generate_ed25519() for _ in range(self.thresholds[role])] for role in ROLES}
         self.targets: dict[str, bytes] = {}
         self.expires = {role: datetime.now(UTC).replace(microsecond=0) + timedelta(days=30) for role in ROLES}
         self.version = 0
@@ -34,7 +36,7 @@ class Repository:
         for role, keys in self.keys.items():
             for key in keys:
                 root.add_key(key.public_key, role)
-        root.roles["root"].threshold = 2
+            root.roles[role].threshold = self.thresholds[role]
         self.write(f"{root.version}.root.json", self.signed(root, [*self.keys["root"], *signers]))
 
     def add(self, release: Small, version: str) -> None:
