@@ -7,12 +7,14 @@ class MetadataSignatureError(DataError):
     """Metadata of the channel is not signed by as many of the keys as the root says."""
 
     code = "METADATA_SIGNATURE"
+    usual_hint = "take it from another mirror; channel.root is what this system trusts"
 
 
 class MetadataExpiredError(DataError):
     """Metadata of the channel is not to be trusted any more: nobody has renewed it."""
 
     code = "METADATA_EXPIRED"
+    usual_hint = "look at the clock, and take it from another mirror"
 
 
 class ClockAheadError(DataError):
@@ -25,6 +27,7 @@ class PinnedDigestError(DataError):
     """The release.json does not have the SHA-256 that the caller demanded."""
 
     code = "PINNED_SHA256"
+    usual_hint = "copy the release again, and compare the digest with that of its source"
 
 
 class OtherSystemError(RefusedError):
@@ -49,6 +52,7 @@ class NoReleaseError(RefusedError):
     """The channel has no release that this node could take."""
 
     code = "NO_RELEASE"
+    usual_hint = "`manageboot check` says what there is"
 
 
 class NetworkError(RefusedError):
@@ -61,9 +65,3 @@ class TufMissingError(RefusedError):
     """The library that verifies signed metadata is not installed."""
 
     code = "NO_TUF"
-
-
-class SignaturesMissingError(RefusedError):
-    """Not enough of the keys that have to sign were given."""
-
-    code = "SIGNATURES_MISSING"

@@ -31,6 +31,15 @@ def perform(arguments: Sequence[str]) -> None:
     options = parser.parse(list(arguments))
     if options.debug:
         _show_debug()
+    if options.verb == "explain" and options.disk is None:
+        _explain(options.word)
+        return
+    if options.verb == "init":
+        from manageboot.cli import init
+
+        _show_warnings()
+        init.perform(options)
+        return
     if options.verb == "release":
         from manageboot.cli import release
 
@@ -252,6 +261,13 @@ def _doctor(options: argparse.Namespace, settings: config.Config) -> None:
         raise errors.UnsoundError(f"cannot rely on the boot chain: it has {count} fault{'s' if count > 1 else ''}")
 
 
+def _explain(word: str | None) -> None:
+    """Explain a code word, which needs no settings."""
+    from manageboot.cli import explain
+
+    console.answer(explain.overview() if word is None else explain.explain(word))
+
+
 def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.bootloader import grubcfg
 
@@ -264,7 +280,9 @@ def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
         path, differences = grubcfg.compare(settings)
         if differences:
             console.answer("\n".join(differences))
-            raise errors.BootloaderError(f"cannot accept {path}: it is not the shipped one")
+            raise errors.BootloaderError(
+                f"cannot accept {path}: it is not the shipped one", hint="manageboot bootloader install"
+            )
         grubcfg.check_modules(settings, f"accept {path}")
         _say(f"{path} is the shipped one")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from manageboot.release.description import NUMBER_MAX
 
+_PROGRESS = "auto draws a bar on a terminal"
 _KEY = "a private key: a file, or a URI as securesystemslib knows them, such as hsm:…"
 
 
@@ -28,7 +29,7 @@ def add_actions(release: argparse.ArgumentParser, formatter: Any) -> None:
     check.add_argument("directory", metavar="DIRECTORY", help="what is published, or one release alone")
     check.add_argument("--root", metavar="FILE", help="the root that nodes trust; else the first that is published")
     check.add_argument("--json", action="store_true", help="for programs")
-    check.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+    check.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help=_PROGRESS)
 
 
 def _add_build(build: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def _add_build(build: argparse.ArgumentParser) -> None:
     build.add_argument("--any-content", action="store_true", help="also images that no slot is known to hold")
     build.add_argument("--level", type=_number(1, 22), default=19, metavar="N", help="of zstd, 1 to 22; 19")
     build.add_argument("--threads", type=_number(1, 256), metavar="N", help="that compress; one for each processor")
-    build.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+    build.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help=_PROGRESS)
 
 
 def _add_root(root: argparse.ArgumentParser) -> None:
@@ -83,7 +84,7 @@ def _add_sign(sign: argparse.ArgumentParser) -> None:
         metavar="ROLE=DAYS",
         help="from now; targets=365, snapshot=90, timestamp=14",
     )
-    sign.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+    sign.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help=_PROGRESS)
 
 
 def _number(least: int, most: int = NUMBER_MAX) -> Any:

@@ -177,7 +177,7 @@ def load(
         NotPermittedError, DeviceError: it can't be told whether there is a file, or it can't be read.
     """
     if path is None and not foreign:
-        path = _own_path()
+        path = own_path()
     own = toml.read(path) if path is not None else {}
     named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
     name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
@@ -204,11 +204,15 @@ def exists(path: str | None, *, profile: str | None) -> bool:
     Raises:
         ConfigError, NotPermittedError, DeviceError: that can't be told.
     """
-    return bool(path or profile or _os_type() or _own_path())
+    return bool(path or profile or _os_type() or own_path())
 
 
-def _own_path() -> str | None:
-    """Return the path of this system's own configuration file; None: it has none."""
+def own_path() -> str | None:
+    """Return the path of this system's own configuration file; None: it has none.
+
+    Raises:
+        ConfigError, NotPermittedError, DeviceError: that can't be told.
+    """
     return next((candidate for candidate in CONFIG_PATHS if _is_there(candidate)), None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from support.images import MIB, make_image
 from support.node import LoopNode
 from support.releases import Small, small_release
-from support.repository import Repository
+from support.tufrepository import Repository
 
 
 class ChannelNode:

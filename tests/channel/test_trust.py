@@ -15,7 +15,7 @@ from manageboot.channel.kept import Kept
 from manageboot.channel.place import Directory
 from manageboot.channel.trust import RefusedPlaceError, Trusted
 from support.releases import small_release
-from support.repository import Repository
+from support.tufrepository import Repository
 
 FUZZ_EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 """How many repositories `make fuzz` damages, new ones each time; all other runs damage the same ones."""

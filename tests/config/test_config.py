@@ -1,12 +1,14 @@
 """Configuration files: the shipped profiles, what lies over them, and each way to get it wrong."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from manageboot import config, errors
 from manageboot.boot.record import SlotRecord
+from manageboot.config import toml
 from manageboot.protocol import Slot
 
 SLOTS = """
@@ -233,3 +235,25 @@ def test_a_type_of_the_system_that_cannot_be_read_is_an_error(tmp_path: Path):
     (tmp_path / "os-type").mkdir()
     with pytest.raises(errors.ConfigError, match=f"cannot read {tmp_path}/os-type: Is a directory"):
         config.load()
+
+
+def test_the_documented_settings_are_those_that_are_taken(no_system: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = {"profile"}
+    has, take = toml.Table.has, toml.Table.take
+
+    def note(table: toml.Table, key: str) -> None:
+        asked.add(f"{table.name}.ROLE" if table.name in {"slots.A", "slots.B"} else f"{table.name}.{key}")
+
+    def noted_has(table: toml.Table, key: str) -> bool:
+        note(table, key)
+        return has(table, key)
+
+    def noted_take(table: toml.Table, key: str, kind: type, meaning: str) -> object:
+        note(table, key)
+        return take(table, key, kind, meaning)
+
+    monkeypatch.setattr(toml.Table, "has", noted_has)
+    monkeypatch.setattr(toml.Table, "take", noted_take)
+    load(no_system, SLOTS)
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    assert sorted(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)) == sorted(asked)

@@ -15,7 +15,7 @@ from manageboot import errors
 from manageboot.cli import main
 from manageboot.publish import check, keys, metadata
 from manageboot.system import files
-from publish.repository import OTHERS, Repository
+from support.repository import OTHERS, Repository
 
 
 @pytest.fixture(scope="module")
