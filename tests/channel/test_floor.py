@@ -11,10 +11,13 @@ import pytest
 from manageboot import config, errors
 from manageboot.boot import floor
 from manageboot.boot.floor import Floor, Installed
+from manageboot.boot.node import observe
 from manageboot.channel import kept
+from manageboot.channel.channel import Wanted
 from manageboot.channel.kept import Kept
 from manageboot.cli import main
 from manageboot.config import Config
+from manageboot.install.vouched import choose
 from manageboot.protocol import Slot
 from support.blocks import environment_block
 
@@ -119,6 +122,12 @@ def test_one_that_can_not_be_read_stops_releases_and_no_confirm(node: FloorNode,
     assert (node.directory / "manageboot.floor").read_bytes() == content
     floor.note(node.settings, Slot.B, None, anew=True)
     assert floor.load(node.settings) == Floor()
+
+
+def test_only_root_goes_below_the_floor(node: FloorNode, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(errors.NotPermittedError, match="only root may"):
+        choose(node.settings, observe(node.settings), Wanted("/", may_downgrade=True))
 
 
 def raise_it(settings: Config) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,6 +61,31 @@ def test_what_was_signed_is_trusted_and_says_who_signed(repository: Repository):
     found.verify(TARGET, RELEASE.description, "it")
     with pytest.raises(errors.ReleaseDigestError):
         found.verify(TARGET, RELEASE.description[:-1] + b" ", "it")
+
+
+WITHOUT_CRYPTOGRAPHY = """
+import sys
+sys.modules["cryptography"] = None
+from manageboot.channel import trust
+from manageboot.channel.kept import Kept
+from manageboot.channel.place import Directory
+root = open(sys.argv[1] + "/metadata/1.root.json", "rb").read()
+try:
+    print(*trust.refresh(Directory(sys.argv[1]), root, Kept(), least_time=0).targets)
+except trust.RefusedPlaceError as refused:
+    print(refused.error.code)
+"""
+
+
+def test_signatures_are_verified_without_cryptography(repository: Repository):
+    def ask_without() -> str:
+        command = [sys.executable, "-c", WITHOUT_CRYPTOGRAPHY, repository.directory]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert ask_without() == TARGET
+    repository.keys["timestamp"] = [CryptoSigner.generate_ed25519()]
+    repository.publish()
+    assert ask_without() == "METADATA_SIGNATURE"
 
 
 @pytest.mark.parametrize("number", range(4))
