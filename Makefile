@@ -171,6 +171,7 @@ FUZZ_SEED := 1
 fuzz: packages $(VENV)/installed
 	FUZZ_EXAMPLES=2000 $(BIN)/pytest -q tests/grubenv -k "not crash and not writers and not calls"
 	FUZZ_EXAMPLES=5000 $(BIN)/pytest -q tests/release
+	FUZZ_EXAMPLES=10000 $(BIN)/pytest -q tests/channel -k "damage or changed"
 	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/pip install --quiet --disable-pip-version-check atheris construct
 	@rm -rf $(FUZZ)/corpus

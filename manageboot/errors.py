@@ -110,6 +110,12 @@ class MetadataError(DataError):
     usual_hint = "look at the clock, and take it from another mirror"
 
 
+class FloorDamagedError(DataError):
+    """The floor can't be read, so nobody knows which releases are too old."""
+
+    code = "FLOOR_DAMAGED"
+
+
 class BlockDamagedError(DataError):
     """The environment block can't be read as one."""
 
@@ -232,6 +238,19 @@ class SignaturesMissingError(RefusedError):
 
     code = "SIGNATURES_MISSING"
     usual_hint = "docs/releases.md says whose keys are needed"
+
+
+class BelowFloorError(RefusedError):
+    """The release is older than one that was confirmed on this node."""
+
+    code = "BELOW_FLOOR"
+    usual_hint = "`manageboot check` says which releases there are"
+
+
+class UnsignedError(RefusedError):
+    """The update image is neither signed nor pinned, and the configuration asks for that."""
+
+    code = "UNSIGNED"
 
 
 class DeviceBusyError(RefusedError):

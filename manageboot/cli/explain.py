@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from manageboot import errors
 from manageboot.boot import fallback
+from manageboot.channel import refusals  # noqa: F401  its classes are of the tree once they are imported
 from manageboot.cli import remedies
 from manageboot.report import doctor
 

@@ -153,6 +153,7 @@ def _bug(error: Exception) -> errors.ManagebootError:
 
 
 def _install(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot.cli import releases
     from manageboot.install import install
 
     _show_warnings()
@@ -166,6 +167,7 @@ def _install(options: argparse.Namespace, settings: config.Config) -> None:
         sha256=options.sha256,
         progress=options.progress,
         skip_identical=options.skip_identical,
+        release=releases.wanted(options),
     )
     _tell_done(options, settings, done)
 
@@ -276,6 +278,13 @@ def _inspect(options: argparse.Namespace, settings: config.Config | None) -> Non
     _show(inspection.inspect(settings, options.images), inspection.render, as_json=options.json)
 
 
+def _check(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot.report import offers
+
+    _show_warnings()
+    _show(offers.collect(settings, options.directory), offers.render, as_json=options.json)
+
+
 def _doctor(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.report import doctor
 
@@ -333,6 +342,7 @@ _HANDLERS: dict[str, _Handler] = {
     "status": _status,
     "history": _history,
     "inspect": _inspect,
+    "check": _check,
     "doctor": _doctor,
     "bootloader": _bootloader,
 }

@@ -121,8 +121,15 @@ def _parser(words: list[str] | None) -> _Parser:
         return verb
 
     install = add("upgrade-install", "write an update image into the passive slot")
-    install.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
+    install.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="an archive, - for stdin, BOOT_IMG ROOT_IMG, or the directory of a release; none: the newest release",
+    )
     install.add_argument("--sha256", metavar="HEX", help="the SHA-256 of the archive, as it is given")
+    install.add_argument("--release-sha256", metavar="HEX", help="the SHA-256 of release.json, instead of signatures")
+    install.add_argument("--allow-downgrade", action="store_true", help="also a release below the floor; root only")
     install.add_argument(
         "--progress",
         choices=("auto", "bar", "json", "none"),
@@ -134,6 +141,8 @@ def _parser(words: list[str] | None) -> _Parser:
     install.add_argument(
         "--overwrite-trusted", action="store_true", help="with --slot: even if the slot is the trusted one"
     )
+    check = add("check", "print which releases there are, and why one is refused")
+    check.add_argument("directory", nargs="?", metavar="DIRECTORY", help="instead of what the mirrors have")
     commit = add("upgrade-commit", "let the passive slot boot next, on trial, and reboot")
     rollback = add("rollback", "go back to the other slot, and reboot")
     for verb in (install, commit):

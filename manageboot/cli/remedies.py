@@ -27,6 +27,14 @@ ERRORS = {
     " `manageboot release check`.",
     "METADATA": "If it is expired, whoever publishes it renews it with `manageboot release sign`; look at this clock,"
     " too. Otherwise take it from another mirror.",
+    "METADATA_SIGNATURE": "Nothing was written. Take the release from another mirror. If it is the same there, whoever"
+    " publishes it signs with keys that this system's image does not trust.",
+    "METADATA_EXPIRED": "Look at the clock. If it is right, whoever publishes renews the metadata with `manageboot"
+    " release sign`; an old copy on a stick has to be copied anew.",
+    "CLOCK_AHEAD": "Set the clock. One that is behind would do.",
+    "PINNED_SHA256": "Nothing was written. Copy the release again, and compare the digest with that of its source.",
+    "FLOOR_DAMAGED": "See what happened to the disk. `manageboot upgrade-install --allow-downgrade` takes a release all"
+    " the same, and begins a new floor.",
     "BLOCK_DAMAGED": "Run `grubenv FILE check` to see what is wrong, then `grubenv FILE repair`, then `manageboot"
     " doctor`.",
     "UNSOUND": "Read the report above the error: each finding has its remedy.",
@@ -53,6 +61,16 @@ ERRORS = {
     " parameter.",
     "NOTHING_INSTALLED": "Run `manageboot upgrade-install` first.",
     "NO_WAY_BACK": "There is no other system to go back to. Install an older image with `manageboot upgrade-install`.",
+    "BELOW_FLOOR": "Take a release with a higher index. If it has to be the older one, `--allow-downgrade` takes it,"
+    " unless a confirmed release forbids that by its `min_index`.",
+    "OTHER_SYSTEM": "Take a release for this system; `channel.system` says what releases call it.",
+    "OTHER_HARDWARE": "Take a release for this hardware; `channel.hardware` says what releases call it.",
+    "AGENT_TOO_OLD": "Install a release first that this manageboot can install, and that has a later one.",
+    "UNSIGNED": "Install a signed release, or pin one with `--release-sha256`. `channel.root` names the root of trust,"
+    " and `channel.required` lets nothing else pass.",
+    "NO_RELEASE": "`manageboot check` says what there is. `channel.mirrors` names where releases are.",
+    "NO_NETWORK": "Copy the releases to a directory of the node, and name that in `channel.mirrors`.",
+    "NO_TUF": "Install `manageboot[channel]`; docs/channel.md says how on Debian 12.",
     "SIGNATURES_MISSING": "Give the keys that are named with `--key`, or let their owners sign one after the other:"
     " docs/releases.md shows how.",
     "DEVICE_BUSY": "Unmount what is mounted from the passive slot, and detach loop devices and mappings on it;"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 GROUPS = {
     "upgrade": ("upgrade-install", "upgrade-commit", "upgrade-cancel", "confirm", "rollback", "daemon"),
-    "look": ("status", "history", "inspect"),
+    "look": ("status", "history", "inspect", "check"),
     "answer in one word": ("current", "target", "next", "current-root", "target-root"),
     "set up, find and repair": ("init", "doctor", "explain", "bootloader"),
     "publish": ("release",),
@@ -28,6 +28,7 @@ class Example(NamedTuple):
 EXAMPLES = {
     "upgrade-install": (
         Example("manageboot upgrade-install update-img.tar.zst", "write it into the passive slot, which boots later"),
+        Example("manageboot upgrade-install", "the newest signed release of the channel"),
         Example("cat update-img.tar.gz | manageboot upgrade-install -", "from standard input"),
         Example("manageboot --disk guest.img upgrade-install --slot B update-img.tar", "into a stopped guest's slot B"),
     ),
@@ -64,6 +65,10 @@ EXAMPLES = {
     "inspect": (
         Example("manageboot inspect update-img.tar.zst", "an archive"),
         Example("manageboot inspect boot.img root.img", "two images; works on a machine without slots, too"),
+    ),
+    "check": (
+        Example("manageboot check", "what the mirrors have"),
+        Example("manageboot check /media/stick/releases --json", "what a stick has, for a program"),
     ),
     "current": (Example("manageboot current", "prints A or B"),),
     "target": (Example("manageboot target", "prints A or B: where upgrade-install would write"),),

@@ -100,6 +100,24 @@ class InstallConfig(NamedTuple):
     """Whether images are refused that are known to be none that a slot can hold."""
 
 
+class ChannelConfig(NamedTuple):
+    """Where releases come from, and which are taken."""
+
+    mirrors: tuple[str, ...] = ()
+    """Directories, or URLs, that hold the same releases; the first one that has good ones counts."""
+    root: str | None = None
+    """The first root.json, which ships with the system; None: no signature can be trusted."""
+    policy: str = "newest"
+    required: bool = False
+    """Whether an update image is refused that is neither signed nor pinned."""
+    sha256_pins: bool = False
+    """Whether `--sha256` counts as pinned."""
+    system: str | None = None
+    """What releases call this system; None: what the profile is called."""
+    hardware: str | None = None
+    """What releases call this hardware; None: nobody said."""
+
+
 class ConfirmConfig(NamedTuple):
     """Who confirms a trial, and how long it may take; a deadline of 0 s means for ever."""
 
@@ -133,6 +151,7 @@ class Config(NamedTuple):
     confirm: ConfirmConfig
     health: HealthConfig
     metrics: MetricsConfig
+    channel: ChannelConfig = ChannelConfig()
 
 
 def load(
@@ -262,6 +281,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     confirm = top.table("confirm")
     health = top.table("health")
     metrics = top.table("metrics")
+    channel = top.table("channel")
     roles = _roles(slots)
     by_slot = {slot: slots.table(slot.value) for slot in Slot}
     config = Config(
@@ -300,8 +320,17 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             timeout_s=health.duration("timeout"),
         ),
         metrics=MetricsConfig(directory=metrics.path("directory")),
+        channel=ChannelConfig(
+            mirrors=channel.names("mirrors"),
+            root=channel.path("root") if channel.has("root") else None,
+            policy=channel.choice("policy", ("newest", "named"), str),
+            required=channel.take("required", bool, "true or false"),
+            sha256_pins=channel.take("sha256_pins", bool, "true or false"),
+            system=channel.matching("system", _NAME, "a name") if channel.has("system") else None,
+            hardware=channel.matching("hardware", _NAME, "a name") if channel.has("hardware") else None,
+        ),
     )
-    for table in (top, boot, slots, state, install, confirm, health, metrics, *by_slot.values()):
+    for table in (top, boot, slots, state, install, confirm, health, metrics, channel, *by_slot.values()):
         table.finish()
     if not config.boot.reboot_command or not config.boot.reboot_command[0]:
         raise errors.ConfigError(f"cannot use {source}: boot.reboot_command names no program")
@@ -314,6 +343,9 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
 
 _WORD = re.compile(r'[^\s"=]+')
 """What the kernel takes for the name of a parameter."""
+
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9.:+_-]{0,63}")
+"""How a release calls systems and hardware; docs/release-format.md has it."""
 
 _SPEC = re.compile(r"/.+|(?:PARTUUID|PARTLABEL)=.+|LV=[^/]+/[^/]+")
 

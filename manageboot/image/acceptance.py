@@ -39,9 +39,9 @@ def checked(update: _Members) -> Iterator[Member]:
         ImageContentError: one of them is known to be none that a slot can hold.
         DataError, DeviceError: as `UpdateImage.members` raises them.
     """
-    files: dict[tuple[int, int] | None, str] = {}
+    files: dict[tuple[int, int], str] = {}
     for member in update.known:
-        if (other := files.setdefault(member.file, member.name)) != member.name:
+        if member.file is not None and (other := files.setdefault(member.file, member.name)) != member.name:
             hint = "give the boot image, then the root image"
             raise member.error(ImageContentError, f"{member.name} is the same file as {other}", hint=hint)
         _check_head(member)

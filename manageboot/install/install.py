@@ -24,9 +24,11 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain
 
 from manageboot import errors
-from manageboot.boot import record
+from manageboot.boot import floor, record
 from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import SlotRecord, now
+from manageboot.channel import channel
+from manageboot.channel.channel import Wanted
 from manageboot.config import Config
 from manageboot.disk import diskusers
 from manageboot.disk.blockdev import BlockDevice, wipe
@@ -39,6 +41,7 @@ from manageboot.install.imagewriter import ImageWriter, no_header
 from manageboot.install.progress import Style, step
 from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
+from manageboot.install.vouched import choose, require_pinned
 from manageboot.protocol import Content, Slot, Verb
 from manageboot.system import console, signals
 from manageboot.system.beside import beside
@@ -49,7 +52,13 @@ logger = logging.getLogger(__name__)
 
 
 def install(
-    config: Config, images: Sequence[str], *, sha256: str | None, progress: Style, skip_identical: bool = False
+    config: Config,
+    images: Sequence[str],
+    *,
+    sha256: str | None,
+    progress: Style,
+    skip_identical: bool = False,
+    release: Wanted | None = None,
 ) -> str:
     """Write an update image into the passive slot, as the steps above say.
 
@@ -60,6 +69,7 @@ def install(
         progress: how to show how far it is.
         skip_identical: whether to read what the devices hold, and to write only what differs. An installation that
             follows an interrupted one of the same source does so by itself.
+        release: which release is wanted, instead of images and their SHA-256; None: none.
 
     Returns:
         What was done, in words.
@@ -84,7 +94,13 @@ def install(
         devices = writable_devices(config.slots[slot], config.slots[slot.other])
         diskusers.require_unused(list(devices.values()))
         names = {role: member_name(role) for role in config.roles.written}
-        update = stack.enter_context(open_image(images, list(names.values())))
+        choice = None if release is None else choose(config, node, release)
+        update: UpdateImage
+        if choice is None:
+            require_pinned(config, sha256)
+            update = stack.enter_context(open_image(images, list(names.values())))
+        else:
+            update = stack.enter_context(channel.opened(choice, list(names.values())))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
         header_last = config.roles.header_last
         writers = {name: ImageWriter(opened[role], header_last=role == header_last) for role, name in names.items()}
@@ -92,7 +108,8 @@ def install(
 
         begin_s = time.monotonic()
         entry = SlotRecord(
-            Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now(),
+            Content.INSTALLING, transaction=os.urandom(8).hex(), started=now(),
+            source=os.path.basename(images[-1]) if choice is None else choice.name,
             # What the block tells of the commit before is over with this.
             nonce=node.environment.markers.nonce or None,
         )  # fmt: skip
@@ -103,6 +120,7 @@ def install(
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
+        floor.note(config, slot, None, anew=release is not None and release.may_downgrade)
         record.store(config.state.directory, {**records, slot: entry})
         # All else that may refuse has done so: whoever can't install must not have lost the trusted slot by that.
         arming.trust_the_other(config, node)
@@ -134,6 +152,9 @@ def install(
                 installed=now(),
             )
             signals.hold()
+            if choice is not None:
+                assert entry.transaction is not None
+                floor.note(config, slot, channel.installed(choice, entry.transaction))
             record.store(config.state.directory, {**records, slot: entry})
         _look_at_boot(config, slot, opened.get("boot"))
         spared = _spared(config, slot)

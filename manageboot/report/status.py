@@ -14,7 +14,7 @@ from manageboot.daemon import statefile
 from manageboot.events import history
 from manageboot.install import progressfile
 from manageboot.protocol import BootState, Phase, Slot, Verb, describe
-from manageboot.report import advice
+from manageboot.report import advice, vouching
 from manageboot.system import lock
 from manageboot.upgrade import inhibit
 
@@ -40,6 +40,7 @@ def collect(config: Config) -> dict[str, Any]:
     state = None if block is None else node.state
     fell_back = fallback.detect(node)
     owns = ownership.of(config.boot)
+    channel, unreadable = vouching.collect(config)
     daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.active(config)}
     version = None if node.offline else running_version()
     status = {
@@ -69,12 +70,15 @@ def collect(config: Config) -> dict[str, Any]:
         "grub": None if node.grub is None else {key.rstrip("_"): word for key, word in node.grub._asdict().items()},
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot, state, version, running) for slot in Slot},
+        "channel": channel,
         "daemon": daemon,
         "confirms_itself": config.confirm.policy == "automatic",
         "aborted": state is not None and advice.is_aborted(node, state),
         "deadline_left_s": _left(daemon["deadline_s"]),
         "events": _last_events(config),
-        "problems": [] if owns is Ownership.BORROWED else _problems(node, state, fell_back) + _found_by(daemon),
+        "problems": []
+        if owns is Ownership.BORROWED
+        else _problems(node, state, fell_back) + _found_by(daemon) + unreadable,
     }
     status["to_do"] = advice.what_to_do(status)
     return status

@@ -17,7 +17,7 @@ from manageboot.events import events
 from manageboot.events.events import Event
 from manageboot.protocol import Content, Phase, Slot, Transition, Verb, describe
 from manageboot.system import lock, process, signals
-from manageboot.upgrade import abort, arming, rebooting, sample
+from manageboot.upgrade import abort, arming, raising, rebooting, sample
 from manageboot.upgrade.begin import asked, begun, settled
 from manageboot.upgrade.rebooting import Reboot
 
@@ -101,7 +101,8 @@ def cancel(config: Config) -> str:
 def confirm(config: Config) -> str:
     """Say that the booted trial is good.
 
-    Where there is nothing to confirm it takes no lock and writes nothing, but for the trusted slot if that is behind.
+    Where there is nothing to confirm it takes no lock and writes nothing, but for the trusted slot and the floor if
+    they are behind.
     A trial that was aborted stays so: whoever confirms it comes too late, and the node goes back.
 
     Returns:
@@ -119,7 +120,7 @@ def confirm(config: Config) -> str:
     if to_do.block is None and not half_confirmed(node):
         if to_do.warns:
             logger.warning("nothing is confirmed: %s", describe(node.state))
-        if _trusted_slot_is_behind(node):
+        if _trusted_slot_is_behind(node) or raising.is_behind(config, node):
             _catch_up(config)
         return f"slot {node.booted} is booted, there is nothing to confirm"
     if abort.of_this_trial(config, node):
@@ -137,6 +138,7 @@ def confirm(config: Config) -> str:
         _write(config, to_do, _kept(node))
         if node.grub is not None:
             _trust(config, node.booted)
+        raising.raise_floor(config, node)
         if was_trial:
             booted = node.booted
             entry = node.records.get(booted, SlotRecord(Content.VOID, version=running_version()))
@@ -252,14 +254,16 @@ def _trusted_slot_is_behind(node: Node) -> bool:
 
 
 def _catch_up(config: Config) -> None:
-    """Write down as trusted a slot that was confirmed before. Another run may do it, or a later confirm."""
+    """Complete a confirm that was cut short: the trusted slot, and the floor. Another run may do it, or a later one."""
     try:
         with lock.held(config.state.lock, Verb.CONFIRM, brief=True):
             node = observe(config)
             if _trusted_slot_is_behind(node):
                 _trust(config, node.booted)
+            if raising.is_behind(config, node):
+                raising.raise_floor(config, node)
     except errors.LockedError:
-        logger.info("another run is at work; the trusted slot is written later")
+        logger.info("another run is at work; the trusted slot and the floor are written later")
 
 
 def _trust(config: Config, slot: Slot) -> None:

@@ -32,6 +32,13 @@ SOLE_IMPORTERS = {
     "prometheus_client": {"manageboot.events.metrics"},
     "pycurl": {"manageboot.fetch.transfer", "manageboot.fetch.tls"},
     "construct": {"grubenv.layout"},
+    "tuf": {
+        "manageboot.channel.trust",
+        "manageboot.publish.check",
+        "manageboot.publish.metadata",
+        "manageboot.publish.root",
+        "manageboot.publish.sign",
+    },
     # What decompresses is in few places, so that it can be watched.
     "zstandard": {
         "manageboot.image.decompress",
@@ -148,6 +155,7 @@ def test_queries_import_nothing_heavy(verb: str, tmp_path: Path):
         "tqdm",
         "systemd",
         "zstandard",
+        "tuf",
         "prometheus_client",
         "dataclasses",
         "logging",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import manageboot
+import manageboot.channel.refusals
 from manageboot import errors
 from manageboot.cli import main
 from support.images import make_update
@@ -37,13 +37,13 @@ def test_the_documented_help_is_the_help():
 def test_every_class_that_is_raised_has_a_code_word_of_its_own():
     source = "".join(path.read_text() for path in Path(manageboot.__file__).parent.rglob("*.py"))
     for kind in all_errors():
-        if f"raise errors.{kind.__name__}(" in source:
+        if re.search(rf"raise (errors|refusals)\.{kind.__name__}\(", source):
             assert "code" in vars(kind), kind
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["bogus"], ["current", "extra"], ["upgrade-install"], ["upgrade-install", "a", "b", "c"], ["-c"], ["--curr"]],
+    [[], ["bogus"], ["current", "extra"], ["upgrade-install", "a", "b", "c"], ["-c"], ["--curr"]],
 )
 def test_wrong_usage(arguments: list[str]):
     done = run(*arguments)
@@ -54,6 +54,20 @@ def test_wrong_usage(arguments: list[str]):
 @pytest.mark.parametrize("digest", ["", "zz", "0" * 63])
 def test_a_digest_that_is_none_is_wrong_usage(digest: str):
     assert run("guestos", "upgrade-install", "update-img.tar", "--sha256", digest).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["/", "--release-sha256", "0" * 63],
+        ["/", "--sha256", "0" * 64],
+        ["update-img.tar", "--release-sha256", "0" * 64],
+        ["a", "b", "--allow-downgrade"],
+    ],
+)
+def test_a_release_is_not_an_update_image(arguments: list[str], capfd: pytest.CaptureFixture[str]):
+    assert main.run(["guestos", "upgrade-install", *arguments]) == 2
+    assert "[USAGE]" in capfd.readouterr().err
 
 
 def test_a_digest_of_two_images_is_wrong_usage():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.channelways import CHANNEL, CHANNEL_DEVICES
 from cli.releaseways import RELEASES
 from cli.ways import DEVICES, HELD, PLAIN, BareNode, Patch, update_of
 from manageboot.cli import explain, main
@@ -30,15 +31,19 @@ def fails(node: Node, words: list[str | Path], code: str, capfd: pytest.CaptureF
     assert len(hints) == (code not in CAUSE_SAYS_IT)
 
 
+PLAIN_WAYS = PLAIN | CHANNEL
+DEVICE_WAYS = DEVICES | CHANNEL_DEVICES
+
+
 def test_every_code_word_has_a_way():
-    ways = [*PLAIN, *RELEASES, *HELD, *DEVICES, "DEVICE_BUSY", "TRUSTED_SLOT", "RECORD_DAMAGED"]
+    ways = [*PLAIN_WAYS, *RELEASES, *HELD, *DEVICE_WAYS, "DEVICE_BUSY", "TRUSTED_SLOT", "RECORD_DAMAGED"]
     assert sorted(ways) == sorted(kind.code for kind in explain.error_kinds())
 
 
-@pytest.mark.parametrize("code", PLAIN)
+@pytest.mark.parametrize("code", PLAIN_WAYS)
 def test_a_code_word(tmp_path: Path, monkeypatch: Patch, capfd: pytest.CaptureFixture[str], code: str):
     node = BareNode(tmp_path)
-    fails(node, PLAIN[code](node, monkeypatch), code, capfd)
+    fails(node, PLAIN_WAYS[code](node, monkeypatch), code, capfd)
 
 
 @pytest.mark.parametrize("code", RELEASES)
@@ -68,10 +73,10 @@ def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopNode]:
 
 
 @pytest.mark.devices
-@pytest.mark.parametrize("code", DEVICES)
+@pytest.mark.parametrize("code", DEVICE_WAYS)
 def test_a_code_word_of_the_devices(slots: LoopNode, monkeypatch: Patch, capfd: pytest.CaptureFixture[str], code: str):
     slots.grubenv.write_bytes(BLOCK_LINES.encode().ljust(1024, b"#"))
-    fails(slots, DEVICES[code](slots, monkeypatch), code, capfd)
+    fails(slots, DEVICE_WAYS[code](slots, monkeypatch), code, capfd)
 
 
 @pytest.mark.devices

@@ -128,6 +128,7 @@ class LoopNode(Node):
             f'reboot_command = ["{sys.executable}", "-c", "open({str(self.reboots)!r}, \'a\').write(\'r\')"]',
             "state": f'directory = "{self.state}"\nlock = "{self.lock}"',
             "install": "",
+            "channel": "",
         }
         text = "".join(f"[{name}]\n{body}\n{extra.get(name, '')}\n" for name, body in sections.items())
         self.config.write_text(f'profile = "custom"\n{text}{slots}\n')

@@ -1,0 +1,281 @@
+"""The channel: what the places of releases offer, each release judged, and the one that is taken.
+
+Each step is verified before the next one begins: the metadata, then release.json, then the index. The frames and
+windows follow while the release is read.
+"""
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from manageboot import errors
+from manageboot.boot import floor as floors
+from manageboot.boot.floor import Floor, Installed
+from manageboot.boot.node import Node
+from manageboot.channel import fit, kept, refusals
+from manageboot.channel.fit import Facts
+from manageboot.channel.kept import Kept
+from manageboot.channel.place import Directory, Place, place_of, read
+from manageboot.channel.source import ReleaseImage
+from manageboot.config import Config
+from manageboot.protocol import Phase
+from manageboot.release import description
+from manageboot.release.description import DESCRIPTION_BYTES_MAX, NAME, Release
+from manageboot.system import files
+
+if TYPE_CHECKING:
+    from manageboot.channel.trust import Trusted
+
+logger = logging.getLogger(__name__)
+
+_ROOT_BYTES_MAX = 512_000
+_CLOCK_EPOCH = "/usr/lib/clock-epoch"
+"""Its time of change is when the system was built. Source: systemd-timesyncd.service(8)."""
+_PATH = re.compile(rf"({description.VERSION.pattern})/{re.escape(NAME)}")
+
+
+class Wanted(NamedTuple):
+    """What a command line asks for."""
+
+    directory: str | None = None
+    """A release, or a directory of releases; None: what the mirrors have."""
+    sha256: str | None = None
+    """That of the release.json, in hexadecimal; None: it has to be signed."""
+    may_downgrade: bool = False
+
+
+class Offer(NamedTuple):
+    """A release that was signed, or pinned."""
+
+    place: Place
+    folder: str
+    """Where it is there; empty: the place is the release itself."""
+    release: Release
+    sha256: str
+    """Of its release.json, in hexadecimal."""
+    signed_by: tuple[str, ...]
+    refused: errors.ManagebootError | None
+    """Why this node can't take it."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, in messages and in the record."""
+        return os.path.join(self.place.name, self.folder) if self.folder else self.place.name
+
+
+class Offers(NamedTuple):
+    """What there is."""
+
+    offers: list[Offer]
+    """The newest first."""
+    floor: Floor
+
+
+def offers(config: Config, node: Node, wanted: Wanted, *, keep: Callable[[Kept], None] | None = None) -> Offers:
+    """Find the releases that were signed, or the one that was pinned.
+
+    Args:
+        config: the settings.
+        node: the node.
+        wanted: what is asked for.
+        keep: takes the metadata that was found good, to be kept, also where no release was; None: nobody keeps it.
+
+    Raises:
+        NoReleaseError: nobody said where to look, or for which release.
+        DataError, InputError, RefusedError, ConfigError: no place has any that can be trusted; why the first one has
+            none.
+    """
+    floor = _floor(config, node, may_begin_anew=wanted.may_downgrade)
+    facts = fit.facts(config, floor, may_downgrade=wanted.may_downgrade)
+    if wanted.sha256 is not None:
+        return Offers([_pinned(wanted, wanted.sha256, facts)], floor)
+    found = _signed(config, _places(config, wanted), facts, keep)
+    return Offers(sorted(found, key=lambda offer: -offer.release.release_index), floor)
+
+
+def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
+    """Return the release that is taken: the newest one that fits.
+
+    Raises:
+        RefusedError: none fits; why the newest does not.
+        NoReleaseError: there is none, or none that is newer than what is booted.
+    """
+    if not found.offers:
+        raise refusals.NoReleaseError("cannot install a release: none is published there")
+    fitting = [offer for offer in found.offers if offer.refused is None]
+    if not fitting:
+        refused = found.offers[0].refused
+        assert refused is not None
+        raise refused
+    newest = fitting[0]
+    booted = found.floor.slots.get(node.booted)
+    # Whoever names a release gets it, also once more.
+    if wanted.directory is None and booted is not None and newest.release.release_index <= booted.release_index:
+        message = f"cannot install a release: {newest.release.version} is the newest, and slot {node.booted} holds it"
+        raise refusals.NoReleaseError(
+            message if newest.release.version == booted.version else _none_newer(node, booted)
+        )
+    return newest
+
+
+def opened(offer: Offer, images: Sequence[str]) -> ReleaseImage:
+    """Open a release as an update image; the caller closes it.
+
+    Raises:
+        DataError, InputError, NotPermittedError: it can't be read, or is not to be used.
+    """
+    return ReleaseImage(offer.place, offer.folder, offer.release, offer.sha256, images)
+
+
+def installed(offer: Offer, transaction: str) -> Installed:
+    """Return what is written down of a release that a slot holds."""
+    release = offer.release
+    return Installed(
+        release.version, release.release_index, release.min_index, offer.sha256, offer.signed_by, transaction
+    )
+
+
+def _none_newer(node: Node, booted: Installed) -> str:
+    return f"cannot install a release: none is newer than {booted.version}, which slot {node.booted} holds"
+
+
+def _floor(config: Config, node: Node, *, may_begin_anew: bool) -> Floor:
+    """Return the floor as it would be, had the last confirm not been cut short."""
+    try:
+        known = floors.load(config)
+    except errors.FloorDamagedError:
+        if may_begin_anew:
+            return Floor()
+        raise
+    block = node.environment.state
+    if block is None or node.state.phase is not Phase.IDLE:
+        return known
+    entry = node.records.get(node.booted)
+    return floors.raised_by(known, node.booted, None if entry is None else entry.transaction)
+
+
+def _places(config: Config, wanted: Wanted) -> list[tuple[Place, str | None]]:
+    """Return where to look, and the only release that counts there, if there is one."""
+    if wanted.directory is None:
+        if config.channel.policy == "named":
+            raise refusals.NoReleaseError(
+                "cannot install a release: none was named, and channel.policy asks for that",
+                hint="name its directory, or an update image",
+            )
+        if not config.channel.mirrors:
+            raise refusals.NoReleaseError(
+                "cannot look for releases: channel.mirrors names no place", hint="name a directory, or an update image"
+            )
+        return [(place_of(mirror), None) for mirror in config.channel.mirrors]
+    path = files.absolute(wanted.directory)
+    if files.is_there(os.path.join(path, NAME)):
+        return [(Directory(os.path.dirname(path)), os.path.basename(path))]
+    return [(Directory(path), None)]
+
+
+def _pinned(wanted: Wanted, sha256: str, facts: Facts) -> Offer:
+    if wanted.directory is None:
+        raise errors.UsageError("cannot run: --release-sha256 needs the directory of the release")
+    place = Directory(files.absolute(wanted.directory))
+    content = read(place, NAME, DESCRIPTION_BYTES_MAX)
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256.lower():
+        cause = f"its SHA-256 is {found}, and {sha256.lower()} was asked for"
+        raise refusals.PinnedDigestError(f"cannot read {place.name}/{NAME}: {cause}")
+    return _offer(place, "", content, (), facts)
+
+
+def _signed(
+    config: Config, places: Sequence[tuple[Place, str | None]], facts: Facts, keep: Callable[[Kept], None] | None
+) -> list[Offer]:
+    """Return what the first place offers that can be trusted."""
+    if config.channel.root is None:
+        raise errors.UnsignedError(
+            "cannot trust any release: channel.root names no root.json",
+            hint="--release-sha256 installs one whose release.json somebody vouches for",
+        )
+    try:
+        from manageboot.channel import trust
+    except ImportError as error:
+        raise refusals.TufMissingError(
+            f"cannot verify signatures: {error}", hint="install manageboot[channel], or give --release-sha256"
+        ) from error
+    root, before = _root(config.channel.root), kept.load(config)
+    state, found = before, None
+    first: errors.ManagebootError | None = None
+    cause: errors.ManagebootError
+    for place, only in places:
+        try:
+            trusted = trust.refresh(place, root, state, least_time=_least_time(config.channel.root, state))
+            state = trusted.kept
+            found = [_verified(place, path, trusted, facts) for path in _wanted_paths(trusted, place, only)]
+            break
+        except trust.RefusedPlaceError as refused:
+            cause, state = refused.error, refused.kept
+        except errors.ManagebootError as error:
+            cause = error
+        if len(places) > 1:
+            logger.warning("%s is passed over: %s [%s]", place.name, cause, cause.code)
+        first = first or cause
+    if found is not None:
+        built = max((offer.release.built or 0 for offer in found), default=0)
+        state = state.with_built(built)
+    if keep is not None and state != before:
+        keep(state)
+    if found is None:
+        assert first is not None
+        raise first
+    return found
+
+
+def _wanted_paths(trusted: "Trusted", place: Place, only: str | None) -> list[str]:
+    if only is None:
+        return [path for path in trusted.targets if _PATH.fullmatch(path)]
+    if f"{only}/{NAME}" not in trusted.targets:
+        raise errors.UnsignedError(
+            f"cannot trust {place.name}/{only}: the metadata of {place.name} does not name it",
+            hint="it was not signed, or was withdrawn",
+        )
+    return [f"{only}/{NAME}"]
+
+
+def _verified(place: Place, path: str, trusted: "Trusted", facts: Facts) -> Offer:
+    content = read(place, path, DESCRIPTION_BYTES_MAX)
+    trusted.verify(path, content, f"{place.name}/{path}")
+    folder = os.path.dirname(path)
+    offer = _offer(place, folder, content, trusted.kept.signed_by, facts)
+    if offer.release.version != folder:
+        raise errors.ReleaseFormatError(f"cannot read {place.name}/{path}: it is of release {offer.release.version}")
+    return offer
+
+
+def _offer(place: Place, folder: str, content: bytes, signed_by: tuple[str, ...], facts: Facts) -> Offer:
+    release = description.parse(content, os.path.join(place.name, folder, NAME))
+    refused: errors.ManagebootError | None = None
+    try:
+        fit.require(release, facts)
+    except errors.RefusedError as error:
+        refused = error
+    return Offer(place, folder, release, hashlib.sha256(content).hexdigest(), signed_by, refused)
+
+
+def _root(path: str) -> bytes:
+    try:
+        return files.read(path, _ROOT_BYTES_MAX)
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+    except ValueError as error:
+        raise errors.InputError(f"cannot read {path}: {error}") from error
+
+
+def _least_time(root: str, state: Kept) -> int:
+    """Return what time it is at least, in seconds since 1970, whatever the clock says."""
+    built = []
+    for path in (_CLOCK_EPOCH, root):
+        with suppress(OSError):
+            built.append(int(os.stat(path).st_mtime))
+    return max(*built, state.built, 0)

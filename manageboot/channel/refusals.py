@@ -1,0 +1,67 @@
+"""Why a channel, or a release of it, is refused: the branch of the tree of errors that no other room knows."""
+
+from manageboot.errors import DataError, RefusedError
+
+
+class MetadataSignatureError(DataError):
+    """Metadata of the channel is not signed by as many of the keys as the root says."""
+
+    code = "METADATA_SIGNATURE"
+    usual_hint = "take it from another mirror; channel.root is what this system trusts"
+
+
+class MetadataExpiredError(DataError):
+    """Metadata of the channel is not to be trusted any more: nobody has renewed it."""
+
+    code = "METADATA_EXPIRED"
+    usual_hint = "look at the clock, and take it from another mirror"
+
+
+class ClockAheadError(DataError):
+    """The clock is so far ahead that all metadata of the channel counts as expired."""
+
+    code = "CLOCK_AHEAD"
+
+
+class PinnedDigestError(DataError):
+    """The release.json does not have the SHA-256 that the caller demanded."""
+
+    code = "PINNED_SHA256"
+    usual_hint = "copy the release again, and compare the digest with that of its source"
+
+
+class OtherSystemError(RefusedError):
+    """The release is for other systems than this one."""
+
+    code = "OTHER_SYSTEM"
+
+
+class OtherHardwareError(RefusedError):
+    """The release is for other hardware than this."""
+
+    code = "OTHER_HARDWARE"
+
+
+class AgentTooOldError(RefusedError):
+    """The release needs a later manageboot."""
+
+    code = "AGENT_TOO_OLD"
+
+
+class NoReleaseError(RefusedError):
+    """The channel has no release that this node could take."""
+
+    code = "NO_RELEASE"
+    usual_hint = "`manageboot check` says what there is"
+
+
+class NetworkError(RefusedError):
+    """A release is to come over a network, which this version does not use."""
+
+    code = "NO_NETWORK"
+
+
+class TufMissingError(RefusedError):
+    """The library that verifies signed metadata is not installed."""
+
+    code = "NO_TUF"

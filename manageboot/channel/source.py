@@ -1,0 +1,145 @@
+"""A release as an update image: the members are its images, and nobody gets a window that was not verified."""
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from manageboot import errors
+from manageboot.channel.place import Pack, Place, read
+from manageboot.disk.digest import WINDOW_BYTES
+from manageboot.image import VERSION, Member, member_name
+from manageboot.image.sparse import SparseMap
+from manageboot.release import index as release_index
+from manageboot.release.description import INDEX, INDEX_BYTES_MAX, PACK, Release
+from manageboot.release.frames import Unpacker
+from manageboot.release.index import Index
+from manageboot.release.layout import Image
+from manageboot.release.windows import WindowReader
+
+_Error = TypeVar("_Error", bound=errors.ManagebootError)
+
+
+class ReleaseImage:
+    """An update image out of a release; what the methods promise stands at UpdateImage."""
+
+    format = "release"
+    ignored: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+    def __init__(self, place: Place, folder: str, release: Release, sha256: str, images: Sequence[str]) -> None:
+        """Read and verify the index, and open the pack.
+
+        Args:
+            place: where it is.
+            folder: the directory of the release there; empty: the place itself.
+            release: what its release.json says, which the caller has verified.
+            sha256: that of the release.json, in hexadecimal.
+            images: the names of the images that it has to have.
+
+        Raises:
+            ReleaseDigestError, ReleaseFormatError, ReleaseTooNewError: the index is not to be used.
+            ImageMemberError: it has other images.
+            InputError, NotPermittedError, DeviceError: a file can't be read.
+        """
+        self.sha256 = sha256
+        self._name = f"release {release.version} of {place.name}"
+        self._version = release.version
+        found = [member_name(image.role) for image in release.images]
+        if set(found) != set(images):
+            raise self.error(errors.ImageMemberError, f"it has {', '.join(found)}, and {', '.join(images)} are needed")
+        path = f"{folder}/{INDEX}" if folder else INDEX
+        # One byte more than there may be is enough to know.
+        limit = min(release.idx.size, INDEX_BYTES_MAX)
+        index = release_index.verified(read(place, path, limit), release, f"{place.name}/{path}")
+        path = f"{folder}/{PACK}" if folder else PACK
+        self.bytes_total = release.pack.size
+        self._counted = _Counted(place.open(path))
+        windows = WindowReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
+        self.known = [self._member(index, number, image, windows) for number, image in enumerate(index.images)]
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the pack has been read so far; any thread may ask."""
+        return min(self._counted.bytes, self.bytes_total)
+
+    def members(self) -> Iterator[Member]:
+        """Give the version, then the images."""
+        text = self._version.encode()
+        extents = SparseMap(len(text))
+        extents.add(0, len(text))
+
+        def fill(window: memoryview, offset: int) -> None:
+            window[:] = text[offset : offset + len(window)]
+
+        yield Member(VERSION, extents, fill, self.error)
+        yield from self.known
+
+    def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
+        """Make the error that says why this release can't be read."""
+        return kind(f"cannot read {self._name}: {cause}", hint=hint)
+
+    def cancel(self) -> None:
+        """Do nothing: files keep nobody waiting."""
+
+    def close(self) -> None:
+        """Close the pack."""
+        self._counted.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _member(self, index: Index, number: int, image: Image, windows: WindowReader) -> Member:
+        extents = SparseMap(image.size)
+        for window in index.windows(number):
+            extents.add(window.number * WINDOW_BYTES, image.length(window.number))
+        reader = _ImageReader(index, number, windows)
+        return Member(member_name(image.role), extents, reader.read, self.error)
+
+
+class _Counted:
+    """Counts what is read of a pack."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.bytes = 0
+        self._pack = pack
+        self._closed = False
+
+    def read(self, offset: int, size: int) -> bytes:
+        stored = self._pack.read(offset, size)
+        self.bytes += len(stored)
+        return stored
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._pack.__exit__(None, None, None)
+
+
+class _ImageReader:
+    """Gives the data of one image, in order and in pieces of any size, out of windows that were verified as a whole."""
+
+    def __init__(self, index: Index, number: int, windows: WindowReader) -> None:
+        self._image = index.images[number]
+        self._ahead = index.windows(number)
+        self._windows = windows
+        self._at = -1
+        self._buffer = memoryview(bytearray(WINDOW_BYTES))
+
+    def read(self, target: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(target):
+            number, start = divmod(offset + done, WINDOW_BYTES)
+            if number != self._at:
+                window = next(window for window in self._ahead if window.number == number)
+                # Not before it is verified: a window that failed is never given.
+                self._at = -1
+                self._windows.fill(self._image, window, self._buffer)
+                self._at = number
+            part = min(len(target) - done, WINDOW_BYTES - start)
+            target[done : done + part] = self._buffer[start : start + part]
+            done += part

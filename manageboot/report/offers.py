@@ -1,0 +1,67 @@
+"""Which releases there are for this node, what each would cost, and why one is refused; writes nothing."""
+
+from typing import Any
+
+from manageboot.boot.node import observe
+from manageboot.channel import channel
+from manageboot.channel.channel import Offer, Wanted
+from manageboot.config import Config
+from manageboot.system.text import one_line
+
+SCHEMA = 1
+
+
+def collect(config: Config, directory: str | None) -> dict[str, Any]:
+    """Gather what `check --json` prints.
+
+    Args:
+        config: the settings.
+        directory: a release, or a directory of releases; None: what the mirrors have.
+
+    Raises:
+        BootedSlotUnknownError, InputError, DeviceError, NotPermittedError, DataError, RefusedError, ConfigError.
+    """
+    node = observe(config)
+    found = channel.offers(config, node, Wanted(directory))
+    booted = found.floor.slots.get(node.booted)
+    return {
+        "schema": SCHEMA,
+        "floor": found.floor.release_index,
+        "booted": None if booted is None else {"version": booted.version, "index": booted.release_index},
+        "releases": [_offer(offer) for offer in found.offers],
+    }
+
+
+def render(report: dict[str, Any]) -> str:
+    """Write what `collect` gathered for a person."""
+    booted = report["booted"]
+    lines = [
+        f"floor    {report['floor']}",
+        f"booted   {'no release' if booted is None else '{version}, index {index}'.format(**booted)}",
+    ]
+    for release in report["releases"]:
+        ways = ", ".join(f"{way['bytes']} bytes as {way['way']}" for way in release["ways"])
+        lines.append(f"release  {release['version']}, index {release['index']}: {ways}")
+        if release["refused"] is not None:
+            lines.append(f"         refused: {release['refused']['text']} [{release['refused']['code']}]")
+    if not report["releases"]:
+        lines.append("release  none is published")
+    return "\n".join(map(one_line, lines))
+
+
+def _offer(offer: Offer) -> dict[str, Any]:
+    release, refused = offer.release, offer.refused
+    return {
+        "version": release.version,
+        "index": release.release_index,
+        "min_index": release.min_index,
+        "place": offer.name,
+        "sha256": offer.sha256,
+        "signed_by": list(offer.signed_by),
+        # The index is read in each case.
+        "ways": [
+            {"way": "full", "bytes": release.idx.size + release.pack.size},
+            {"way": "archive", "bytes": release.archive.size},
+        ],
+        "refused": None if refused is None else {"code": refused.code, "text": str(refused)},
+    }
