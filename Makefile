@@ -3,14 +3,15 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := manageboot grubenv qemu-harness tests
+SOURCES := manageboot grubenv qemu-harness tests setup.py
 
 # Why each is needed stands in CONTRIBUTING.md.
 PACKAGES := \
-	python3-venv python3-dev gcc pkg-config libsystemd-dev \
+	git python3-venv python3-dev gcc pkg-config libsystemd-dev \
+	debhelper dh-python dpkg-dev \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
-	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils
+	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils mandoc groff-base
 
 # The tests start the programs thousands of times, and without bytecode each start compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,10 +33,16 @@ help:
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-trixie       the tests without virtual machines with Debian 13's Python, libraries and tools"
 	@echo "make test-long  the tests that take minutes each"
-	@echo "make fuzz       the environment block: hypothesis with other examples each time, then ten minutes of a coverage-guided fuzzer"
+	@echo "make fuzz       environment block and releases: hypothesis with other examples each time, then a coverage-guided fuzzer"
 	@echo "make speed      what reading and updating the environment block costs"
+	@echo "make man        the manual pages, into build/man; make completion: for bash, zsh and fish, into build/completion"
+	@echo "make errors     docs/errors.md, from what manageboot explain says"
 	@echo "make install-icos      put manageboot.sh and all that belongs to it into the root below DESTDIR"
 	@echo "make zipapp     manageboot.sh with all that belongs to it as one file, build/manageboot.sh"
+	@echo "make docs       the documents as a site, build/docs/site"
+	@echo "make pictures   pictures of that site, by a real browser, and of what status shows"
+	@echo "make dist       wheel and source archive, in build/dist"
+	@echo "make deb        Debian packages, in build/deb/bookworm; DISTRIBUTION=trixie for Debian 13"
 	@echo "make format     format the sources"
 	@echo "make lock       renew requirements-dev.txt"
 	@echo "make clean      remove what was built, the cache of images included"
@@ -79,6 +86,7 @@ check: packages $(VENV)/installed
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	grub-script-check manageboot/bootloader/grub.cfg
+	grub-script-check manageboot/bootloader/slots.cfg
 
 # tests/conftest.py says what runs where. One virtual machine at a time, so more cores than this bring little; the process
 # that runs them mostly waits, and so do many tests, so there is one process more than cores.
@@ -113,7 +121,7 @@ crash-install: packages $(VENV)/installed
 	@cd tests && ../$(BIN)/python -m install.crash && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m offline.crash
 
 # One life in QEMU, and every power cut in it; a few minutes. POWER_CUTS names other lives, or --all.
-POWER_CUTS := guest --samples 1
+POWER_CUTS := guest --samples 1 --boots 1
 SEED := 1
 
 .PHONY: power-cuts
@@ -122,7 +130,7 @@ power-cuts: packages $(VENV)/installed
 
 .PHONY: power-cuts-full
 power-cuts-full: packages $(VENV)/installed
-	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run --all --seed $(SEED) --report ../power-cuts
+	@cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m powercuts run --all --boots 20 --seed $(SEED) --report ../power-cuts
 
 power-cuts-peers: PACKAGES += openssl
 
@@ -147,8 +155,10 @@ soak: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
-# In it, a browser shows the page of the power cuts, RAUC's bundles are signed, and real servers are fetched from.
-test-long: PACKAGES += chromium openssl iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
+# In it, a browser shows the page of the power cuts, RAUC's bundles are signed, zsh and fish complete command lines, and real
+# servers are fetched from.
+test-long: PACKAGES += chromium openssl zsh fish
+test-long: PACKAGES += iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed
@@ -161,6 +171,7 @@ FUZZ_SEED := 1
 .PHONY: fuzz
 fuzz: packages $(VENV)/installed
 	FUZZ_EXAMPLES=2000 $(BIN)/pytest -q tests/grubenv -k "not crash and not writers and not calls"
+	FUZZ_EXAMPLES=5000 $(BIN)/pytest -q tests/release
 	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/pip install --quiet --disable-pip-version-check atheris construct
 	@rm -rf $(FUZZ)/corpus
@@ -171,28 +182,63 @@ fuzz: packages $(VENV)/installed
 speed: packages $(VENV)/installed
 	@$(BIN)/python -m tests.grubenv.speed
 
+# Made from the parser, the settings and the errors with Python alone, so that a Debian package can be built with it.
+.PHONY: man completion
+man completion:
+	@rm -rf build/$@
+	@$(PYTHON) -m manageboot.manual $@ build/$@
+
+# A test compares it.
+.PHONY: errors
+errors:
+	@$(PYTHON) -m manageboot.manual errors docs
+
+# What a node carries: all but what makes the manual.
+ON_A_NODE := grubenv manageboot -type f ! -path '*/__pycache__/*' ! -path 'manageboot/manual/*'
+
 DESTDIR :=
 LIBRARY := /usr/share/manageboot
-LAUNCHER = printf '%s\n' '\#!$(PYTHON) -I' 'import os, sys' \
-	'sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "$(1)"))' \
-	'from $(2).__main__ import main' 'sys.exit(main())'
+# What is built carries the commit that it is built from; grubenv/commit.py says how else it is known.
+define INSTALL_MODULES
+	@find $(ON_A_NODE) -exec install -D -m 644 {} $(1)/{} \;
+	@commit=$$($(PYTHON) -c 'from grubenv.commit import commit; print(commit())') && \
+		sed -i "s/^COMMIT = .*/COMMIT = \"$$commit\"/" $(1)/grubenv/commit.py
+endef
+# The program $(1), whose module is $(2), with the modules in $(3) beside it; without $(3) Python finds them.
+define INSTALL_PROGRAM
+	@install -d $(dir $(DESTDIR)$(1))
+	@printf '%s\n' '#!$(PYTHON) -I' $(if $(3),'import os' )'import sys' \
+		$(if $(3),'sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "$(3)"))' )\
+		'from $(2).__main__ import main' 'sys.exit(main())' >$(DESTDIR)$(1)
+	@chmod 755 $(DESTDIR)$(1)
+endef
+define INSTALL_UNITS
+	@install -D -m 644 systemd-units/manageboot.catalog $(DESTDIR)/usr/lib/systemd/catalog/manageboot.catalog
+	@install -D -m 644 systemd-units/manageboot.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/manageboot.conf
+	@install -D -m 644 systemd-units/manageboot.preset $(DESTDIR)/usr/lib/systemd/system-preset/90-manageboot.preset
+endef
 
 # What it needs on the node stands in docs/ic-os.md. The bytecode is made here, because there the root is read-only; it
 # goes by content, since those who build images set all times to one.
 .PHONY: install-icos
 install-icos:
 	@rm -rf $(DESTDIR)$(LIBRARY)
-	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(DESTDIR)$(LIBRARY)/{} \;
+	$(call INSTALL_MODULES,$(DESTDIR)$(LIBRARY))
 	@$(PYTHON) -I -m compileall -q --invalidation-mode checked-hash -s $(DESTDIR)/ -p / $(DESTDIR)$(LIBRARY)
-	@install -d $(DESTDIR)/usr/bin $(DESTDIR)/opt/ic/bin
-	@$(call LAUNCHER,../share/manageboot,manageboot) >$(DESTDIR)/usr/bin/manageboot
-	@$(call LAUNCHER,../share/manageboot,grubenv) >$(DESTDIR)/usr/bin/grubenv
-	@$(call LAUNCHER,../../../usr/share/manageboot,manageboot.icos) >$(DESTDIR)/opt/ic/bin/manageboot.sh
-	@chmod 755 $(DESTDIR)/usr/bin/manageboot $(DESTDIR)/usr/bin/grubenv $(DESTDIR)/opt/ic/bin/manageboot.sh
-	@install -D -m 644 systemd-units/manageboot.catalog $(DESTDIR)/usr/lib/systemd/catalog/manageboot.catalog
-	@install -D -m 644 systemd-units/manageboot.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/manageboot.conf
-	@install -D -m 644 systemd-units/manageboot.preset $(DESTDIR)/usr/lib/systemd/system-preset/90-manageboot.preset
+	$(call INSTALL_PROGRAM,/usr/bin/manageboot,manageboot,../share/manageboot)
+	$(call INSTALL_PROGRAM,/usr/bin/grubenv,grubenv,../share/manageboot)
+	$(call INSTALL_PROGRAM,/opt/ic/bin/manageboot.sh,manageboot.icos,../../../usr/share/manageboot)
+	$(INSTALL_UNITS)
 	@install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd-units/*.service
+
+# What debian/rules makes its packages of. Where the service goes depends on the release, which debhelper knows.
+.PHONY: install-debian
+install-debian:
+	$(call INSTALL_MODULES,$(DESTDIR)/usr/lib/python3/dist-packages)
+	$(call INSTALL_PROGRAM,/usr/bin/manageboot,manageboot)
+	$(call INSTALL_PROGRAM,/usr/bin/grubenv,grubenv)
+	$(call INSTALL_PROGRAM,/opt/ic/bin/manageboot.sh,manageboot.icos)
+	$(INSTALL_UNITS)
 
 # One file that a root may be made with, or that is mounted over the one of an older release. The bytecode in it is that of
 # PYTHON, and another version takes the sources. Nothing is compressed, which starts faster; all times are one, so that the
@@ -201,12 +247,54 @@ ZIPAPP := build/manageboot.sh
 .PHONY: zipapp
 zipapp:
 	@rm -rf $(ZIPAPP).d && mkdir -p $(ZIPAPP).d
-	@find grubenv manageboot -type f ! -path '*/__pycache__/*' -exec install -D -m 644 {} $(ZIPAPP).d/{} \;
+	$(call INSTALL_MODULES,$(ZIPAPP).d)
 	@printf '%s\n' 'import sys' 'from manageboot.icos.__main__ import main' 'sys.exit(main())' >$(ZIPAPP).d/__main__.py
 	@$(PYTHON) -I -m compileall -q -b --invalidation-mode unchecked-hash -s $(ZIPAPP).d -p manageboot.sh $(ZIPAPP).d
 	@find $(ZIPAPP).d -exec touch -d 2000-01-01T00:00:00Z {} +
 	@TZ=UTC $(PYTHON) -I -m zipapp $(ZIPAPP).d --python '$(PYTHON) -I' --output $(ZIPAPP)
 	@chmod 755 $(ZIPAPP) && rm -rf $(ZIPAPP).d
+
+# The site of the documents, in an environment of its own, since neither a node nor a test needs it. Warnings are errors.
+SITE := build/docs
+.PHONY: docs
+docs: | packages
+	@test -x .cache/docs/bin/mkdocs || { $(PYTHON) -m venv .cache/docs && \
+		.cache/docs/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt; }
+	@rm -rf $(SITE) && mkdir -p $(SITE)/pages
+	@cp docs/*.md docs/*.png docs/*.svg docs/*.css docs/conformance.json CONTRIBUTING.md CHANGELOG.md SECURITY.md $(SITE)/pages
+	@cp systemd-units/README.md $(SITE)/pages/systemd-units.md
+	@.cache/docs/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	@echo "$(SITE)/site/index.html"
+
+# What the documents look like in a browser, at the widths of a desk and of a phone: build/docs/pictures, and docs/site.png.
+pictures: PACKAGES += chromium
+.PHONY: pictures
+pictures: docs $(VENV)/installed
+	@cd tests && $(PYTHON) -m documents.screenshots
+	@cd tests && exec ../$(BIN)/python -m report.pictures
+
+# The same sources make the same files, whoever builds them: a source archive that is packed once more, with one time, one
+# owner and the usual modes for all that is in it, and the wheel that is built from it.
+DIST := build/dist
+dist: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),1767225600)
+.PHONY: dist
+dist: packages $(VENV)/installed
+	@rm -rf $(DIST) && mkdir -p $(DIST)/scratch
+	@$(BIN)/python -m build --no-isolation --sdist --outdir $(DIST)/scratch . >$(DIST)/scratch/log 2>&1 || { cat $(DIST)/scratch/log; exit 1; }
+	@cd $(DIST)/scratch && tar --extract --file *.tar.gz && tree=$$(echo manageboot-*/) && tree=$${tree%/} && \
+		tar --create --sort=name --format=ustar --mtime=@$$SOURCE_DATE_EPOCH --owner=root:0 --group=root:0 \
+			--mode=u=rwX,go=rX $$tree | gzip --no-name --best >../$$tree.tar.gz && rm -r $$tree
+	@umask 022 && tar --extract --directory=$(DIST)/scratch --file $(DIST)/manageboot-*.tar.gz && \
+		$(BIN)/python -m build --no-isolation --wheel --outdir $(DIST) $(DIST)/scratch/manageboot-*/ >$(DIST)/scratch/log 2>&1 || \
+		{ cat $(DIST)/scratch/log; exit 1; }
+	@rm -rf $(DIST)/scratch && ls $(DIST)/*
+
+# From the source archive, so that it is known to have all that it needs.
+DEB := build/deb/$(DISTRIBUTION)
+.PHONY: deb
+deb: dist
+	@rm -rf $(DEB) && PYTHONPATH=qemu-harness $(BIN)/python -m qemu_harness.packages $(DIST)/manageboot-*.tar.gz $(DEB)
+	@ls $(DEB)/*
 
 .PHONY: format
 format: $(VENV)/installed

@@ -11,15 +11,22 @@ from typing import ClassVar
 
 
 class ManagebootError(Exception):
-    """The root of the tree; caught by the command line, which prints it and exits with its code."""
+    """This is a bug in manageboot.
+
+    The root of the tree; caught by the command line, which prints it and exits with its code.
+    """
 
     exit_code: ClassVar[int] = 70
     code: ClassVar[str] = "INTERNAL"
+    usual_hint: ClassVar[str | None] = None
+    """What helps in most cases, for those that have no hint of their own."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         """Make the error from a sentence `cannot VERB OBJECT: CAUSE` and a hint for the person who reads it."""
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.usual_hint
+        self.found: dict[str, object] | None = None
+        """What a query found out all the same; `--json` prints it beside the error."""
 
 
 class UsageError(ManagebootError):
@@ -45,16 +52,18 @@ class ImageTruncatedError(DataError):
     """The update image ends too early."""
 
     code = "IMAGE_TRUNCATED"
+    usual_hint = "load or copy it again, and compare its size and SHA-256 with those of its source"
 
 
 class ImageMemberError(DataError):
-    """The archive is well formed, but a member is missing, there twice, or of a kind that has no place in it."""
+    """The archive is well formed, but a member is missing, is there twice, or does not belong there."""
 
     code = "IMAGE_MEMBER"
+    usual_hint = "docs/update-image.md says what an update image has to hold"
 
 
 class ImageContentError(DataError):
-    """An image is none that a slot could hold: compressed, an archive, a whole disk, text, zeros, or the same twice."""
+    """No slot can hold such an image: it is compressed, an archive, a disk, text, zeros, or the same as the other."""
 
     code = "IMAGE_CONTENT"
 
@@ -63,12 +72,42 @@ class ImageTooLargeError(DataError):
     """An image is larger than the device that it is for."""
 
     code = "IMAGE_TOO_LARGE"
+    usual_hint = "make the image smaller, or the device of the slot larger"
 
 
 class ImageDigestError(DataError):
     """The input does not have the SHA-256 that the caller demanded."""
 
     code = "IMAGE_SHA256"
+    usual_hint = "load it again; if it differs again, ask whoever published the digest"
+
+
+class ReleaseFormatError(DataError):
+    """A file of the release breaks the rules of its format."""
+
+    code = "RELEASE_FORMAT"
+    usual_hint = "take it from another mirror; docs/release-format.md has the rules"
+
+
+class ReleaseTooNewError(DataError):
+    """A file of the release is of a format that this version does not know."""
+
+    code = "RELEASE_TOO_NEW"
+    usual_hint = "install a newer manageboot first"
+
+
+class ReleaseDigestError(DataError):
+    """A piece of the release does not have the size or the SHA-256 that it was published with."""
+
+    code = "RELEASE_SHA256"
+    usual_hint = "take it from another mirror"
+
+
+class MetadataError(DataError):
+    """The metadata of published releases is not whole, not signed as the root says, or expired."""
+
+    code = "METADATA"
+    usual_hint = "look at the clock, and take it from another mirror"
 
 
 class BlockDamagedError(DataError):
@@ -102,7 +141,7 @@ class RecordDamagedError(DataError):
 
 
 class PartitionTableError(DataError):
-    """The disk has no partition table that can be read, or none that can be right."""
+    """The disk has no partition table that can be read, or one that can't be right."""
 
     code = "PARTITION_TABLE"
 
@@ -121,13 +160,14 @@ class BlockMissingError(InputError):
 
 
 class DeviceMissingError(InputError):
-    """A configured device is not there, or is not a block device."""
+    """A configured device is missing, or is not a block device."""
 
     code = "NO_DEVICE"
+    usual_hint = "compare the slots of the configuration with `lsblk -o NAME,PARTLABEL,PARTUUID`"
 
 
 class DevicesUnknownError(InputError):
-    """Devices can't be looked for, as /sys, or udev, is not there."""
+    """Devices can't be looked for, because /sys or udev is missing."""
 
     code = "DEVICES_UNKNOWN"
 
@@ -151,7 +191,7 @@ class TrialError(RefusedError):
 
 
 class TrustedSlotError(RefusedError):
-    """The slot that was named is the trusted one, and nobody insisted."""
+    """The slot that was named with `--slot` is the trusted one, and nobody insisted."""
 
     code = "TRUSTED_SLOT"
 
@@ -160,6 +200,7 @@ class NotOnTrialError(RefusedError):
     """There is no trial that could be aborted."""
 
     code = "NOT_ON_TRIAL"
+    usual_hint = "`manageboot status` says which slot is booted, and how it stands"
 
 
 class ConflictError(RefusedError):
@@ -175,7 +216,7 @@ class BootedSlotUnknownError(RefusedError):
 
 
 class NothingInstalledError(RefusedError):
-    """The record does not say that the passive slot holds a complete image."""
+    """The record does not say that the passive slot holds a complete image, or the slot was changed since."""
 
     code = "NOTHING_INSTALLED"
 
@@ -186,8 +227,15 @@ class NoWayBackError(RefusedError):
     code = "NO_WAY_BACK"
 
 
+class SignaturesMissingError(RefusedError):
+    """Not enough of the keys that have to sign were given."""
+
+    code = "SIGNATURES_MISSING"
+    usual_hint = "docs/releases.md says whose keys are needed"
+
+
 class DeviceBusyError(RefusedError):
-    """A device of the passive slot is mounted or otherwise in use, or belongs to the booted slot."""
+    """A device of the passive slot is in use, by a mount or in another way, or belongs to the booted slot."""
 
     code = "DEVICE_BUSY"
 
@@ -212,7 +260,7 @@ class CreateError(ManagebootError):
 
 
 class BlockFullError(CreateError):
-    """What is in the environment block leaves no room for what has to be written."""
+    """The environment block has no room for what has to be written."""
 
     code = "NO_ROOM"
 
@@ -224,7 +272,7 @@ class BlockNotAtomicError(CreateError):
 
 
 class DeviceError(ManagebootError):
-    """Reading or writing failed; after a failed flush nothing more may be believed of that device."""
+    """Reading or writing failed; after a failed flush the device can't be trusted."""
 
     exit_code = 74
     code = "IO_ERROR"
@@ -268,82 +316,7 @@ class ConfigError(ManagebootError):
 
     exit_code = 78
     code = "CONFIG"
-
-
-class FetchError(ManagebootError):
-    """Something can't be fetched from the network; where nothing else is said, it may work later."""
-
-    exit_code = 75
-
-
-class FetchBrokenError(FetchError):
-    """Connections ended too early, or the servers answered with errors, until the time was over."""
-
-    code = "FETCH_BROKEN"
-
-
-class FetchNoRouteError(FetchError):
-    """No connection to a mirror, or to the proxy, could be made."""
-
-    code = "FETCH_NO_ROUTE"
-
-
-class FetchNoNameError(FetchError):
-    """The name of a mirror, or of the proxy, could not be resolved."""
-
-    code = "FETCH_NO_NAME"
-
-
-class FetchTlsError(FetchError):
-    """TLS with a mirror failed, so it may be somebody else."""
-
-    code = "FETCH_TLS"
-
-
-class FetchClockError(FetchTlsError):
-    """TLS with a mirror failed, and the clock of the node is outside the time in which its certificate is valid."""
-
-    code = "FETCH_CLOCK"
-
-
-class FetchStalledError(FetchError):
-    """The mirrors sent nothing, or next to nothing."""
-
-    code = "FETCH_STALLED"
-
-
-class FetchDeadlineError(FetchError):
-    """The mirrors were busy, or too slow, until the time was over."""
-
-    code = "FETCH_DEADLINE"
-
-
-class FetchRefusedError(FetchError):
-    """The mirrors, or the proxy, want to know who asks, or refuse it (401, 403, 407)."""
-
-    exit_code = 77
-    code = "FETCH_REFUSED"
-
-
-class FetchGoneError(FetchError):
-    """The mirrors do not have it (404, 410)."""
-
-    exit_code = 66
-    code = "FETCH_GONE"
-
-
-class FetchLiedError(FetchError):
-    """What the mirrors sent is not what was asked for."""
-
-    exit_code = 65
-    code = "FETCH_LIED"
-
-
-class FetcherError(ManagebootError):
-    """The process that fetches can't be started, or can't be locked in."""
-
-    exit_code = 74
-    code = "NO_FETCHER"
+    usual_hint = "docs/configuration.md lists every setting, and so does manageboot.toml(5)"
 
 
 _EXHAUSTED = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})

@@ -41,7 +41,7 @@ Options:
       --usage            Print the first line of it.
   -v, --verbose          Say on standard error what was done.
       --debug            Say there each read, write, flush and rename; also GRUBENV_DEBUG=1.
-  -V, --version          Print the version.
+  -V, --version          Print version and commit.
 
 Without FILENAME, or if it is `-', {file.DEFAULT_PATH} is used.
 Symbolic links are followed to the file itself.
@@ -66,9 +66,9 @@ def perform(words: list[str]) -> int:
         answer(f"{USAGE}\n".encode())
         return EXIT_OK
     if "version" in arguments.options:
-        from grubenv import __version__
+        from grubenv.commit import release
 
-        answer(f"grubenv {__version__}\n".encode())
+        answer(f"grubenv {release()}\n".encode())
         return EXIT_OK
     if not arguments.command:
         raise UsageError("cannot run: no command")

@@ -9,7 +9,7 @@ from grubenv import kernelcmdline
 from manageboot import errors
 from manageboot.config import BootConfig
 from manageboot.protocol import Slot, state_by_block
-from manageboot.system import console
+from manageboot.system import console, text
 
 _BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 
@@ -83,6 +83,15 @@ def started_by_grub(boot: BootConfig) -> bool:
         return _by_grub(_line(boot))
     except errors.ManagebootError:
         return True
+
+
+def parameters(path: str) -> tuple[tuple[str, str], ...]:
+    """Give all parameters and their values, empty where there is none; nothing, if the command line can't be read."""
+    try:
+        line = kernelcmdline.read_line(path)
+    except OSError:
+        return ()
+    return tuple((text.decode(key), text.decode(value or b"")) for key, value in kernelcmdline.parameters(line))
 
 
 def boot_id() -> str | None:

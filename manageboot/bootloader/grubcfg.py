@@ -4,6 +4,7 @@ import difflib
 import logging
 import os
 import shutil
+import tempfile
 from typing import NamedTuple
 
 from grubenv.writing.lock import locked_directory
@@ -125,20 +126,45 @@ def install(config: Config) -> str:
             return f"{comparison.path} is the shipped one already"
         path = comparison.path
         check_modules(config, f"install {path}")
-        _check_syntax(path)
-        try:
-            with open(path, "rb") as file:
-                old = file.read()
-        except OSError as error:
-            raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
-        with envblock.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
-            # Both files are replaced as a new block is, which was proved against GRUB.
-            replace_file(directory, FILE_NAME + OLD_SUFFIX, old, path + OLD_SUFFIX)
-            replace_file(directory, FILE_NAME, shipped().encode(), path)
+        put(path, shipped())
         return f"{path} is the shipped one, from the next boot on; the old one is {path}{OLD_SUFFIX}"
 
 
-def _check_syntax(path: str) -> None:
-    """Ask the node's GRUB, where it has a checker; the shipped script passed ours before it was shipped."""
-    if shutil.which(_CHECKER) is not None:
-        process.run([_CHECKER, _SHIPPED_PATH], failure=errors.BootloaderError, doing=f"install {path}")
+def put(path: str, script: str) -> None:
+    """Put a script in the place of another one, which stays beside it with the suffix .old; there may be none.
+
+    Args:
+        path: the script, in a directory that is there.
+        script: what it is to be.
+
+    Raises:
+        BootloaderError: GRUB's own checker does not take the script.
+        InputError: the old one can't be read.
+        CreateError, DeviceError, LockedError, NotPermittedError.
+
+    Durability: as for `install`.
+    """
+    _check_syntax(path, script)
+    try:
+        with open(path, "rb") as file:
+            old = file.read()
+    except FileNotFoundError:
+        old = None
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+    name = os.path.basename(path)
+    with envblock.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
+        # Both files are replaced as a new block is, which was proved against GRUB.
+        if old is not None:
+            replace_file(directory, name + OLD_SUFFIX, old, path + OLD_SUFFIX)
+        replace_file(directory, name, script.encode(), path)
+
+
+def _check_syntax(path: str, script: str) -> None:
+    """Ask the node's GRUB, where it has a checker; what is shipped passed ours before it was shipped."""
+    if shutil.which(_CHECKER) is None:
+        return
+    with tempfile.NamedTemporaryFile(suffix=FILE_NAME) as file:
+        file.write(script.encode())
+        file.flush()
+        process.run([_CHECKER, file.name], failure=errors.BootloaderError, doing=f"install {path}")

@@ -8,10 +8,14 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from manageboot import config, errors
 from manageboot.cli import parser
-from manageboot.system import console, files, inherited, signals, text
+from manageboot.system import console, files, inherited, signals
+
+_SCHEMA = 1
+"""Of what the short queries print."""
 
 _Handler = Callable[[argparse.Namespace, config.Config], None]
 
@@ -31,6 +35,21 @@ def perform(arguments: Sequence[str]) -> None:
     options = parser.parse(list(arguments))
     if options.debug:
         _show_debug()
+    if options.verb == "explain" and options.disk is None:
+        _explain(options)
+        return
+    if options.verb == "init":
+        from manageboot.cli import init
+
+        _show_warnings()
+        init.perform(options)
+        return
+    if options.verb == "release":
+        from manageboot.cli import release
+
+        _show_warnings()
+        release.perform(options)
+        return
     if options.disk is not None:
         from manageboot.cli import offline
 
@@ -46,6 +65,9 @@ def perform(arguments: Sequence[str]) -> None:
         _inspect(options, None)
         return
     _HANDLERS[options.verb](options, _settings(options))
+
+
+_perform = perform  # an argument of `run` has that name
 
 
 def settings_of(arguments: Sequence[str]) -> config.Config:
@@ -67,42 +89,57 @@ def _settings(options: argparse.Namespace) -> config.Config:
     )
 
 
-def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] = perform) -> int:
+def run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None] | None = None) -> int:
     """Run a command line, print what goes wrong, and return the exit status.
 
     Args:
         arguments: the command line, without the program's name.
-        perform: does what it asks for; another front door has words of its own.
+        perform: does what it asks for, where another front door has words of its own; then no answer is JSON.
     """
+    # Asked of the words: a command line that makes no sense is answered as well.
+    as_json = perform is None and "--json" in arguments
     try:
-        return _run(arguments, perform)
+        return _run(arguments, perform or _perform, as_json=as_json)
     # Also where they come while an error is being printed.
     except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
+        return _ended("interrupted", 130, as_json=as_json)
     except signals.Terminated:
-        _say("terminated")
-        return 143
+        return _ended("terminated", 143, as_json=as_json)
 
 
-def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None]) -> int:
+def _run(arguments: Sequence[str], perform: Callable[[Sequence[str]], None], *, as_json: bool) -> int:
     try:
         inherited.set_right()
         if os.environ.get(_DEBUG_VARIABLE, "0") not in {"", "0"}:
             _show_debug()
         perform(arguments)
     except errors.ManagebootError as error:
-        return _report(error)
+        return _report(error, as_json=as_json)
     except Exception as error:  # noqa: BLE001  the last resort: one line, like every other error
-        return _report(errors.of_the_system(error) or _bug(error))
+        return _report(errors.of_the_system(error) or _bug(error), as_json=as_json)
     return 0
 
 
-def _report(error: errors.ManagebootError) -> int:
+def _report(error: errors.ManagebootError, *, as_json: bool) -> int:
     console.tell(f"manageboot: error: {error} [{error.code}]")
     if error.hint:
         console.tell(f"hint: {error.hint}")
+    if as_json:
+        # Where nothing is left to load a module with, the exit status has to do.
+        with suppress(ImportError, MemoryError, OSError):
+            from manageboot.cli import answer
+
+            answer.failed(error)
     return error.exit_code
+
+
+def _ended(how: str, exit_status: int, *, as_json: bool) -> int:
+    _say(how)
+    if as_json:
+        from manageboot.cli import answer
+
+        answer.ended(how.upper(), exit_status)
+    return exit_status
 
 
 def _bug(error: Exception) -> errors.ManagebootError:
@@ -130,14 +167,15 @@ def _install(options: argparse.Namespace, settings: config.Config) -> None:
         progress=options.progress,
         skip_identical=options.skip_identical,
     )
-    _say(done)
+    _tell_done(options, settings, done)
 
 
 def _commit(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.upgrade import verbs
 
     _show_warnings()
-    _say(verbs.commit(settings, reboot=not options.no_reboot and options.disk is None))
+    done = verbs.commit(settings, reboot=not options.no_reboot and options.disk is None)
+    _tell_done(options, settings, done)
 
 
 def _rollback(options: argparse.Namespace, settings: config.Config) -> None:
@@ -145,18 +183,16 @@ def _rollback(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.upgrade import verbs
 
     _show_warnings()
-    _say(
-        verbs.rollback(
-            settings, reboot=not options.no_reboot and options.disk is None, because=TrialMarker(options.because)
-        )
-    )
+    reboot = not options.no_reboot and options.disk is None
+    done = verbs.rollback(settings, reboot=reboot, because=TrialMarker(options.because))
+    _tell_done(options, settings, done)
 
 
-def _cancel(_options: argparse.Namespace, settings: config.Config) -> None:
+def _cancel(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.upgrade import verbs
 
     _show_warnings()
-    _say(verbs.cancel(settings))
+    _tell_done(options, settings, verbs.cancel(settings))
 
 
 def _confirm(options: argparse.Namespace, settings: config.Config) -> None:
@@ -164,11 +200,12 @@ def _confirm(options: argparse.Namespace, settings: config.Config) -> None:
 
     _show_warnings()
     if options.hold:
-        _say(inhibit.take(settings))
+        done = inhibit.take(settings)
     elif options.release:
-        _say(inhibit.release(settings))
+        done = inhibit.release(settings)
     else:
-        _say(verbs.confirm(settings))
+        done = verbs.confirm(settings)
+    _tell_done(options, settings, done)
 
 
 def _daemon(_options: argparse.Namespace, settings: config.Config) -> None:
@@ -177,42 +214,54 @@ def _daemon(_options: argparse.Namespace, settings: config.Config) -> None:
     daemon.run(settings)
 
 
-def _current(_options: argparse.Namespace, settings: config.Config) -> None:
+def _current(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.boot.cmdline import booted_slot
 
-    console.answer(booted_slot(settings.boot))
+    _answer(options, "slot", booted_slot(settings.boot))
 
 
-def _target(_options: argparse.Namespace, settings: config.Config) -> None:
+def _target(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.boot.cmdline import booted_slot
 
-    console.answer(booted_slot(settings.boot).other)
+    _answer(options, "slot", booted_slot(settings.boot).other)
 
 
-def _next(_options: argparse.Namespace, settings: config.Config) -> None:
+def _next(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.boot import envblock
 
-    console.answer(envblock.stated(envblock.read(settings.boot.grubenv)).next)
+    _answer(options, "slot", envblock.stated(envblock.read(settings.boot.grubenv)).next)
 
 
-def _current_root(_options: argparse.Namespace, settings: config.Config) -> None:
+def _current_root(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.boot.cmdline import booted_slot
     from manageboot.disk import devices
 
-    console.answer(devices.find(settings.slots[booted_slot(settings.boot)]["root"]))
+    _answer(options, "device", devices.find(settings.slots[booted_slot(settings.boot)]["root"]))
 
 
-def _target_root(_options: argparse.Namespace, settings: config.Config) -> None:
+def _target_root(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.boot.cmdline import booted_slot
     from manageboot.disk import devices
 
-    console.answer(devices.find(settings.slots[booted_slot(settings.boot).other]["root"]))
+    _answer(options, "device", devices.find(settings.slots[booted_slot(settings.boot).other]["root"]))
 
 
 def _status(options: argparse.Namespace, settings: config.Config) -> None:
+    if options.watch:
+        from manageboot.report import watch
+
+        watch.watch(settings)
+        return
     from manageboot.report import status
 
-    _show(status.collect(settings), status.render, as_json=options.json)
+    found = status.collect(settings)
+    if options.json:
+        _show_json(found)
+        return
+    from manageboot.report import page
+    from manageboot.system import terminal
+
+    console.answer(page.render(found, terminal.screen()), painted=True)
 
 
 def _history(options: argparse.Namespace, settings: config.Config) -> None:
@@ -231,10 +280,20 @@ def _doctor(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.report import doctor
 
     report = doctor.examine(settings)
-    _show(report, doctor.render, as_json=options.json)
+    if report["sound"] or not options.json:
+        _show(report, doctor.render, as_json=options.json)
     if not report["sound"]:
         count = len(report["findings"])
-        raise errors.UnsoundError(f"cannot rely on the boot chain: it has {count} fault{'s' if count > 1 else ''}")
+        error = errors.UnsoundError(f"cannot rely on the boot chain: it has {count} fault{'s' if count > 1 else ''}")
+        error.found = report
+        raise error
+
+
+def _explain(options: argparse.Namespace) -> None:
+    """Explain a code word, which needs no settings."""
+    from manageboot.cli import explain
+
+    _answer(options, "text", explain.overview() if options.word is None else explain.explain(options.word))
 
 
 def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
@@ -242,16 +301,21 @@ def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
 
     _show_warnings()
     if options.action == "show":
-        console.answer(grubcfg.shipped().removesuffix("\n"))
+        _answer(options, "grub_cfg", grubcfg.shipped().removesuffix("\n"))
     elif options.action == "install":
-        _say(grubcfg.install(settings))
+        _tell_done(options, settings, grubcfg.install(settings))
     else:
         path, differences = grubcfg.compare(settings)
         if differences:
-            console.answer("\n".join(differences))
-            raise errors.BootloaderError(f"cannot accept {path}: it is not the shipped one")
+            error = errors.BootloaderError(
+                f"cannot accept {path}: it is not the shipped one", hint="manageboot bootloader install"
+            )
+            error.found = {"schema": _SCHEMA, "verb": options.verb, "differences": list(differences)}
+            if not options.json:
+                console.answer("\n".join(differences))
+            raise error
         grubcfg.check_modules(settings, f"accept {path}")
-        _say(f"{path} is the shipped one")
+        _tell_done(options, settings, f"{path} is the shipped one")
 
 
 _HANDLERS: dict[str, _Handler] = {
@@ -283,8 +347,13 @@ def _show_debug() -> None:
 def _show_warnings() -> None:
     import logging
 
+    from manageboot.cli import answer
+
+    answer.warnings.clear()
+
     class Telling(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            answer.warnings.append(record.getMessage())
             console.tell(self.format(record))
 
     logging.addLevelName(logging.WARNING, "warning")
@@ -292,9 +361,33 @@ def _show_warnings() -> None:
 
 
 def _show(result: dict[str, object], render: Callable[[dict[str, object]], str], *, as_json: bool) -> None:
-    import json
+    if as_json:
+        _show_json(result)
+    else:
+        console.answer(render(result))
 
-    console.answer(json.dumps(text.encodable_all(result), indent=2) if as_json else render(result))
+
+def _show_json(result: dict[str, object]) -> None:
+    from manageboot.cli import answer
+
+    answer.show(result)
+
+
+def _answer(options: argparse.Namespace, key: str, value: str) -> None:
+    """Print what a short query found."""
+    if options.json:
+        _show_json({"schema": _SCHEMA, "verb": options.verb, key: value})
+    else:
+        console.answer(value)
+
+
+def _tell_done(options: argparse.Namespace, settings: config.Config, done: str) -> None:
+    """Print what a verb has done: a message, and with --json a result as well."""
+    _say(done)
+    if options.json:
+        from manageboot.cli import answer
+
+        answer.done(options.verb, done, settings)
 
 
 def _say(message: str) -> None:

@@ -3,31 +3,39 @@
 import argparse
 import os
 import re
+from collections.abc import Mapping
 from typing import NoReturn
 
-from manageboot import __version__, errors
+from manageboot import errors
 from manageboot.system import console
 
 SYSTEM_TYPES = ("guestos", "hostos")
 
-_HELP_COLUMNS = 100
+_HELP_COLUMNS = 80
+_TEXT_COLUMN = 22
+"""Where in the help the text of an option begins."""
 
 _WITH_VALUE = frozenset({"-c", "--config", "-f", "--grubenv", "--disk", "--slot"})
 _OF_THE_SLOT = frozenset({"--slot", "--keep-var", "--overwrite-trusted"})
 
 _EPILOG = """\
-exit status: 0 done, or nothing to do; 2 usage; 65 bad image or environment block; 66 no input; 69 refused in this
-state; 70 bug; 73 cannot create; 74 I/O error; 75 another run holds the lock; 77 not permitted; 78 bad configuration;
-130 interrupted; 143 terminated
-"""
+exit status: 0 if it is done, or there was nothing to do; `manageboot explain`
+has the others. `manageboot VERB --help` has options and examples of a verb."""
 
 
-class _Formatter(argparse.HelpFormatter):
+class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         # Left to itself, argparse asks for the width of the terminal at every argument, and imports shutil for it.
         columns = os.environ.get("COLUMNS")
         known = columns and re.fullmatch("[1-9][0-9]{1,3}", columns)
-        super().__init__(prog, width=int(known[0]) if known else _HELP_COLUMNS)
+        super().__init__(prog, max_help_position=_TEXT_COLUMN, width=int(known[0]) if known else _HELP_COLUMNS)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        # "-c, --config FILE", as newer releases of Python write it, and not "-c FILE, --config FILE".
+        names = ", ".join(action.option_strings)
+        if not names or action.nargs == 0:
+            return names or super()._format_action_invocation(action)
+        return f"{names} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,6 +45,15 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        # Imported here: to know the commit, a checkout asks git.
+        from grubenv.commit import release
+
+        console.answer(f"manageboot {release()}")
+        parser.exit()
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -60,47 +77,58 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         # Now with all verbs: a message may list them.
         options = _parser(None).parse_args(arguments)
     options.system = system
+    if options.json and getattr(options, "watch", False):
+        raise errors.UsageError("cannot run: --watch is for people, and has no meaning with --json")
     if len(getattr(options, "images", [])) > 2:
         raise errors.UsageError("cannot run: more than two images", hint="manageboot --help")
     return options
 
 
+def whole() -> argparse.ArgumentParser:
+    """Make the parser with all verbs, for whoever describes the command line."""
+    return _parser(None)
+
+
 def _parser(words: list[str] | None) -> _Parser:
-    """Make the parser; with the verbs that are among these words, or with all."""
+    """Make the parser; with the verbs that are among these words, or with all and what `--help` says of them."""
     parser = _Parser(
         prog="manageboot",
-        usage="manageboot [-c CONFIG] [-f GRUBENV] [--disk DISK] [--debug] [guestos|hostos] VERB [ARGS]",
-        description="A/B boot and upgrade agent for nodes that boot with GRUB.",
+        usage="manageboot [OPTION...] [guestos|hostos] VERB [ARGUMENT...]",
         epilog=_EPILOG,
         formatter_class=_Formatter,
         allow_abbrev=False,
     )
-    parser.add_argument("-c", "--config", metavar="CONFIG", help="configuration file")
-    parser.add_argument("-f", "--grubenv", metavar="GRUBENV", help="environment block, instead of the configured one")
-    parser.add_argument(
-        "--disk", metavar="DISK", help="block device or disk image of another system, to work on offline"
-    )
-    parser.add_argument(
-        "--debug", action="store_true", help="show each command, decision and write; also MANAGEBOOT_DEBUG=1"
-    )
-    parser.add_argument("--version", action="version", version=f"manageboot {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
+    parser.add_argument("-c", "--config", metavar="FILE", help="configuration file")
+    parser.add_argument("-f", "--grubenv", metavar="FILE", help="environment block, instead of the configured one")
+    parser.add_argument("--disk", metavar="DISK", help="work offline: the disk of another system, device or image")
+    parser.add_argument("--debug", action="store_true", help="show what is done and why; also MANAGEBOOT_DEBUG=1")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print version and commit, and exit")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog, help=argparse.SUPPRESS)
     # Each parser takes argparse a quarter of a millisecond, and queries are called often: the other verbs share one.
     others = _Parser(formatter_class=_Formatter, add_help=False, conflict_handler="resolve")
+    texts: dict[str, str] = {}
 
     def add(name: str, text: str, *aliases: str) -> argparse.ArgumentParser:
         if words is not None and not {name, *aliases}.intersection(words):
             return others
+        also = f"\nalso: {', '.join(aliases)}" if aliases else ""
         verb = verbs.add_parser(
-            name, aliases=aliases, help=text, description=text, formatter_class=_Formatter, allow_abbrev=False
+            name, aliases=aliases, description=text + also, formatter_class=_Formatter, allow_abbrev=False
         )
         verb.set_defaults(verb=name)
+        verb.add_argument("--json", action="store_true", help="print one JSON object, on failure too")
+        texts[name] = text
         return verb
 
     install = add("upgrade-install", "write an update image into the passive slot")
     install.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
     install.add_argument("--sha256", metavar="HEX", help="the SHA-256 of the archive, as it is given")
-    install.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+    install.add_argument(
+        "--progress",
+        choices=("auto", "bar", "json", "none"),
+        default="auto",
+        help="auto draws a bar on a terminal",
+    )
     install.add_argument("--skip-identical", action="store_true", help="write only what the slot does not hold already")
     install.add_argument("--keep-var", action="store_true", help="with --disk: leave the slot's var as it is")
     install.add_argument(
@@ -127,19 +155,46 @@ def _parser(words: list[str] | None) -> _Parser:
     add("current-root", "print the booted root device", "current_root", "current_partition")
     add("target-root", "print the passive root device", "target_root", "target_partition")
     status = add("status", "print all that is known of this node")
-    history = add("history", "print the last events of this node")
+    status.add_argument("--watch", action="store_true", help="show how far an installation is, until it has ended")
+    add("history", "print the last events of this node")
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
     inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
-    doctor = add("doctor", "print what is wrong with this node's boot chain, and what to do")
-    bootloader = add("bootloader", "print, compare or install the grub.cfg that is shipped here")
-    bootloader.add_argument("action", choices=("show", "check", "install"))
-    for verb in (status, history, inspect, doctor):
-        verb.add_argument("--json", action="store_true", help="for programs")
+    add("doctor", "print what is wrong with the boot chain, and what to do")
+    init = add("init", "print what this machine has of an A/B layout")
+    init.add_argument(
+        "--write-config",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="write a configuration for the slots that were found",
+    )
+    init.add_argument("--write-grub-cfg", nargs="?", const="", metavar="FILE", help="write a grub.cfg for them")
+    init.add_argument("--replace", action="store_true", help="replace files that are there already")
+    explain = add("explain", "say what a code word means, and what to do")
+    explain.add_argument("word", nargs="?", metavar="CODE_WORD", help="as in [CODE_WORD]; without one, all are listed")
+    bootloader = add("bootloader", "print, compare or install the grub.cfg shipped here")
+    bootloader.add_argument("action", choices=("show", "check", "install"), help="what is done with it")
+    releases = add("release", "build, sign and check releases, where images are built")
+    if releases is not others:
+        from manageboot.cli import releaseparser
+
+        releaseparser.add_actions(releases, _Formatter)
     for verb in (install, commit, rollback, cancel, confirm):
         verb.add_argument(
             "--lock-timeout", type=_seconds, metavar="SECONDS", help="how long to wait for another run to end"
         )
+    if words is None:
+        _describe(parser, verbs.choices, texts)
     return parser
+
+
+def _describe(parser: _Parser, verbs: Mapping[str, argparse.ArgumentParser], texts: Mapping[str, str]) -> None:
+    """Add what only `--help` shows: the verbs by what they are for, and the examples of each."""
+    from manageboot.cli import usage
+
+    parser.description = f"A/B boot and upgrade agent for nodes that boot with GRUB.\n{usage.overview(texts)}"
+    for name in texts:
+        verbs[name].epilog = usage.examples(name)
 
 
 def _seconds(text: str) -> int:

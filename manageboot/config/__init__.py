@@ -158,10 +158,12 @@ def load(
         NotPermittedError, DeviceError: it can't be told whether there is a file, or it can't be read.
     """
     if path is None and not foreign:
-        path = _own_path()
+        path = own_path()
     own = toml.read(path) if path is not None else {}
     named = Table(own, "", str(path)).choice("profile", PROFILES, str) if "profile" in own else None
     name = profile or named or ("guestos" if foreign else _os_type()) or "custom"
+    if path is None and name == "custom" and not foreign:
+        raise _no_configuration()
     layers = [_profile("custom")]
     if name != "custom":
         layers.append(_profile(name))
@@ -179,17 +181,35 @@ def load(
     return config
 
 
+def _no_configuration() -> errors.ConfigError:
+    """Say what a machine lacks that nobody has set up: no fault of its slots, which nobody has named."""
+    where = "this container's boot is a matter of its host" if _in_container() else "nothing says which slots there are"
+    return errors.ConfigError(
+        f"cannot find a configuration: there is no {CONFIG_PATHS[0]}, and {where}",
+        hint="`manageboot init` says what this machine has of an A/B layout; docs/start.md builds one in a file",
+    )
+
+
+def _in_container() -> bool:
+    """Say whether this is a container. Source: the container interface of systemd, Docker's and Podman's files."""
+    return any(map(os.path.exists, ("/run/systemd/container", "/run/.containerenv", "/.dockerenv")))
+
+
 def exists(path: str | None, *, profile: str | None) -> bool:
     """Return whether there is anything to go by: a file, a profile, or the type of the system.
 
     Raises:
         ConfigError, NotPermittedError, DeviceError: that can't be told.
     """
-    return bool(path or profile or _os_type() or _own_path())
+    return bool(path or profile or _os_type() or own_path())
 
 
-def _own_path() -> str | None:
-    """Return the path of this system's own configuration file; None: it has none."""
+def own_path() -> str | None:
+    """Return the path of this system's own configuration file; None: it has none.
+
+    Raises:
+        ConfigError, NotPermittedError, DeviceError: that can't be told.
+    """
     return next((candidate for candidate in CONFIG_PATHS if _is_there(candidate)), None)
 
 

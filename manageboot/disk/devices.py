@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,10 +29,37 @@ _GROUP_UUID = slice(len(_LVM_PREFIX), len(_LVM_PREFIX) + 32)
 _FAILED_STATES = frozenset({"offline", "transport-offline", "cancel", "del", "dead", "deleting", "deleting (no IO)"})
 
 
+# What tells of a partition beyond its names. Without udev, nothing does.
+_FURTHER_KEYS = ("ID_PART_ENTRY_TYPE", "ID_PART_ENTRY_SCHEME", "ID_FS_LABEL")
+
+
 class _BlockDevice(NamedTuple):
     name: str
     """As the kernel calls it."""
     properties: dict[str, str]
+
+
+class Listed(NamedTuple):
+    """A partition or a logical volume; what is not known of it is empty."""
+
+    name: str
+    """As the kernel calls it."""
+    number: int
+    """Of the device."""
+    place: str
+    """The disk of a partition, or the group of a logical volume."""
+    label: str
+    uuid: str
+    volume: str
+    """GROUP/NAME of a logical volume."""
+    partition: int
+    """The number of a partition on its disk, 0 for a volume."""
+    kind: str
+    """The GUID of the type of a partition, in lower case."""
+    scheme: str
+    """What the partition table is: gpt or dos."""
+    file_system: str
+    """The label of the file system."""
 
 
 def find(spec: str) -> str:
@@ -79,6 +106,40 @@ def find_together(specs: Mapping[str, str]) -> dict[str, str]:
             )
     if console.debug:
         console.debug("devices: %s", ", ".join(f"{role} is {path}" for role, path in found.items()))
+    return found
+
+
+def listed() -> list[Listed]:
+    """List the partitions and logical volumes that there are. Needs no rights.
+
+    Raises:
+        DevicesUnknownError: that can't be told.
+    """
+    _require_sysfs("list the block devices")
+    found = []
+    for device in _all((*_KEYS, *_FURTHER_KEYS)):
+        directory = sysfs.named(device.name)
+        number = _number(directory)
+        partition = _read(directory, "partition")
+        volume = _volume(device)
+        if number is None or not (partition or volume):
+            continue
+        values = {key: _decode(value) for key, value in device.properties.items()}
+        uuid, label = (next((values[key] for key in keys if key in values), "") for keys in _PROPERTIES.values())
+        found.append(
+            Listed(
+                device.name,
+                number,
+                volume.partition("/")[0] or " and ".join(sorted(_disks(number))),
+                label,
+                uuid.lower(),
+                volume,
+                int(partition or 0),
+                values.get("ID_PART_ENTRY_TYPE", "").lower(),
+                values.get("ID_PART_ENTRY_SCHEME", ""),
+                values.get("ID_FS_LABEL", ""),
+            )
+        )
     return found
 
 
@@ -245,13 +306,21 @@ def _logical_volumes(value: str) -> list[str]:
     ]
 
 
-def _all() -> Iterator[_BlockDevice]:
+def _volume(device: _BlockDevice) -> str:
+    """Return GROUP/NAME of a logical volume; empty: it is none."""
+    if not device.properties.get("DM_UUID", "").startswith(_LVM_PREFIX):
+        return ""
+    group, _, name = re.sub("(?<!-)-(?!-)", "/", _decode(device.properties.get("DM_NAME", ""))).partition("/")
+    return f"{group}/{name}".replace("--", "-") if name and "/" not in name else ""
+
+
+def _all(keys: Sequence[str] = _KEYS) -> Iterator[_BlockDevice]:
     if os.path.isdir(_UDEV_DATABASE):
         # Imported here: it costs a query 20 ms, and most configurations name paths.
         import pyudev
 
         for device in pyudev.Context().list_devices(subsystem="block"):
-            yield _BlockDevice(device.sys_name, {key: value for key in _KEYS if (value := _property(device, key))})
+            yield _BlockDevice(device.sys_name, {key: value for key in keys if (value := _property(device, key))})
         return
     for name in sysfs.names():
         lines = _read(sysfs.named(name), "uevent").split("\n")

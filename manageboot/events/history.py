@@ -159,11 +159,16 @@ def to_json(config: Config) -> dict[str, Any]:
         InputError, DeviceError, NotPermittedError: the file is there and can't be read.
     """
     found = read(config)
-    entries = [{"sequence": entry.sequence, **entry._asdict()} for entry in found.entries]
+    entries = [entry_to_json(entry) for entry in found.entries]
     stale = config.boot.disk_user is not None
     return {
         "schema": SCHEMA, "path": path_of(config), "damaged": found.damaged, "may_be_stale": stale, "entries": entries,
     }  # fmt: skip
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """Turn an event into what `history --json` and `status --json` print of it."""
+    return {"sequence": entry.sequence, **entry._asdict()}
 
 
 def render(history: dict[str, Any]) -> str:

@@ -44,8 +44,8 @@ class Meter(Protocol):
 
 
 @contextmanager
-def step(name: str, total: int | None, style: Style, file: ProgressFile) -> Iterator[Meter]:
-    """Show one step of the work on stderr, and in the file.
+def step(name: str, total: int | None, style: Style, file: ProgressFile | None = None) -> Iterator[Meter]:
+    """Show one step of the work on stderr, and in the file where there is one.
 
     Args:
         name: such as "write".
@@ -64,7 +64,7 @@ def step(name: str, total: int | None, style: Style, file: ProgressFile) -> Iter
 class _Meters:
     """What is shown, and the file, behind one face."""
 
-    def __init__(self, name: str, total: int | None, style: Style, file: ProgressFile) -> None:
+    def __init__(self, name: str, total: int | None, style: Style, file: ProgressFile | None) -> None:
         self._name = name
         self._total = total
         self._file = file
@@ -75,6 +75,8 @@ class _Meters:
     def update(self, counts: Counts) -> None:
         with beside(_UNSHOWN):
             self._shown.update(counts)
+        if self._file is None:
+            return
         with beside(_UNSHOWN):
             self._file.update(_line(self._name, "running", self._total, counts, self._start))
 

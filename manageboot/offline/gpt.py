@@ -46,6 +46,10 @@ class Partition(NamedTuple):
     label: str
     offset: int
     size: int
+    kind: str
+    """The GUID of its type, in lower case."""
+    number: int
+    """Counted from 1, as GRUB and the kernel do."""
 
 
 class PartitionTable(NamedTuple):
@@ -193,12 +197,13 @@ def _without_checksum(header: bytes) -> bytes:
 
 
 def _partitions(entries: bytes, entry_size: int, sector_size: int) -> Iterator[Partition]:
-    for start in range(0, len(entries), entry_size):
+    for number, start in enumerate(range(0, len(entries), entry_size), 1):
         kind, identifier, first, last, name = _ENTRY.unpack_from(entries, start)
         if kind != _UNUSED:
             label = name.decode("utf-16-le", "replace").partition("\0")[0]
             size = (last - first + 1) * sector_size
-            yield Partition(str(uuid.UUID(bytes_le=identifier)), label, first * sector_size, size)
+            guid, type_guid = (str(uuid.UUID(bytes_le=one)) for one in (identifier, kind))
+            yield Partition(guid, label, first * sector_size, size, type_guid, number)
 
 
 def _check(table: PartitionTable, taken: Sequence[range], disk_size: int) -> None:

@@ -14,7 +14,7 @@ from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.disk import devices
 from manageboot.protocol import Cycle, Phase, Slot, describe
-from manageboot.report import status
+from manageboot.report import grubcommon, status
 from manageboot.system.text import one_line
 
 SCHEMA = 1
@@ -25,6 +25,7 @@ REMEDIES = {
     "BLOCK_DAMAGED": "run `grubenv FILE repair`; if it calls the block sound, use `grubenv FILE set NAME=VALUE`",
     "BLOCK_UNSOUND": "run `grubenv FILE check` to see what GRUB makes of it, and `grubenv FILE repair`",
     "BLOCK_READ_ONLY": "see the cause: remount its file system for writing, or see lsattr and blockdev --getro",
+    "BLOCK_REWRITTEN": f"run `systemctl mask {grubcommon.UNIT}`; the boot needs nothing of what it does",
     "CONFLICT": "reboot, so that GRUB decides; if it stays, GRUB reads another block than boot.grubenv",
     "GRUB_DID_NOT_WRITE": "confirm or abort the trial; GRUB can't write the block or its disk",
     "GRUB_CANNOT_WRITE": "run `grubenv FILE check`; take the commit back with upgrade-cancel until GRUB can write",
@@ -102,6 +103,8 @@ def _block(node: Node, unknown: list[str]) -> Iterator[Finding]:
         yield Finding("NO_BLOCK", f"{path} does not exist; GRUB boots slot {node.state.block.alternative}")
     else:
         yield from _writable(path, unknown)
+    if not node.offline and grubcommon.rewrites(str(path)):
+        yield Finding("BLOCK_REWRITTEN", f"{grubcommon.UNIT} empties {path} at each boot, and writes it anew")
     if node.environment.condition is Condition.OK:
         try:
             report = grubenv.check(path, (envblock.ALTERNATIVE, envblock.CYCLE, *markers.BOOT_NAMES))

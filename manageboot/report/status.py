@@ -1,5 +1,6 @@
-"""The state of the node, for people and for programs."""
+"""The state of the node: all that is known, gathered for programs; `page` writes it for people."""
 
+import time
 from typing import Any
 
 from grubenv import Inside
@@ -10,15 +11,18 @@ from manageboot.boot.node import Node, observe, running_version
 from manageboot.boot.ownership import Ownership
 from manageboot.config import Config
 from manageboot.daemon import statefile
+from manageboot.events import history
 from manageboot.install import progressfile
-from manageboot.protocol import BootState, Phase, Slot, describe
+from manageboot.protocol import BootState, Phase, Slot, Verb, describe
+from manageboot.report import advice
 from manageboot.system import lock
-from manageboot.system.text import one_line
 from manageboot.upgrade import inhibit
 
 SCHEMA = 1
 
 BORROWED = "this machine runs from the disk of another one, and changes nothing there"
+_SHOWN_EVENTS = 3
+
 WITHOUT_GRUB = "no GRUB started this kernel: a host that boots its guest directly, or kexec"
 
 
@@ -37,7 +41,8 @@ def collect(config: Config) -> dict[str, Any]:
     fell_back = fallback.detect(node)
     owns = ownership.of(config.boot)
     daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.active(config)}
-    return {
+    version = None if node.offline else running_version()
+    status = {
         "schema": SCHEMA,
         "profile": config.profile,
         "disk": path.device if isinstance(path, Inside) else None,
@@ -48,7 +53,8 @@ def collect(config: Config) -> dict[str, Any]:
         "booted": node.booted.value,
         "passive": node.booted.other.value,
         "next": None if block is None else block.next.value,
-        "version": None if node.offline else running_version(),
+        "next_because": advice.why_next(node, state),
+        "version": version,
         "running": running,
         "progress": progressfile.read(config.state.runtime_directory, running),
         "block": {
@@ -62,10 +68,16 @@ def collect(config: Config) -> dict[str, Any]:
         "ownership": owns.value,
         "grub": None if node.grub is None else {key.rstrip("_"): word for key, word in node.grub._asdict().items()},
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
-        "slots": {slot.value: _slot(config, node, slot) for slot in Slot},
+        "slots": {slot.value: _slot(config, node, slot, state, version, running) for slot in Slot},
         "daemon": daemon,
+        "confirms_itself": config.confirm.policy == "automatic",
+        "aborted": state is not None and advice.is_aborted(node, state),
+        "deadline_left_s": _left(daemon["deadline_s"]),
+        "events": _last_events(config),
         "problems": [] if owns is Ownership.BORROWED else _problems(node, state, fell_back) + _found_by(daemon),
     }
+    status["to_do"] = advice.what_to_do(status)
+    return status
 
 
 def loader(node: Node) -> str | None:
@@ -92,63 +104,6 @@ def _describe(node: Node, state: BootState | None) -> str:
     return describe(state)
 
 
-def render(status: dict[str, Any]) -> str:
-    """Write what `collect` gathered for a person."""
-    lines = [
-        *([f"disk    {status['disk']}, {_whose(status)}"] if status["disk"] else []),
-        f"state   {status['state']}: {status['explanation']}",
-        f"booted  {status['booted']}  {status['version'] or 'version unknown'}",
-        f"next    {status['next'] or 'unknown'}",
-        f"block   {status['block']['path']}: {_what_it_says(status['block'])}",
-    ]
-    if status["loader"] == "other":
-        lines.append(f"loader  {WITHOUT_GRUB}")
-    for slot, values in status["slots"].items():
-        entry = values["record"]
-        words = [f"slot {slot} "]
-        if entry is None:
-            words.append("no record")
-        else:
-            words += [entry["state"], entry.get("version", "")]
-            moment = next((key for key in ("confirmed", "committed", "installed", "started") if key in entry), None)
-            if moment is not None:
-                words.append(f"{moment} {entry[moment]}")
-            if "failure" in entry:
-                words.append(f"failed: {entry['failure']}")
-        lines.append("  ".join(word for word in words if word))
-    if status["running"]:
-        lines.append(f"running {status['running']}{_how_far(status['progress'])}")
-    lines += _daemon_lines(status["daemon"])
-    lines += [f"problem {problem['text']} [{problem['code']}]" for problem in status["problems"]]
-    # What records and the daemon tell may have any text in it.
-    return "\n".join(map(one_line, lines))
-
-
-def _whose(status: dict[str, Any]) -> str:
-    if status["may_be_stale"]:
-        return f"whose system may run, so all this may be stale: {status['disk_user']}"
-    return "whose system is stopped"
-
-
-def _what_it_says(block: dict[str, Any]) -> str:
-    condition = str(block["condition"])
-    if block["boot_alternative"] is None:
-        return f"unreadable ({condition})" if condition == "damaged" else condition
-    variables = f"boot_alternative={block['boot_alternative']} boot_cycle={block['boot_cycle']}"
-    return variables if condition == "ok" else f"{variables} ({condition})"
-
-
-def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
-    lines = [f"daemon  {daemon['status']}"] if daemon["running"] else []
-    if daemon["held"]:
-        lines.append("hold    the daemon is paused until `manageboot confirm --release`, or a reboot")
-    health = daemon["health"]
-    if health is not None:
-        lines.append(f"health  {health['verdict']}{': ' if health['doing'] else ''}{health['doing']}")
-        lines += [f"check   {check['name']}: {check['result']}" for check in health["checks"]]
-    return lines
-
-
 def _found_by(daemon: dict[str, Any]) -> list[dict[str, str]]:
     """Turn what the daemon found into problems."""
     problems = [{"code": "DEVICE_LOST", "text": f"{key}: {cause}"} for key, cause in daemon["devices"].items()]
@@ -162,19 +117,34 @@ def _found_by(daemon: dict[str, Any]) -> list[dict[str, str]]:
     return problems
 
 
-def _how_far(progress: dict[str, Any] | None) -> str:
-    if progress is None:
-        return ""
-    total = "" if progress["bytes_total"] is None else f" of {progress['bytes_total']}"
-    return f": {progress['phase']}, {progress['bytes_done']}{total} bytes of the image, {progress['seconds']:.0f} s"
-
-
-def _slot(config: Config, node: Node, slot: Slot) -> dict[str, Any]:
+def _slot(
+    config: Config, node: Node, slot: Slot, state: BootState | None, version: str | None, running: str | None
+) -> dict[str, Any]:
     entry = node.records.get(slot)
+    recorded = None if entry is None else entry.version
+    installs = running is not None and running.partition(" ")[2] == Verb.INSTALL
     return {
+        "now": advice.now(slot, node, state, installs=installs).value,
+        "version": (version or recorded) if slot is node.booted else recorded,
         "devices": {role: config.slots[slot].get(role) for role in config.roles.written + config.roles.wiped},
         "record": None if entry is None else record.to_json(entry),
     }
+
+
+def _left(deadline_s: float | None) -> float | None:
+    """Return how long it is until then, in seconds; None: there is no deadline."""
+    if deadline_s is None:
+        return None
+    return round(max(0.0, deadline_s - time.clock_gettime(time.CLOCK_BOOTTIME)), 1)
+
+
+def _last_events(config: Config) -> list[dict[str, Any]] | None:
+    """Return the last events, the oldest first; None: the history can't be read, which `history` says why."""
+    try:
+        entries = history.read(config).entries[-_SHOWN_EVENTS:]
+    except errors.ManagebootError:
+        return None
+    return [history.entry_to_json(entry) for entry in entries]
 
 
 def _problems(node: Node, state: BootState | None, fell_back: Fallback | None) -> list[dict[str, str]]:

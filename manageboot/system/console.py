@@ -73,13 +73,17 @@ def is_journal() -> bool:
     return (str(status.st_dev), str(status.st_ino)) == (device, inode)
 
 
-def answer(text: str) -> None:
+def answer(text: str, *, painted: bool = False) -> None:
     """Print a result on stdout; it may have several lines.
+
+    Args:
+        text: the result.
+        painted: whether it has colours in it; then all else that a terminal would obey was escaped before.
 
     Raises:
         DeviceError: nobody takes it.
     """
-    lines = [one_line(line) for line in text.split("\n")]
+    lines = text.split("\n") if painted else [one_line(line) for line in text.split("\n")]
     try:
         if sys.stdout is None:
             raise BrokenPipeError("standard output is closed")

@@ -4,6 +4,7 @@ What lies in /run, or where the records are, may be of another version or of ano
 all. Nobody waits for it, and what it holds is taken only where it can be meant.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -134,6 +135,28 @@ def replace(path: str, content: bytes, *, durable: bool = False) -> None:
         if durable:
             os.fsync(file.fileno())  # vfat keeps size and place in the entry, and fills the new one only now
             flush_directory(os.path.dirname(path))
+
+
+def put_in_place(directory: str, path: str) -> None:
+    """Give a finished directory the name under which others look for it, unless something has that name.
+
+    Args:
+        directory: what it is called until then, on the same file system; its files have been flushed.
+        path: its name.
+
+    Raises:
+        CreateError, NotPermittedError, DeviceError: it is not in place.
+
+    Durability: once it returns, the directory is on the disk with all its files; cut before, it has either name.
+    """
+    try:
+        flush_directory(directory)
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.rename(directory, path)
+        flush_directory(os.path.dirname(path) or ".")
+    except OSError as error:
+        raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
 
 
 def flush_directory(path: str) -> None:

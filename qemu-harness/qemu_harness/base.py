@@ -14,15 +14,15 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "util-linux", "e2fsprogs", "initramfs-tools"),
     # the volumes of a host, and of a guest's store
     "lvm2",
-    # what manageboot runs on; pip only installs it
-    *("python3", "python3-pip", "grub-common"),
+    # what manageboot runs on
+    *("python3", "grub-common"),
     *("python3-construct", "python3-pyudev", "python3-sh", "python3-systemd", "python3-tqdm"),
     *("python3-zstandard", "python3-prometheus-client"),
 )
 OVERLAY = REPOSITORY / "qemu-harness" / "node" / "base"
 # mmdebstrap has unpacked the first packages with their documentation and languages. All of perl beyond its base is
 # there for programs that make a GRUB configuration, which a node never does; the hardware database describes devices
-# that the machine does not have; and nobody installs packages on a node.
+# that the machine does not have; and nobody installs packages on a node, once manageboot's are there.
 REMOVED = (
     *("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/zoneinfo"),
     "usr/share/perl",
@@ -31,7 +31,6 @@ REMOVED = (
     "usr/lib/x86_64-linux-gnu/libperl.so.*",
     "usr/lib/x86_64-linux-gnu/gconv",
     "usr/lib/udev/hwdb.*",
-    "var/lib/dpkg",
     "var/cache",
     "var/log",
     "boot",

@@ -54,8 +54,8 @@ class VirtualMachine:
             disk: a raw image, which stays as it is: what the node writes goes to a layer over it.
             media: a raw image that the node gets as a second, read-only disk.
             firmware: what starts GRUB; the disk has to be made for it.
-            refused_sectors: sectors of 512 bytes that the disk refuses to write until it is told to flush for the first
-                time. GRUB never does that, the kernel does early: so they are read-only for GRUB alone.
+            refused_sectors: sectors of 512 bytes that the disk refuses to write until it is told to flush a write for
+                the first time. GRUB never does that, the kernel does early: so they are read-only for GRUB alone.
             write_log: where to keep each write and flush that reaches the disk, from the first start on; `writelog`
                 reads it. It grows with all that is written.
             extra_arguments: further arguments for QEMU.
@@ -156,7 +156,7 @@ class VirtualMachine:
             for sector in self._refused_sectors
         ]
         # Rules of one event last until another brings its own: so a flush ends all others, with one that nothing meets.
-        rules.append({"event": "flush_to_os", "iotype": "discard", "sector": 0, "errno": errno.EROFS})
+        rules.append({"event": "flush_to_disk", "iotype": "discard", "sector": 0, "errno": errno.EROFS})
         for number, rule in enumerate(rules):
             words += [f"file.inject-error.{number}.{key}={value}" for key, value in rule.items()]
         return ",".join(words)

@@ -12,23 +12,15 @@ from qemu_harness.cache import REPOSITORY, Cache, content_key
 from qemu_harness.debian import Release
 from qemu_harness.filesystem import EPOCH, make_ext4
 from qemu_harness.layout import GROUP, GUESTOS, Layout
+from qemu_harness.packages import build_packages
 from qemu_harness.process import run
-from qemu_harness.wheel import build_wheel
 
 OVERLAY = REPOSITORY / "qemu-harness" / "node" / "root"
 # What a system has beyond that: its name, and on a host the unit that stands for its guest.
 SYSTEM_OVERLAYS = REPOSITORY / "qemu-harness" / "node"
-UNITS = REPOSITORY / "systemd-units"
-# What an administrator, or a package, copies where.
-UNIT_PLACES = {
-    "manageboot.service": "usr/lib/systemd/system/manageboot.service",
-    "manageboot.preset": "usr/lib/systemd/system-preset/90-manageboot.preset",
-    "manageboot.tmpfiles.conf": "usr/lib/tmpfiles.d/manageboot.conf",
-    "manageboot.catalog": "usr/lib/systemd/catalog/manageboot.catalog",
-}
 VERSION_FILE = "opt/ic/share/version.txt"
-# pip itself is larger than all that it installs.
-REMOVED_AFTER_PIP = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
+# Nothing else is installed on a node.
+REMOVED_AFTER_INSTALLATION = ("var/lib/dpkg", "var/log/dpkg.log", "run/grubenv", "run/manageboot")
 ENABLED = ("harness-agent.service", "manageboot.service")
 # They do nothing for a test and cost seconds when the processor is emulated. logind asks for a session bus and a
 # virtual terminal that the machine does not have.
@@ -45,6 +37,8 @@ MASKED = (
     "e2scrub_reap.service",
     "fstrim.timer",
     "getty.target",
+    # Debian 13's: it rewrites the block at each boot, and empties it first. No promise holds where that runs.
+    "grub-common.service",
     "logrotate.timer",
     "lvm2-lvmpolld.socket",
     "lvm2-monitor.service",
@@ -97,9 +91,9 @@ def build_system(cache: Cache, kernel: str = CLOUD_KERNEL, release: Release = Re
         kernel: the Debian package of the kernel.
         release: of Debian.
     """
-    base, wheel = build_base(cache, kernel, release), build_wheel(cache)
-    key = content_key(base.name, OVERLAY, UNITS, wheel, Path(__file__))
-    return cache.entry("system", key, lambda directory: _install(directory, base, wheel))
+    base, packages = build_base(cache, kernel, release), build_packages(cache, release)
+    key = content_key(base.name, OVERLAY, *(path.parent.name for path in packages), Path(__file__))
+    return cache.entry("system", key, lambda directory: _install(directory, base, packages))
 
 
 def build_slot_images(cache: Cache, system: Path, version: str, plan: Layout = GUESTOS) -> SlotImages:
@@ -110,22 +104,19 @@ def build_slot_images(cache: Cache, system: Path, version: str, plan: Layout = G
     return SlotImages(directory / "boot.img", directory / "root.img", version)
 
 
-def _install(directory: Path, base: Path, wheel: Path) -> None:
+def _install(directory: Path, base: Path, packages: list[Path]) -> None:
     run(["cp", "-a", "--reflink=auto", "--no-target-directory", base, directory])
     root = directory / "root"
     run(["cp", "-r", "--no-target-directory", OVERLAY, root])
     (root / "etc/machine-id").write_text(f"{MACHINE_ID}\n")
-    shutil.copy(wheel, root)
-    # --no-index with dependencies: this fails unless Debian's own libraries satisfy the ranges of the wheel.
-    pip = ["python3", "-m", "pip", "install", "--break-system-packages", "--no-index", "--no-warn-script-location"]
-    run(["chroot", root, *pip, f"/{wheel.name}"], env={"SOURCE_DATE_EPOCH": EPOCH, "PIP_CONFIG_FILE": "/dev/null"})
-    (root / wheel.name).unlink()
-    # Not every release has all of them.
-    run(["rm", "-rf", *(root / "usr/lib/python3/dist-packages" / name for name in REMOVED_AFTER_PIP)])
-    for name, place in UNIT_PLACES.items():
-        (root / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(UNITS / name, root / place)
-    run(["chroot", root, "journalctl", "--update-catalog"])
+    for package in packages:
+        shutil.copy(package, root)
+    # This fails unless Debian's own libraries are what the packages depend on. The bytecode is good whatever its time.
+    dpkg: list[str | Path] = ["chroot", root, "dpkg", "--force-unsafe-io", "--install"]
+    run([*dpkg, *(f"/{package.name}" for package in packages)], env={"SOURCE_DATE_EPOCH": EPOCH})
+    for package in packages:
+        (root / package.name).unlink()
+    run(["rm", "-rf", *(root / name for name in REMOVED_AFTER_INSTALLATION)])
     run(["chroot", root, "systemctl", "enable", *ENABLED])
     run(["chroot", root, "systemctl", "mask", *MASKED])
     masks = root / "etc/systemd/system-generators"

@@ -32,6 +32,16 @@ SOLE_IMPORTERS = {
     "prometheus_client": {"manageboot.events.metrics"},
     "pycurl": {"manageboot.fetch.transfer", "manageboot.fetch.tls"},
     "construct": {"grubenv.layout"},
+    # What decompresses is in few places, so that it can be watched.
+    "zstandard": {
+        "manageboot.image.decompress",
+        "manageboot.release.frames",
+        "manageboot.publish.packing",
+        "manageboot.publish.archive",
+    },
+    # Nothing that can sign is on the way of a node.
+    "cryptography": {"manageboot.publish.keys"},
+    "securesystemslib": {"manageboot.publish.keys"},
 }
 
 
@@ -97,6 +107,15 @@ def test_what_the_daemon_decides_and_remembers_is_pure(name: str):
 def test_grubenv_knows_nothing_of_manageboot():
     for path in GRUBENV.rglob("*.py"):
         assert not any(name.split(".")[0] == "manageboot" for name in imports(path, late=True)), path
+
+
+def test_a_node_never_imports_what_publishes():
+    importers = {
+        name
+        for name, path in modules().items()
+        if any(imported.startswith("manageboot.publish") for imported in imports(path, late=True))
+    }
+    assert {name for name in importers if room_of(name) != "publish"} == {"manageboot.cli.release"}
 
 
 @pytest.mark.parametrize("library", SOLE_IMPORTERS)

@@ -10,8 +10,10 @@ SHARED = "support"
 BESIDE_THE_ROOMS = {
     "architecture": "the house itself",
     "bench": "how fast it is",
+    "documents": "what the documents say",
     "conformance": "both programs against the contract of IC-OS",
     "grubenv": "the library",
+    "packages": "what people install",
     "powercuts": "the whole life of a node, cut anywhere",
     "protocol": "the boot protocol, walked with real GRUB",
     "qemu": "the harness, and the node in a virtual machine",

@@ -30,7 +30,8 @@ def test_show_prints_the_shipped_one(node: LoopNode):
 def test_check_tells_the_differences(node: LoopNode, script: Path):
     done = node.run("bootloader", "check")
     assert done.returncode == 65
-    assert done.stderr == f"manageboot: error: cannot accept {script}: it is not the shipped one [GRUB_CFG]\n"
+    line = f"manageboot: error: cannot accept {script}: it is not the shipped one [GRUB_CFG]\n"
+    assert done.stderr == f"{line}hint: manageboot bootloader install\n"
     assert done.stdout.startswith(f"--- {script}\n+++ shipped\n")
     assert "\n-# another script\n" in done.stdout
     script.write_text(grubcfg.shipped())

@@ -11,6 +11,8 @@ from typing import Self
 
 import pytest
 
+from manageboot.bootloader.slots import SlotScript
+from manageboot.protocol import Slot
 from support.grubemu import FOUND, Grub, kernel_line
 from support.images import MIB, make_image, pack
 from support.loop import loop_device, run
@@ -170,6 +172,27 @@ def kiosk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kiosk]:
 
 def test_the_page_has_what_is_tested():
     assert len(CONFIGS) == 2
+
+
+def test_the_script_that_init_writes_is_that_of_the_page():
+    first = SlotScript(
+        {Slot.A: 3, Slot.B: 4},
+        {slot: f"root=PARTLABEL=root-{slot.lower()} ro quiet" for slot in Slot},
+        "kiosk.slot",
+        "/boot/vmlinuz",
+        "/boot/initrd.img",
+    )
+    assert first.text() == SCRIPT
+    verity = "systemd.verity_root_data=PARTLABEL=root-{0} systemd.verity_root_hash=PARTLABEL=verity-{0}"
+    root = f"root=/dev/mapper/root {verity}"
+    second = SlotScript(
+        {Slot.A: 3, Slot.B: 7},
+        {slot: root.format(slot.lower()) for slot in Slot},
+        "kiosk.slot",
+        "/vmlinuz",
+        "/initrd.img",
+    )
+    assert second.text() == with_top(SCRIPT, TOP)
 
 
 def test_a_whole_upgrade(kiosk: Kiosk):

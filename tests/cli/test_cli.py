@@ -30,20 +30,8 @@ def all_errors() -> list[type[errors.ManagebootError]]:
 
 
 def test_the_documented_help_is_the_help():
-    shown = run("--help", env={**os.environ, "COLUMNS": "100"}).stdout
-    documented = (DOCS / "command-line.md").read_text().split("```\n")[1]
-    if sys.version_info >= (3, 13):
-        # From then on, argparse names the argument of an option once, and so may fill lines and columns otherwise.
-        documented = " ".join(re.sub(r"(-\w) ([A-Z]+), (--\w+) \2", r"\1, \3 \2", documented).split())
-        shown = " ".join(shown.split())
-    assert shown == documented
-
-
-def test_the_documented_code_words_are_those_that_are_raised():
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", (DOCS / "command-line.md").read_text(), re.MULTILINE)
-    documented = {(code, int(status)) for code, status in rows}
-    assert documented == {(kind.code, kind.exit_code) for kind in all_errors() if "code" in vars(kind)}
-    assert len(rows) == len(documented)
+    shown = run("--help", env={**os.environ, "COLUMNS": "80"}).stdout
+    assert shown == (DOCS / "command-line.md").read_text().split("```\n")[1]
 
 
 def test_every_class_that_is_raised_has_a_code_word_of_its_own():

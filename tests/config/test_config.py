@@ -1,12 +1,14 @@
 """Configuration files: the shipped profiles, what lies over them, and each way to get it wrong."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from manageboot import config, errors
 from manageboot.boot.record import SlotRecord
+from manageboot.config import toml
 from manageboot.protocol import Slot
 
 SLOTS = """
@@ -91,7 +93,7 @@ def test_the_profile_comes_from_the_command_line_the_file_or_the_os_type(no_syst
     assert load(no_system, 'profile = "guestos"\n').profile == "guestos"
     assert load(no_system, 'profile = "guestos"\n', profile="hostos").profile == "hostos"
     (no_system / "os-type").write_text("setupos\n")
-    with pytest.raises(errors.ConfigError, match=r"slots\.A\.boot"):
+    with pytest.raises(errors.ConfigError, match="cannot find a configuration"):
         config.load()
 
 
@@ -233,3 +235,38 @@ def test_a_type_of_the_system_that_cannot_be_read_is_an_error(tmp_path: Path):
     (tmp_path / "os-type").mkdir()
     with pytest.raises(errors.ConfigError, match=f"cannot read {tmp_path}/os-type: Is a directory"):
         config.load()
+
+
+@pytest.mark.parametrize("container", [True, False])
+def test_a_machine_that_nobody_has_set_up_is_told_so(monkeypatch: pytest.MonkeyPatch, container: bool):
+    monkeypatch.setattr(config, "_in_container", lambda: container)
+    with pytest.raises(errors.ConfigError) as caught:
+        config.load()
+    cause = "this container's boot is a matter of its host" if container else "nothing says which slots there are"
+    assert str(caught.value).startswith("cannot find a configuration: there is no ")
+    assert str(caught.value).endswith(f", and {cause}")
+    pages = re.findall(r"docs/[a-z-]+\.md", caught.value.hint or "")
+    assert pages
+    assert all((Path(__file__).parents[2] / page).exists() for page in pages)
+
+
+def test_the_documented_settings_are_those_that_are_taken(no_system: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = {"profile"}
+    has, take = toml.Table.has, toml.Table.take
+
+    def note(table: toml.Table, key: str) -> None:
+        asked.add(f"{table.name}.ROLE" if table.name in {"slots.A", "slots.B"} else f"{table.name}.{key}")
+
+    def noted_has(table: toml.Table, key: str) -> bool:
+        note(table, key)
+        return has(table, key)
+
+    def noted_take(table: toml.Table, key: str, kind: type, meaning: str) -> object:
+        note(table, key)
+        return take(table, key, kind, meaning)
+
+    monkeypatch.setattr(toml.Table, "has", noted_has)
+    monkeypatch.setattr(toml.Table, "take", noted_take)
+    load(no_system, SLOTS)
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    assert sorted(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)) == sorted(asked)

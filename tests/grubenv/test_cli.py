@@ -12,6 +12,7 @@ import grubenv
 from grubenv import __main__ as cli
 from grubenv import file
 from grubenv.cli import commands
+from grubenv.commit import release
 from tests.grubenv.blocks import SAMPLE, block
 
 
@@ -171,7 +172,7 @@ def test_repair_without_a_command_line_to_read(env: Path, capfdbinary: pytest.Ca
 
 
 def test_help_and_version(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    assert run(capfdbinary, "--version") == (0, f"grubenv {grubenv.__version__}\n".encode(), "")
+    assert run(capfdbinary, "--version") == (0, f"grubenv {release()}\n".encode(), "")
     code, out, _ = run(capfdbinary, "--help")
     assert code == 0
     assert out.startswith(commands.USAGE.encode())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from grubenv.commit import release
 from support.blocks import environment_block
 from support.loop import run
 
@@ -40,8 +41,8 @@ def call(program: Path | str, *arguments: str, **options: object) -> subprocess.
 
 def test_it_is_one_command_and_runs_from_there(installed: Path):
     assert call(installed / "opt/ic/bin/manageboot.sh", "help").stdout.startswith("usage: manageboot.sh ")
-    assert call(installed / "usr/bin/manageboot", "--version").stdout.startswith("manageboot ")
-    assert call(installed / "usr/bin/grubenv", "--version").stdout.startswith("grubenv ")
+    assert call(installed / "usr/bin/manageboot", "--version").stdout == f"manageboot {release()}\n"
+    assert call(installed / "usr/bin/grubenv", "--version").stdout == f"grubenv {release()}\n"
     for name in (
         "system/manageboot.service",
         "system-preset/90-manageboot.preset",

@@ -51,7 +51,7 @@ def test_disks_that_are_still_in_use_are_taken_away(tmp_path: Path):
         path.mkdir()
     (disks / "disk").write_bytes(b"old data")
     descriptor = -1
-    with pytest.raises(AssertionError, match="busy"), served(disks, mount):
+    with pytest.raises(AssertionError, match="busy"), served(disks, mount, stop_limit_s=0.5):
         descriptor = os.open(mount / "disk", os.O_RDONLY)
     assert not os.path.ismount(mount)
     with pytest.raises(OSError, match=r"not connected|connection abort"):

@@ -16,7 +16,8 @@ from powercuts.campaign import Result, Walk
 from powercuts.lives import KINDS
 from powercuts.peerfigures import table
 from powercuts.peers import PEERS
-from powercuts.recorded import judge_all, recorded
+from powercuts.realboots import Sound
+from powercuts.recorded import boot_all, judge_all, recorded
 from powercuts.report import JUDGE, write_report
 from qemu_harness.process import HarnessError
 from support import judges
@@ -36,27 +37,34 @@ def main() -> int:
     run.add_argument("--seed", type=int, default=1, help="of the samples")
     run.add_argument("--samples", type=int, default=SAMPLES, help="losses at a write, where there are too many")
     run.add_argument("--report", type=Path, default=Path("power-cuts"), help="the directory of the report")
+    run.add_argument(
+        "--boots", type=int, default=0, help="how many states are booted for real, all recordings together"
+    )
     judge = verbs.add_parser("judge", help="judge one state once more")
     judge.add_argument("recording", metavar="RECORDING")
     judge.add_argument("cut", metavar="CUT", help="as a report names it")
+    judge.add_argument("--boot", action="store_true", help="boot it for real, too")
     arguments = parser.parse_args()
     try:
         if arguments.verb == "judge":
-            return show(arguments.recording, arguments.cut)
+            return show(arguments.recording, arguments.cut, is_booted=arguments.boot)
         quick = list(PEERS) if arguments.peers else list(QUICK)
         names = list(KINDS) if arguments.all else arguments.recordings or quick
-        return campaign(names, arguments.seed, arguments.samples, arguments.report)
+        return campaign(names, arguments.seed, arguments.samples, arguments.boots, arguments.report)
     except HarnessError as error:
         print(f"powercuts: error: {error}", file=sys.stderr)
         return 2
 
 
-def campaign(names: list[str], seed: int, samples: int, report: Path) -> int:
-    """Record and judge, and write the report; return the exit status."""
+def campaign(names: list[str], seed: int, samples: int, boots: int, report: Path) -> int:
+    """Record and judge, boot some states for real, and write the report; return the exit status."""
     begin_s = time.monotonic()
     results: list[Result] = []
+    shares = [boots // len(names) + (number < boots % len(names)) for number in range(len(names))]
     with ProcessPoolExecutor(max_workers=os.cpu_count(), max_tasks_per_child=1) as pool:
-        futures = {pool.submit(judge_all, name, seed, samples): name for name in names}
+        futures = [
+            pool.submit(judge_all, name, seed, samples, share) for name, share in zip(names, shares, strict=True)
+        ]
         for future in as_completed(futures):
             result = future.result()
             results.append(result)
@@ -69,24 +77,32 @@ def campaign(names: list[str], seed: int, samples: int, report: Path) -> int:
         print(f"\n{violation.recording}, {violation.step}: {'; '.join(violation.wrong)}")
         print("\n".join(f"    {line}" for line in violation.around))
         print(f"    once more: {JUDGE} {violation.recording} {violation.cut}")
+    booted = [(result.name, one) for result in results for one in result.booted]
+    unhealthy = [(name, one) for name, one in booted if one.wrong]
+    for name, one in unhealthy:
+        print(f"\n{name}, {one.step}, booted for real: {'; '.join(one.wrong)}")
+        print(f"    once more: {JUDGE} --boot {name} {one.cut}")
     print(table([result for result in results if result.peers]), end="")
-    print(f"{states} distinct states, {len(violations)} violations; report: {report}/index.html")
+    print(f"{states} distinct states, {len(violations)} violations", end="; ")
+    print(f"{len(booted)} booted for real, {len(booted) - len(unhealthy)} healthy; report: {report}/index.html")
     # Those of others are what was looked for.
-    return 1 if any(result.violations for result in results if not result.peers) else 0
+    return 1 if unhealthy or any(result.violations for result in results if not result.peers) else 0
 
 
-def show(name: str, label: str) -> int:
-    """Judge one state, and print what is found."""
+def show(name: str, label: str, *, is_booted: bool) -> int:
+    """Judge one state, and boot it if that is asked for; print what is found."""
     cut = cuts.parse(label)
     recording = recorded(name)
     os.environ["PATH"] = judges.path_of(recording.release)
-    with Walk(recording, seed=0, samples=0) as walk:
-        step = walk.go_to(cut)
-        verdict = walk.judge_one(cut, step)
+    with Walk(recording, seed=0, samples=0) as walk, walk.at(cut) as (step, verdict):
         print(f"step: {step.name}: {step.what}")
         print("\n".join(walk.around(cut.position)))
         print(f"slot that boots: {verdict.slot or 'none'}{', on trial' if verdict.is_trial else ''}")
         print("\n".join(verdict.wrong) or "all rules hold")
+    if is_booted and not verdict.wrong:
+        [booted] = boot_all(recording, [Sound(cut, step.name)], lambda _: None)
+        print("\n".join(booted.wrong) or f"booted for real: healthy after {booted.seconds:.0f} s")
+        return 1 if booted.wrong else 0
     return 1 if verdict.wrong else 0
 
 

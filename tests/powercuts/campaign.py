@@ -4,10 +4,10 @@ import random
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
 from manageboot.events import history
@@ -16,6 +16,7 @@ from powercuts.filesystems import FileSystem
 from powercuts.judge import Judge, Told, Verdict, manageboots_rules
 from powercuts.peerjudge import PeerJudge, promises
 from powercuts.pending import Pending, Write
+from powercuts.realboots import Booted, Sound
 from powercuts.recording import ANY_UPDATER, END, MANAGEBOOT, Done, Recording
 from powercuts.replay import Replay, scratch
 from qemu_harness.process import HarnessError
@@ -83,6 +84,10 @@ class Result(NamedTuple):
     instants: list[Instant]
     peers: bool = False
     """Whether it is that of a procedure beside manageboot's."""
+    booted: Sequence[Booted] = ()
+    """The states that were booted for real."""
+    by_step: Mapping[str, int] = MappingProxyType({})
+    """How many distinct states were judged in each step."""
 
 
 class Walk:
@@ -104,7 +109,7 @@ class Walk:
             seed: of the samples.
             samples: how many losses are tried at a write, where there are too many for all.
             say: is told how far it is.
-            stride: of the writes since a flush that are many, only each of so many is judged.
+            stride: of the writes since a flush that are many, only each of so many is judged, and the last.
         """
         self._recording = recording
         self._dice = random.Random(f"{recording.name} {seed}")
@@ -113,10 +118,14 @@ class Walk:
         self._stride = stride
         self._judged: set[tuple[tuple[int, ...], Told]] = set()
         self._states: set[tuple[int, ...]] = set()
+        self._by_step: Counter[str] = Counter()
         self._cuts: Counter[str] = Counter()
         self._violations: list[Violation] = []
         self._instants: list[Instant] = []
         self._newest_event = -1
+        self._taken = self._left = 0
+        self.sound: list[Sound] = []
+        """Those of the judged states whose system has to come up."""
 
     def __enter__(self) -> Self:
         recording = self._recording
@@ -142,26 +151,26 @@ class Walk:
 
         Args:
             only: the names of the steps to judge; all others just happen. None: all are judged.
-            stop: whether to end at the first violation.
+            stop: whether to judge no more of a step once a rule is broken in it.
         """
         for step in self._recording.steps:
-            if only and step.name not in only:
-                for request in self._recording.requests[step.first : step.end]:
-                    self._take(request)
-                self._leave(step)
-                continue
-            self._say(step.name)
+            is_judged = not only or step.name in only
+            if is_judged:
+                self._say(step.name)
             for position in range(step.first, step.end):
-                self._at(position, step)
-                if stop and self._violations:
-                    return self._result()
-            for cut in self._promised(step):
+                if is_judged:
+                    self._at(position, step)
+                else:
+                    self._take(self._recording.requests[position])
+                is_judged = is_judged and not (stop and self._is_broken(step))
+            for cut in self._promised(step) if is_judged else ():
                 self._ask(cut, step)
-            if stop and self._violations:
-                return self._result()
             self._leave(step)
         self._compare_with_the_end()
         return self._result()
+
+    def _is_broken(self, step: Done) -> bool:
+        return bool(self._violations) and self._violations[-1].step == step.name
 
     def _result(self) -> Result:
         recording = self._recording
@@ -169,23 +178,28 @@ class Walk:
         return Result(
             recording.name, recording.title, recording.release, len(recording.requests), flushes, len(self._states),
             dict(self._cuts), self.judge.counts, self._violations, recording.steps, self._instants,
-            recording.rules != MANAGEBOOT,
+            recording.rules != MANAGEBOOT, by_step=dict(self._by_step),
         )  # fmt: skip
 
-    def go_to(self, cut: Cut) -> Done:
-        """Replay all up to a cut; return the step that it is in."""
-        for step in self._recording.steps:
-            for position in range(step.first, min(step.end, cut.position + 1)):
+    def _go_to(self, cut: Cut) -> Done:
+        """Replay on, up to a cut that lies no further back than the last one; return the step that it is in."""
+        for number, step in enumerate(self._recording.steps):
+            for position in range(self._taken, min(step.end, cut.position + 1)):
                 self._take(self._recording.requests[position])
+                self._taken = position + 1
             if cut.position < step.end:
                 return step
-            self._leave(step)
+            if number == self._left:
+                self._leave(step)
+                self._left += 1
         raise ValueError(f"{self._recording.name} has no request {cut.position}")
 
-    def judge_one(self, cut: Cut, step: Done) -> Verdict:
-        """Judge a cut, where the replay has come to it."""
+    @contextmanager
+    def at(self, cut: Cut) -> Iterator[tuple[Done, Verdict]]:
+        """Replay on up to a cut, and let the disk be what it leaves; give its step, and what the judges say of it."""
+        step = self._go_to(cut)
         with self._pending.cut(cut):
-            return self.judge.judge(self._told(cut, step))
+            yield step, self.judge.judge(self._told(cut, step))
 
     def _at(self, position: int, step: Done) -> None:
         request = self._recording.requests[position]
@@ -197,7 +211,9 @@ class Walk:
                 Instant("flush", "", 0, 0, last.slot if last else "", bool(last and last.is_trial), 0)
             )
             return
-        if self._pending.bulk > REWIND_LIMIT and position % self._stride:
+        following = self._recording.requests[position + 1 : position + 2]
+        is_last = bool(following) and following[0].kind is Kind.FLUSH
+        if self._pending.bulk > REWIND_LIMIT and position % self._stride and not is_last:
             return
         verdict = self._ask(Cut(position, "reset"), step)
         for cut in self._losses(position):
@@ -259,7 +275,10 @@ class Walk:
             if not is_new and cut.kind != "reset":
                 return None
             self._judged.add((state, told))
+            self._by_step[step.name] += is_new
             verdict = self.judge.judge(told)
+            if is_new and not verdict.wrong and self.judge.comes_up(verdict):
+                self.sound.append(Sound(cut, step.name))
         if verdict.wrong and is_new:
             self._violations.append(
                 Violation(self._recording.name, cut.label, step.name, list(verdict.wrong), self.around(cut.position))

@@ -129,6 +129,16 @@ class Judge:
         """Name the versions that a slot holds whole."""
         return self._replay.versions(f"{slot}_boot") & self._replay.versions(f"{slot}_root")
 
+    def comes_up(self, verdict: Verdict) -> set[str]:
+        """Name the versions of which one has to come up where nothing is wrong; none: nothing is owed.
+
+        So it is with a slot that somebody has written to, and with a trial whose var the power has left half made.
+        """
+        trouble, _ = self._system(f"{verdict.slot}_var", [_RECORD])
+        if trouble and "no file system" not in trouble:
+            return set()
+        return self.whole(verdict.slot) & self._recording.versions.keys()
+
     def _whole(self, boot: Boot) -> Iterator[str]:
         assert boot.slot
         if not self.whole(boot.slot):

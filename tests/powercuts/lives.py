@@ -114,7 +114,7 @@ def upgrades(images: dict[str, list[str]], profile: str) -> list[Step]:
     commit = do("manageboot upgrade-commit --no-reboot")
     again = install(*images[V3], options="--skip-identical")
     return [
-        Step("first boot", "the node starts for the first time", _up, "A", "A"),
+        Step("first boot", "the node starts for the first time", up, "A", "A"),
         Step("install v2", "manageboot upgrade-install writes v2 into slot B", install(*images[V2]), "A", "A", "A",
              "upgrade-install", installs="B"),
         Step("commit v2", "manageboot upgrade-commit: slot B boots next, on trial", commit, "AB", "B", "A",
@@ -153,7 +153,8 @@ def housekeeping(profile: str) -> list[Step]:
     ]  # fmt: skip
 
 
-def _up(machine: VirtualMachine) -> None:
+def up(machine: VirtualMachine) -> None:
+    """Wait until the node is up."""
     machine.wait_until_up()
 
 

@@ -1,49 +1,44 @@
 """Deliberate faults in the agent, each a step of durability left out, which the campaign has to find: it can fail.
 
-For each fault a node with the faulty agent lives in QEMU as far as it takes, and the power is cut at every instant of
-that, up to the first violation. The same lives without a fault have none.
+One life in QEMU has them all, each in a step of its own: a changed file lies over the right one meanwhile, and all is
+flushed before the next one. The power is cut at every instant of such a step, up to the first violation. The same life
+without the faults has none.
 """
 
 import argparse
+import shlex
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from powercuts.campaign import Result, Walk
-from powercuts.lives import KINDS, V2, life_of
-from powercuts.recording import Life, load, record
+from powercuts.lives import ARRIVED, KINDS, do, install, life_of, reboot, up
+from powercuts.recording import Life, Step, load, record
 from powercuts.replay import scratch
-from qemu_harness.cache import Cache, content_key
-from qemu_harness.disk import build_disk
-from qemu_harness.node import FACTORY_VERSION, UPDATES
-from qemu_harness.process import OWN_MOUNTS, HarnessError, run
-from qemu_harness.slot import SlotImages, build_slot_images, build_system
-from qemu_harness.update import build_media, build_update
+from qemu_harness.cache import Cache
+from qemu_harness.machine import VirtualMachine
+from qemu_harness.node import UPDATES
+from qemu_harness.process import HarnessError
 from support import judges
+from support.trials import arm
 
 ROOT = Path(__file__).parents[2]
 SEED, SAMPLES = 1, 4
-CONTROL_SAMPLES = 1
+STRIDE = 16
+"""Of hundreds of writes that nobody flushes, each sixteenth is judged."""
 
 
 class Mutant(NamedTuple):
     """One fault: in this file, this text becomes that."""
 
     name: str
+    """That of the step, too, in which it works."""
     file: str
     old: str
     new: str
-    step: str
-    """The step of `lives.upgrades` that is judged; the life ends with it."""
-    faulty: str = FACTORY_VERSION
-    """The version whose agent has the fault: the first one runs in slot A, v2 in slot B."""
-    is_var_in_memory: bool = False
-    """Whether v2 has its var in memory. On the disk that GRUB writes to, each flush of var would hide the fault."""
 
 
 # What the textbook does in place of an overwritten sector: write a new file, flush it, rename it, flush the directory.
@@ -65,129 +60,154 @@ def _by_rename(*before: str, indent: int) -> str:
     return "".join(f"{' ' * indent}{line}\n" for line in lines)
 
 
+NO_DATA_FLUSH = Mutant(
+    "no flush after the data", "manageboot/disk/blockdev.py",
+    "            os.fsync(self._descriptor)\n", "            pass\n",
+)  # fmt: skip
+RECORD_FIRST = Mutant(
+    "the record before the data", "manageboot/install/install.py",
+    "Content.INSTALLING, transaction", "Content.INSTALLED, transaction",
+)  # fmt: skip
+HEADER_FIRST = Mutant(
+    "the header first", "manageboot/install/imagewriter.py",
+    "            memoryview(self.header)[:] = window.buffer[:start]\n",
+    "            memoryview(self.header)[:] = window.buffer[:start]\n            start = 0\n",
+)  # fmt: skip
+BLOCK_BY_RENAME = Mutant(
+    "the block by rename", "grubenv/updating.py",
+    "    how = carry_out(storage, steps, old)\n",
+    _by_rename("path, content, how = storage.path, new.build(), 'replaced'", indent=4),
+)  # fmt: skip
+HISTORY_BY_RENAME = Mutant(
+    "the history by rename", "manageboot/events/history.py",
+    "        _overwrite(path, encode(added), _offset(added))\n",
+    _by_rename("content = bytearray(content)",
+               "content[_offset(added) : _offset(added) + RECORD_BYTES] = encode(added)", indent=8),
+)  # fmt: skip
+NO_BLOCK_FLUSH = Mutant(
+    "no flush after the block", "grubenv/writing/storage.py",
+    "            os.fdatasync(self.descriptor)\n", "            pass\n",
+)  # fmt: skip
+TRUSTED_FIRST = Mutant(
+    "the trusted slot before the block", "manageboot/upgrade/verbs.py",
+    "        _write(config, to_do, _kept(node))\n"
+    "        if node.grub is not None:\n            _trust(config, node.booted)\n",
+    "        if node.grub is not None:\n            _trust(config, node.booted)\n"
+    "        _write(config, to_do, _kept(node))\n",
+)  # fmt: skip
+GRUB_NOT_FORCED = Mutant(
+    "what GRUB wrote is not forced down", "manageboot/daemon/jobs.py",
+    'logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))',
+    'logger.info("%s", _what_grub_said(before))',
+)  # fmt: skip
 MUTANTS = (
-    Mutant("no flush after the data", "manageboot/disk/blockdev.py",
-           "            os.fsync(self._descriptor)\n", "            pass\n", "install v2"),
-    Mutant("the record before the data", "manageboot/install/install.py",
-           "Content.INSTALLING, transaction", "Content.INSTALLED, transaction", "install v2"),
-    Mutant("the header first", "manageboot/install/imagewriter.py",
-           "            memoryview(self.header)[:] = window.buffer[:start]\n",
-           "            memoryview(self.header)[:] = window.buffer[:start]\n            start = 0\n", "install v2"),
-    Mutant("the block by rename", "grubenv/updating.py",
-           "    how = carry_out(storage, steps, old)\n",
-           _by_rename("path, content, how = storage.path, new.build(), 'replaced'", indent=4), "commit v2"),
-    Mutant("no flush after the block", "grubenv/writing/storage.py",
-           "            os.fdatasync(self.descriptor)\n", "            pass\n", "confirm", V2),
-    Mutant("what GRUB wrote is not forced down", "manageboot/daemon/jobs.py",
-           'logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))',
-           'logger.info("%s", _what_grub_said(before))', "trial of v2", V2, is_var_in_memory=True),
-    Mutant("the history by rename", "manageboot/events/history.py",
-           "        _overwrite(path, encode(added), _offset(added))\n",
-           _by_rename("content = bytearray(content)",
-                      "content[_offset(added) : _offset(added) + RECORD_BYTES] = encode(added)", indent=8),
-           "commit v2"),
-    Mutant("the trusted slot before the block", "manageboot/upgrade/verbs.py",
-           "        _write(config, to_do, _kept(node))\n"
-           "        if node.grub is not None:\n            _trust(config, node.booted)\n",
-           "        if node.grub is not None:\n            _trust(config, node.booted)\n"
-           "        _write(config, to_do, _kept(node))\n", "confirm", V2),
+    NO_DATA_FLUSH, HEADER_FIRST, RECORD_FIRST, BLOCK_BY_RENAME, HISTORY_BY_RENAME, NO_BLOCK_FLUSH, TRUSTED_FIRST,
+    GRUB_NOT_FORCED,
 )  # fmt: skip
 
-_MOUNTS = "usr/lib/systemd/system-generators/slot-mounts"
-_VAR = """\
-Requires=var-format.service
-After=var-format.service
-[Mount]
-What=${parts}var
-Where=/var
-Type=ext4
-"""
+_PACKAGES = "/usr/lib/python3/dist-packages"
+# Nothing of it reaches the disk: the root is read-only, and /run lies in memory.
+_LAY_OVER = "cat >/run/fault.py && mount --bind /run/fault.py {}"
+_TAKE_AWAY = "umount {} && rm /run/fault.py"
+# On the disk that GRUB writes to, each flush of var would force its write down, and hide the fault.
 _VAR_IN_MEMORY = "[Mount]\nWhat=tmpfs\nWhere=/var\nType=tmpfs\n"
-_LAY_IN = 'mount -o loop,noinit_itable "$1" "$2"; cat "$3" >"$2/$4"; umount "$2"'
+_LAY_IN = (
+    "set -e; mount /dev/disk/by-partlabel/B_root /mnt; tee {} >/dev/null; "
+    f"printf %s {shlex.quote(_VAR_IN_MEMORY)} >/mnt/etc/systemd/system/var.mount; umount /mnt"
+)
 
 
-def life_with(cache: Cache, last: str, fault: Mutant | None = None, *, is_var_in_memory: bool = False) -> Life:
-    """Build a node, with or without a fault, and say what will happen to it.
+def life_with(cache: Cache, faults: Collection[Mutant]) -> Life:
+    """Give the life of a node in which each fault has its step, and say which of them the node has.
 
     Args:
         cache: of the images.
-        last: the step that it ends with.
-        fault: in the agent.
-        is_var_in_memory: as in a mutant.
+        faults: those that work.
     """
-    life = life_of(cache, KINDS["guest"])
-    system = build_system(cache)
-    slots = {version: build_slot_images(cache, system, version) for version in (FACTORY_VERSION, *UPDATES.values())}
-    [packages] = (system / "root").glob("usr/local/lib/python3*/dist-packages")
-    changes: dict[str, dict[str, str]] = {version: {} for version in slots}
-    if is_var_in_memory:
-        changes[V2][_MOUNTS] = changed(system / "root" / _MOUNTS, _VAR, _VAR_IN_MEMORY)
-    if fault:
-        place = packages.relative_to(system / "root") / fault.file
-        changes[fault.faulty][str(place)] = changed(ROOT / fault.file, fault.old, fault.new)
-    slots = {version: _with(cache, slots[version], files) if files else slots[version]
-             for version, files in changes.items()}  # fmt: skip
-    names = [step.name for step in life.steps]
-    return replace(
-        life,
-        disk=build_disk(cache, slots[FACTORY_VERSION]),
-        media=build_media(cache, {name: build_update(cache, slots[version]) for name, version in UPDATES.items()}),
-        versions={version: {"boot": images.boot, "root": images.root} for version, images in slots.items()},
-        steps=life.steps[: names.index(last) + 1],
-    )
+    # Each brings another image than the slot holds: what is there already would hide what came too early.
+    v2, v3 = UPDATES
+    commit = do("manageboot upgrade-commit --no-reboot")
+    confirm = do("manageboot confirm")
+
+    def faulty(mutant: Mutant, action: Callable[[VirtualMachine], None], *words: str, installs: str = "") -> list[Step]:
+        _, after, slot, _ = words
+        laid = mutant in faults
+        return [
+            Step(mutant.name, mutant.file, over(mutant, action) if laid else action, *words, installs=installs),
+            Step(f"{mutant.name}, flushed", "", taken_away(mutant) if laid else do("sync"), after, after, slot),
+        ]
+
+    def lay_in(machine: VirtualMachine) -> None:
+        fault = GRUB_NOT_FORCED
+        path = f"/mnt{_PACKAGES}/{fault.file}"
+        machine.check(_LAY_IN.format(path), stdin=text_of(fault, is_faulty=fault in faults).encode())
+
+    steps = [
+        Step("first boot", "", up, "A", "A"),
+        *faulty(NO_DATA_FLUSH, install(v2), "A", "A", "A", "upgrade-install", installs="B"),
+        *faulty(HEADER_FIRST, install(v3), "A", "A", "A", "upgrade-install", installs="B"),
+        *faulty(RECORD_FIRST, install(v2), "A", "A", "A", "upgrade-install", installs="B"),
+        *faulty(BLOCK_BY_RENAME, commit, "AB", "B", "A", "upgrade-commit"),
+        Step("cancel", "", do("manageboot upgrade-cancel"), "AB", "A", "A", "upgrade-cancel"),
+        *faulty(HISTORY_BY_RENAME, commit, "AB", "B", "A", "upgrade-commit"),
+        Step("trial of v2", "", reboot(ARRIVED), "AB", "A"),
+        *faulty(NO_BLOCK_FLUSH, confirm, "AB", "B", "B", "confirm"),
+        Step("rollback", "", do("manageboot rollback --no-reboot"), "AB", "A", "B", "rollback"),
+        Step("trial of v1", "", reboot(ARRIVED), "AB", "B"),
+        *faulty(TRUSTED_FIRST, confirm, "AB", "A", "A", "confirm"),
+        Step("var in memory", "", lay_in, "A", "A", "A", meddles="B"),
+        Step("rollback to v2", "", lambda machine: arm(machine, "rollback"), "AB", "B", "A"),
+        Step(GRUB_NOT_FORCED.name, "", reboot(ARRIVED), "AB", "A"),
+    ]  # fmt: skip
+    return replace(life_of(cache, KINDS["guest"]), name="faults", title="faults of the agent", steps=steps)
 
 
-def changed(path: Path, old: str, new: str) -> str:
-    """Give the text of a file with a change.
+def over(mutant: Mutant, action: Callable[[VirtualMachine], None]) -> Callable[[VirtualMachine], None]:
+    """Give an action during which a file of the agent has a fault."""
+    path = f"{_PACKAGES}/{mutant.file}"
+
+    def perform(machine: VirtualMachine) -> None:
+        machine.check(_LAY_OVER.format(path), stdin=text_of(mutant, is_faulty=True).encode())
+        action(machine)
+
+    return perform
+
+
+def taken_away(mutant: Mutant) -> Callable[[VirtualMachine], None]:
+    """Give the action that takes a fault away, and flushes all that it has left."""
+    return do(_TAKE_AWAY.format(f"{_PACKAGES}/{mutant.file}"), "sync")
+
+
+def text_of(mutant: Mutant, *, is_faulty: bool) -> str:
+    """Give the text of a file, with a fault or without.
 
     Raises:
-        HarnessError: the place of the change is not there, or more than once.
+        HarnessError: the place of the fault is not there, or more than once.
     """
+    path = ROOT / mutant.file
     text = path.read_text()
-    if text.count(old) != 1:
-        raise HarnessError(f"{path} has {old!r} {text.count(old)} times, and not once")
-    return text.replace(old, new)
+    if text.count(mutant.old) != 1:
+        raise HarnessError(f"{path} has {mutant.old!r} {text.count(mutant.old)} times, and not once")
+    return text.replace(mutant.old, mutant.new) if is_faulty else text
 
 
-def _with(cache: Cache, images: SlotImages, files: dict[str, str]) -> SlotImages:
-    """Give the images of a slot with other files in its root, by their path in it."""
-    key = content_key(images.root.parent.name, *(word for pair in sorted(files.items()) for word in pair))
+def judged(faults: Sequence[Mutant], *, wanted: Sequence[Mutant] = MUTANTS) -> Result:
+    """Record the life of a node, and judge the steps of faults, each up to the first violation.
 
-    def build(directory: Path) -> None:
-        for image in (images.boot, images.root):
-            run(["cp", "--sparse=always", "--reflink=auto", image, directory / image.name])
-        with tempfile.TemporaryDirectory(dir=directory) as name:
-            point, text = Path(name, "mounted"), Path(name, "text")
-            point.mkdir()
-            for path, content in files.items():
-                text.write_text(content)
-                run([*OWN_MOUNTS, "sh", "-ec", _LAY_IN, "sh", directory / "root.img", point, text, path])
-
-    directory = cache.entry("faulty-slot", key, build)
-    return SlotImages(directory / "boot.img", directory / "root.img", images.version)
-
-
-def judged(cache: Cache, life: Life, *, samples: int, only: Sequence[str] = (), stop: bool = False) -> Result:
-    """Record a life, and judge its states: all or those of some steps, and with stop, up to the first violation."""
-    with tempfile.TemporaryDirectory(prefix="manageboot-mutant.", dir=scratch()) as name:
-        directory = Path(name, "recording")
-        record(cache, life, directory, lambda step: print(f"    {step}", file=sys.stderr, flush=True))
-        with Walk(load(directory), seed=SEED, samples=samples) as walk:
-            return walk.run(only, stop=stop)
-
-
-def caught(mutant: Mutant) -> Result:
-    """Let a node with a fault live, and judge it."""
+    Args:
+        faults: those that the node has.
+        wanted: those whose steps are judged, whether it has them or not; the life ends with the last one.
+    """
     cache = Cache.default()
-    life = life_with(cache, mutant.step, mutant, is_var_in_memory=mutant.is_var_in_memory)
-    return judged(cache, life, samples=SAMPLES, only=(mutant.step,), stop=True)
-
-
-def control(*, is_var_in_memory: bool) -> Result:
-    """Judge the longest of these lives without a fault."""
-    cache = Cache.default()
-    last = "trial of v2" if is_var_in_memory else "confirm"
-    return judged(cache, life_with(cache, last, is_var_in_memory=is_var_in_memory), samples=CONTROL_SAMPLES)
+    names = [mutant.name for mutant in wanted]
+    life = life_with(cache, faults)
+    last = max(number for number, step in enumerate(life.steps) if step.name in names)
+    with tempfile.TemporaryDirectory(prefix="manageboot-mutant.", dir=scratch()) as directory:
+        place = Path(directory, "recording")
+        life = replace(life, steps=life.steps[: last + 1])
+        record(cache, life, place, lambda step: print(f"    {step}", file=sys.stderr, flush=True))
+        with Walk(load(place), seed=SEED, samples=SAMPLES, stride=STRIDE) as walk:
+            return walk.run(names, stop=True)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -201,27 +221,29 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"judged by {judges.version()}", flush=True)
     tried = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     try:
-        missed = sum(not _is_violated(mutant.name, partial(caught, mutant)) for mutant in tried)
-        print(f"{len(tried)} faults, {missed} not found", flush=True)
-        blamed = 0
-        if not names:
-            blamed += _is_violated("no fault", partial(control, is_var_in_memory=False))
-            blamed += _is_violated("no fault, var in memory", partial(control, is_var_in_memory=True))
+        missed = _tell(judged(tried, wanted=tried), tried, is_faulty=True)
+        blamed = 0 if names else _tell(judged(()), MUTANTS, is_faulty=False)
     except HarnessError as error:
         print(f"powercuts.mutants: error: {error}", file=sys.stderr)
         return 2
     return 1 if missed or blamed else 0
 
 
-def _is_violated(name: str, judge: Callable[[], Result]) -> bool:
-    """Judge a life, print what was found, and say whether a rule does not hold in it."""
-    begin_s = time.monotonic()
-    result = judge()
-    found = "; ".join(result.violations[0].wrong) if result.violations else "NOTHING FOUND"
-    print(f"{time.monotonic() - begin_s:4.0f} s  {name}: {found}, after {result.states} states", flush=True)
-    for violation in result.violations[:1]:
-        print(f"        {violation.step}, {violation.cut}", flush=True)
-    return bool(result.violations)
+def _tell(result: Result, steps: Sequence[Mutant], *, is_faulty: bool) -> int:
+    """Print what was found in each step; return in how many of them it is not what it should be."""
+    found = {violation.step: violation for violation in result.violations}
+    for mutant in steps:
+        violation = found.get(mutant.name)
+        rule = "; ".join(violation.wrong) if violation else "nothing found"
+        print(
+            f"{mutant.name if is_faulty else 'no fault'}: {rule}, after {result.by_step[mutant.name]} states",
+            flush=True,
+        )
+        if violation:
+            print(f"        {violation.cut}", flush=True)
+    wrong = sum((mutant.name in found) != is_faulty for mutant in steps)
+    print(f"{len(steps)} steps {'with faults' if is_faulty else 'without a fault'}, {len(found)} found", flush=True)
+    return wrong
 
 
 if __name__ == "__main__":

@@ -79,6 +79,23 @@ function showCounts(ours) {
     make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))));
 }
 
+function showBooted(ours) {
+  const booted = ours.flatMap((recording) => recording.booted.map((one) => ({ recording, ...one })));
+  if (!booted.length) return;
+  const healthy = booted.filter((one) => !one.wrong.length).length;
+  const verdict = make("p", healthy < booted.length ? { class: "bad" } : {},
+    `${count(healthy)} of ${some(booted.length, "state")} that were booted for real came up healthy.`);
+  const rows = booted.map((one) => [link(one.recording), one.step, make("code", {}, one.cut),
+    `${one.slot}${one.is_trial ? ", on trial" : ""}`, `${count(Math.round(one.seconds))} s`,
+    one.wrong.join("; ") || "healthy"]);
+  document.getElementById("booted").append(
+    make("h2", {}, "Booted for real"),
+    make("p", {}, "In QEMU, from the firmware on: the slot that the judges had foretold is up, no unit has failed, and " +
+      "status and history work. The same state once more, with its cut:"),
+    make("pre", { class: "command" }, `${found.judge} --boot RECORDING CUT`),
+    verdict, table(["recording", "step", "cut", "slot", "after", "found"], rows));
+}
+
 function showPeers(peers) {
   if (!peers.length) return;
   const requests = (one) => sum(windowsOf(one), ({ first, end }) => end - first);
@@ -187,6 +204,7 @@ function showKind(recording, alike) {
 const timelines = [];
 const ours = found.recordings.filter((one) => !one.peers);
 showCounts(ours);
+showBooted(ours);
 document.getElementById("recordings").append(...ours.map(showRecording));
 showPeers(found.recordings.filter((one) => one.peers));
 

@@ -65,6 +65,10 @@ class PeerJudge:
             wrong += self._whole(second)
         return Verdict(first.slot, is_trial, tuple(wrong))
 
+    def comes_up(self, _verdict: Verdict) -> set[str]:
+        """Of other procedures nothing is booted for real."""
+        return set()
+
     def _whole(self, boot: Boot) -> Iterator[str]:
         if not self._versions(boot):
             yield f"{NOT_WHOLE}: slot {boot.slot}"

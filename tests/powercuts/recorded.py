@@ -1,20 +1,23 @@
 """One recording from its name to its verdicts: what a process of its own does for it."""
 
 import os
+import random
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from powercuts.campaign import Result, Walk
 from powercuts.lives import KINDS, life_of
 from powercuts.peers import PEERS, peer_life
+from powercuts.realboots import Booted, Sound, boot, chosen
 from powercuts.recording import Life, Recording, load, record
 from qemu_harness.cache import Cache, content_key
 from support import judges
 
 
-def judge_all(name: str, seed: int, samples: int) -> Result:
-    """Judge all states of one recording, which is made if need be."""
+def judge_all(name: str, seed: int, samples: int, boots: int) -> Result:
+    """Judge all states of one recording, which is made if need be, and boot so many of them for real."""
     recording = recorded(name)
     # Whose GRUB it boots with judges it; each recording has a process of its own.
     os.environ["PATH"] = judges.path_of(recording.release)
@@ -24,7 +27,22 @@ def judge_all(name: str, seed: int, samples: int) -> Result:
         print(f"{name} {time.monotonic() - begin_s:5.0f} s  {step}", file=sys.stderr, flush=True)
 
     with Walk(recording, seed=seed, samples=samples, say=say) as walk:
-        return walk.run()
+        result = walk.run()
+    dice = random.Random(f"{name} {seed} boots")
+    return result._replace(booted=boot_all(recording, chosen(walk.sound, boots, dice), say))
+
+
+def boot_all(recording: Recording, states: Sequence[Sound], say: Callable[[str], None]) -> list[Booted]:
+    """Boot some states of a recording for real, which are given in its order."""
+    found: list[Booted] = []
+    if not states:
+        return found
+    with Walk(recording, seed=0, samples=0) as walk:
+        for state in states:
+            with walk.at(state.cut) as (_, verdict):
+                found.append(boot(Cache.default(), walk.replay.path, state, verdict, walk.judge.comes_up(verdict)))
+            say(f"boots {state.cut.label} in {state.step}: {'; '.join(found[-1].wrong) or 'healthy'}")
+    return found
 
 
 def recorded(name: str) -> Recording:

@@ -72,6 +72,8 @@ def to_json(
             {
                 **result._asdict(),
                 "violations": [violation._asdict() for violation in result.violations],
+                "by_step": dict(result.by_step),
+                "booted": [one._asdict() for one in result.booted],
                 "steps": [asdict(step) for step in result.steps],
                 # In the order of their fields, since there are many.
                 "instants": [list(instant) for instant in result.instants],

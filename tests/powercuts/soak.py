@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import queue
+import resource
 import signal
 import sys
 import tempfile
@@ -54,12 +55,15 @@ def main() -> int:
 
 def soak(life: Life, wanted: int, seed: int, nodes: int, report: Path) -> int:
     """Let nodes live at once, and count; return the exit status."""
-    begin_s = time.monotonic()
+    begin_s, begin_cpu_s = time.monotonic(), _cpu_seconds()
     shares = [wanted // nodes + (node < wanted % nodes) for node in range(nodes)]
     found, troubles = _gather(
         [(life, seed, node, share, report) for node, share in enumerate(shares) if share], begin_s
     )
-    counts = soakcounts.to_json(found, seed=seed, nodes=nodes, wanted=wanted, seconds=time.monotonic() - begin_s)
+    counts = soakcounts.to_json(
+        found, seed=seed, nodes=nodes, wanted=wanted, seconds=time.monotonic() - begin_s,
+        cpu_seconds=_cpu_seconds() - begin_cpu_s,
+    )  # fmt: skip
     soakcounts.write(report / "soak.json", counts)
     print(soakcounts.to_table(counts))
     for cutting in found:
@@ -68,6 +72,12 @@ def soak(life: Life, wanted: int, seed: int, nodes: int, report: Path) -> int:
     for trouble in troubles:
         print(trouble, file=sys.stderr)
     return 2 if troubles else 1 if counts["violations"] else 0
+
+
+def _cpu_seconds() -> float:
+    """Say how long processors have worked for the processes that this one has started, and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _gather(tasks: list[tuple[Life, int, int, int, Path]], begin_s: float) -> tuple[list[Cutting], list[str]]:

@@ -13,7 +13,9 @@ from powercuts.soakplan import Phase
 SCHEMA = 1
 
 
-def to_json(cuttings: Sequence[Cutting], *, seed: int, nodes: int, wanted: int, seconds: float) -> dict[str, Any]:
+def to_json(
+    cuttings: Sequence[Cutting], *, seed: int, nodes: int, wanted: int, seconds: float, cpu_seconds: float
+) -> dict[str, Any]:
     """Count.
 
     Args:
@@ -22,6 +24,7 @@ def to_json(cuttings: Sequence[Cutting], *, seed: int, nodes: int, wanted: int, 
         nodes: how many nodes there were.
         wanted: how many cuts were asked for.
         seconds: how long it took.
+        cpu_seconds: the processor time that nodes and judges have used, which does not grow with what else runs.
     """
     phases = Counter(cutting.phase for cutting in cuttings)
     return {
@@ -30,6 +33,7 @@ def to_json(cuttings: Sequence[Cutting], *, seed: int, nodes: int, wanted: int, 
         "nodes": nodes,
         "wanted": wanted,
         "seconds": round(seconds),
+        "cpu_seconds": round(cpu_seconds),
         "cuts": len(cuttings),
         "phases": {phase.value: phases[phase.value] for phase in Phase},
         "at_a_write": sum(cutting.at_write for cutting in cuttings),
@@ -49,6 +53,8 @@ def to_table(counts: dict[str, Any]) -> str:
     rows = [
         ("cuts", f"{counts['cuts']} of {counts['wanted']}"),
         *((f"  {phase}", str(count)) for phase, count in counts["phases"].items()),
+        ("seconds a cut", _each(counts["seconds"], counts["cuts"])),
+        ("  of processor time", _each(counts["cpu_seconds"], counts["cuts"])),
         ("at a write that was waited for", str(counts["at_a_write"])),
         ("with writes not flushed", str(counts["with_pending_writes"])),
         *((f"  {loss}", str(count)) for loss, count in counts["losses"].items()),
@@ -61,6 +67,10 @@ def to_table(counts: dict[str, Any]) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value:>10}" for name, value in rows)
+
+
+def _each(seconds: int, cuts: int) -> str:
+    return f"{seconds / cuts:.1f}" if cuts else "-"
 
 
 def write(path: Path, counts: dict[str, Any]) -> None:

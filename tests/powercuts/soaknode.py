@@ -34,6 +34,8 @@ from qemu_harness.writelog import Kind, Request, read_cut_log
 DISK, LOG, BEFORE, FINDING = "disk.img", "writes.log", "before.img", "finding.json"
 AROUND = 20
 _END_S = 3.0
+_ONE_PROCESSOR = ("-smp", "1")
+"""There is a node for each core; a second processor costs time in which it waits for the first."""
 _SUPER_BLOCK = {"A_var", "B_var", "config"}
 
 
@@ -109,7 +111,7 @@ class SoakNode:
             self._replay = stack.enter_context(Replay.of_slots(self._base, self._home / DISK, places, life.versions))
             self._pending = Pending(self._replay)
             found = stack.enter_context(agent(self._replay.path, places))
-            self._judge = Judge(_recording(life, places), self._replay, found, self._home)
+            self._judge = Judge(recording_of(life, places), self._replay, found, self._home)
             self._newest_event = self._events(0)[1]
             self._stack = stack.pop_all()
         return self
@@ -159,7 +161,9 @@ class SoakNode:
         self._plan.begin_round()
         holds = {slot: self._judge.whole(slot) for slot in "AB"}
         with (
-            VirtualMachine(self._cache, self._base, media=self._life.media, write_log=log) as machine,
+            VirtualMachine(
+                self._cache, self._base, media=self._life.media, write_log=log, extra_arguments=_ONE_PROCESSOR
+            ) as machine,
             PowerSwitch(machine.pid, log, stop) as switch,
         ):
             driver = Driver(machine, switch, self._plan, self._belief, holds, UPDATES)
@@ -255,10 +259,10 @@ def judge_once_more(life: Life, directory: Path, home: Path) -> tuple[Cut, Verdi
         pending = Pending(replay)
         play(replay, pending, log, list(read_cut_log(log)))
         pending.settle(cut)
-        return cut, Judge(_recording(life, places), replay, found, home).judge(told)
+        return cut, Judge(recording_of(life, places), replay, found, home).judge(told)
 
 
-def _recording(life: Life, places: dict[str, tuple[int, int]]) -> Recording:
+def recording_of(life: Life, places: dict[str, tuple[int, int]]) -> Recording:
     """Name what the judge goes by; no request is known before it happens."""
     plan = LAYOUTS[life.system]
-    return Recording(life.name, life.title, Path(), life.release, plan, places, life.versions, [], [])
+    return Recording(life.name, life.title, Path(), life.release, plan, places, life.versions, [], [], life.rules)

@@ -23,9 +23,9 @@ class Phase(enum.Enum):
 
 
 HAZARDS = {
-    Phase.FIRMWARE: 0.08,
-    Phase.GRUB: 0.22,
-    Phase.BOOT: 0.20,
+    Phase.FIRMWARE: 0.12,
+    Phase.GRUB: 0.35,
+    Phase.BOOT: 0.35,
     Phase.INSTALL: 0.45,
     Phase.COMMIT: 0.35,
     Phase.CANCEL: 0.40,
@@ -33,7 +33,11 @@ HAZARDS = {
     Phase.REBOOT: 0.30,
     Phase.CONFIRM: 0.40,
 }
-"""How likely the power goes in a phase that has begun. What is cheap to reach is hit seldom, and what is rare often."""
+"""How likely the power goes in a phase that has begun.
+
+Three of five rounds end before the node is up, since a boot is what costs most: more often than that, and hardly an
+upgrade would be confirmed.
+"""
 TYPICAL_S = {
     Phase.FIRMWARE: 3.0,
     Phase.GRUB: 3.0,

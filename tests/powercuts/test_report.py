@@ -14,6 +14,7 @@ import pytest
 
 from powercuts.campaign import Instant, Result, Violation
 from powercuts.cuts import parse
+from powercuts.realboots import Booted
 from powercuts.recording import Done
 from powercuts.report import JUDGE, SCHEMA, to_json, to_page
 
@@ -46,6 +47,10 @@ VIOLATION = Violation(
 RESET = Violation("shell", "1:reset:all", "install v2", ["slot B boots"], ["1 write B_root at 0, 65536 bytes"])
 
 
+HEALTHY = Booted("1:reset:all", "install v2", "A", False, 21.5, [])
+UNHEALTHY = Booted("3:lost:0-1,3", "install v2", "B", True, 240.0, ["units have failed: var.mount, and not none"])
+
+
 def result(name: str, *, violations: list[Violation], peers: bool) -> Result:
     return Result(
         name=name, title=f"a node called {name}", release="bookworm", requests=4, flushes=1, states=1234,
@@ -54,7 +59,7 @@ def result(name: str, *, violations: list[Violation], peers: bool) -> Result:
     )  # fmt: skip
 
 
-OURS = result("guest", violations=[], peers=False)
+OURS = result("guest", violations=[], peers=False)._replace(booted=[HEALTHY, UNHEALTHY])
 OTHERS = result("shell", violations=[RESET, VIOLATION], peers=True)
 
 
@@ -112,10 +117,14 @@ def test_the_json_has_these_keys():
     for recording in found["recordings"]:
         assert {name: type(value) for name, value in recording.items()} == {
             "name": str, "title": str, "release": str, "requests": int, "flushes": int, "states": int, "cuts": dict,
-            "asked": dict, "violations": list, "steps": list, "instants": list, "peers": bool,
+            "asked": dict, "violations": list, "booted": list, "by_step": dict, "steps": list, "instants": list,
+            "peers": bool,
         }  # fmt: skip
         assert recording["instants"][1] == ["write", "B_root", 1048576, 65536, "A", False, 1200]
         assert {"name", "what", "during", "after", "first", "end"} <= set(recording["steps"][0])
+    assert found["recordings"][0]["booted"][0] == {
+        "cut": "1:reset:all", "step": "install v2", "slot": "A", "is_trial": False, "seconds": 21.5, "wrong": [],
+    }  # fmt: skip
     assert set(found["recordings"][1]["violations"][0]) == {"recording", "cut", "step", "wrong", "around"}
 
 
@@ -183,6 +192,8 @@ def test_a_browser_shows_the_report(tmp_path: Path, browse):
     # After the reset comes a flush, which leaves what the reset leaves.
     assert "The dangerous window: requests 1 to 3." in shown
     assert html.escape(f"{JUDGE} shell {VIOLATION.cut}") in shown
+    assert "1 of 2 states that were booted for real came up healthy." in shown
+    assert UNHEALTHY.wrong[0] in shown
     assert html.escape(ENDS_A_SCRIPT) in shown
 
 

@@ -16,8 +16,9 @@ from powercuts.cuts import Cut
 from powercuts.lives import KINDS, life_of
 from powercuts.pending import Pending, Write
 from powercuts.powerswitch import PowerSwitch
+from powercuts.recording import MANAGEBOOT, Life
 from powercuts.replay import BLOCK, Region, Replay
-from powercuts.soaknode import Cutting, SoakNode
+from powercuts.soaknode import Cutting, SoakNode, recording_of
 from powercuts.soakplan import PHASES_MAX, Node, Phase, Plan
 from qemu_harness.cache import REPOSITORY, Cache
 from qemu_harness.writelog import Kind, read_cut_log
@@ -153,15 +154,21 @@ def test_the_end_of_all_takes_the_power_too(tmp_path: Path):
         assert switch.was_stopped
 
 
+def test_a_node_is_judged_by_the_rules_of_its_life():
+    life = Life("guest", "a node", "guestos", Path("disk"), Path("media"), {}, [], "bookworm")
+    assert recording_of(life, {}).rules == MANAGEBOOT
+
+
 def test_all_is_counted():
     brick = Cutting(0, 2, "GRUB", True, "3:reset:all", 0, 0, [], 0, [], "", False, 9.0, ["nothing boots"])
-    counts = soakcounts.to_json([CUTTING, brick], seed=1, nodes=1, wanted=5, seconds=29.4)
+    counts = soakcounts.to_json([CUTTING, brick], seed=1, nodes=1, wanted=5, seconds=29.4, cpu_seconds=50.0)
     assert (counts["cuts"], counts["wanted"], counts["cycles"], counts["bricks"]) == (2, 5, 1, 1)
     assert (counts["phases"]["confirm"], counts["phases"]["GRUB"], counts["phases"]["install"]) == (1, 1, 0)
     assert (counts["losses"], counts["with_pending_writes"]) == ({"lost": 1, "reset": 1}, 1)
     assert (counts["fallbacks"], counts["verbs"]) == ({"unconfirmed": 1}, {"commit": 1, "install": 1})
     assert [violation["number"] for violation in counts["violations"]] == [2]
     table = {line[:30].strip(): line.split()[-1] for line in soakcounts.to_table(counts).splitlines()}
+    assert (table["seconds a cut"], table["of processor time"]) == ("14.5", "25.0")
     assert (table["confirmed upgrades"], table["bricks"], table["unconfirmed"]) == ("1", "1", "1")
 
 

@@ -37,12 +37,13 @@ class Faults:
 
 
 @contextmanager
-def served(disks: Path, mount: Path) -> Iterator[Faults]:
+def served(disks: Path, mount: Path, *, stop_limit_s: float = _STOP_LIMIT_S) -> Iterator[Faults]:
     """Serve the files of a folder as disks that fail as they are told to.
 
     Args:
         disks: the folder with the files.
         mount: an empty folder, in which the disks and the file `control` appear.
+        stop_limit_s: how long to wait at the end for whoever has a disk open.
 
     Raises:
         AssertionError: somebody still had a disk open at the end; it is gone all the same.
@@ -58,17 +59,31 @@ def served(disks: Path, mount: Path) -> Iterator[Faults]:
                 time.sleep(0.02)
             yield Faults(mount)
         finally:
-            _stop(server, mount)
+            _stop(server, mount, stop_limit_s)
 
 
-def _stop(server: subprocess.Popen[bytes], mount: Path) -> None:
+def _stop(server: subprocess.Popen[bytes], mount: Path, limit_s: float) -> None:
     """Unmount it, and wait for its server; where that does not help, end the server first."""
     try:
-        done = subprocess.run(["umount", mount], check=False, stderr=subprocess.PIPE, text=True, timeout=_STOP_LIMIT_S)
-        assert done.returncode == 0, done.stderr
+        _unmount(mount, limit_s)
         server.wait(_STOP_LIMIT_S)
     finally:
         if server.poll() is None:
             # Whoever still waits for a disk gets an error now, and the mount goes with the last of them.
             server.kill()
             subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
+
+
+def _unmount(mount: Path, limit_s: float) -> None:
+    """Unmount it once nobody has one of its disks open any more: whoever looks at all disks may have, for an instant.
+
+    Raises:
+        AssertionError: somebody still had at the end.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        done = subprocess.run(["umount", mount], check=False, stderr=subprocess.PIPE, text=True, timeout=_STOP_LIMIT_S)
+        if done.returncode == 0:
+            return
+        assert "busy" in done.stderr and time.monotonic() < deadline, done.stderr
+        time.sleep(0.1)

@@ -23,7 +23,7 @@ from manageboot.daemon.statefile import Shown
 from manageboot.events import history
 from manageboot.install import progressfile
 from manageboot.protocol import Content, Slot
-from manageboot.report import status
+from manageboot.report import page, status
 from manageboot.system import files, lock
 from manageboot.upgrade import abort, inhibit, rebooting
 from manageboot.upgrade.rebooting import Reboot
@@ -116,7 +116,7 @@ def test_what_is_no_file_says_nothing(node: DaemonNode, settings: config.Config,
     assert found["slots"]["A"]["record"] is None
     codes = [problem["code"] for problem in found["problems"]]
     assert codes in ([], ["RECORD_DAMAGED"], ["IO_ERROR"])
-    status.render(found)
+    page.render(found)
     # And it keeps nobody from writing, where a rename can put a file in its place.
     abort.mark(settings, TrialMarker.DEADLINE)
     rebooting.mark(settings, Reboot.STARTED)
@@ -320,7 +320,7 @@ def test_bytes_that_flip_break_nobody(node: DaemonNode, settings: config.Config)
         found = status.collect(settings)
         found["running"] = f"{os.getpid()} upgrade-install"
         found["progress"] = progressfile.read(state.runtime_directory, found["running"])
-        assert "\0" not in status.render(found)
+        assert "\0" not in page.render(found)
         history.render(history.to_json(settings))
         abort.marked(settings, "deadline")
         rebooting.how_far(settings)

@@ -1,0 +1,122 @@
+"""Does what `manageboot release` is asked for; it needs no configuration, and no node."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Iterable
+
+from manageboot import errors
+from manageboot.cli import answer
+from manageboot.system import console
+
+
+def perform(options: argparse.Namespace) -> None:
+    """Do one action.
+
+    Raises:
+        ManagebootError: it can't be done.
+    """
+    if options.disk is not None:
+        raise errors.UsageError("cannot run: release has no use for --disk")
+    try:
+        done = _ACTIONS[options.action](options)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"tuf", "securesystemslib", "cryptography"}:
+            raise
+        hint = "pip install 'manageboot[build]'"
+        raise errors.InputError(
+            f"cannot {options.action} a release: {error.name} is not installed", hint=hint
+        ) from error
+    if done is None:
+        return
+    for line in done.splitlines():
+        console.tell(f"manageboot: {line}")
+    if options.json:
+        answer.done("release", done, None)
+
+
+def _build(options: argparse.Namespace) -> str:
+    from manageboot.publish import build
+    from manageboot.release.description import Requirements
+
+    plan = build.Plan(
+        output=options.output,
+        release_index=options.index,
+        min_index=options.min_index,
+        version=options.version,
+        built=build.environment_time(os.environ) if options.built is None else options.built,
+        requires=Requirements(options.agent, tuple(options.systems), tuple(options.hardware)),
+        roles=tuple(options.role) if options.role else build.Plan._field_defaults["roles"],
+        any_content=options.any_content,
+        level=options.level,
+        threads=options.threads,
+        style=options.progress,
+    )
+    return build.build(options.images, plan)
+
+
+def _keys(options: argparse.Namespace) -> str:
+    from manageboot.publish import keys
+
+    return "\n".join(keys.generate(path) for path in options.files)
+
+
+def _root(options: argparse.Namespace) -> str:
+    from manageboot.publish import root
+
+    changes = root.Changes(
+        add=_by_role(options.add),
+        remove=_by_role(options.remove),
+        thresholds=_numbers(options.threshold, 100),
+        days=options.expires,
+    )
+    return root.change(options.directory, changes, options.key)
+
+
+def _sign(options: argparse.Namespace) -> str:
+    from manageboot.publish import sign
+
+    days = dict(_numbers(options.expires, 36500))
+    if "root" in days:
+        raise errors.UsageError("cannot run: root is signed by `manageboot release root`")
+    # A shell completes the name of a directory with a slash.
+    versions = [version.rstrip("/") for version in options.versions]
+    order = sign.Order(versions, options.remove, options.key, sign.DAYS | days, options.progress)
+    return sign.sign(options.directory, order)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from manageboot.publish import check
+
+    result = check.check(options.directory, options.root, options.progress)
+    if options.json:
+        answer.show(result)
+    else:
+        console.answer(check.render(result))
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], str | None]] = {
+    "build": _build,
+    "keys": _keys,
+    "root": _root,
+    "sign": _sign,
+    "check": _check,
+}
+
+
+def _by_role(words: Iterable[str]) -> list[tuple[str, str]]:
+    from manageboot.publish.metadata import ROLES
+
+    pairs = [word.partition("=") for word in words]
+    for role, _, value in pairs:
+        if role not in ROLES or not value:
+            raise errors.UsageError(f"cannot run: ROLE=… needs one of the roles {', '.join(ROLES)}, and a value")
+    return [(role, value) for role, _, value in pairs]
+
+
+def _numbers(words: Iterable[str], most: int) -> list[tuple[str, int]]:
+    pairs = _by_role(words)
+    for role, value in pairs:
+        if not re.fullmatch("[1-9][0-9]{0,4}", value) or int(value) > most:
+            raise errors.UsageError(f"cannot run: {role}={value} needs a number from 1 to {most}")
+    return [(role, int(value)) for role, value in pairs]

@@ -1,0 +1,107 @@
+"""Reads a release to its last byte, as a node would and more: the archive has to hold the same images as the pack."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from io import BufferedReader
+
+from manageboot import errors
+from manageboot.disk.buffer import aligned_buffer
+from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
+from manageboot.image import VERSION, Member, member_name, open_image
+from manageboot.install import progress
+from manageboot.install.progress import Counts, Meter, Style
+from manageboot.publish import metadata
+from manageboot.release import description, index
+from manageboot.release.description import Release
+from manageboot.release.frames import Unpacker
+from manageboot.release.index import Index, check_file
+from manageboot.release.windows import WindowReader
+
+
+def check_release(directory: str, style: Style) -> tuple[bytes, Release]:
+    """Check each frame, each window, each image, and the archive.
+
+    Args:
+        directory: of the release; it bears the name of the version.
+        style: how to show how far it is.
+
+    Returns:
+        The content of release.json, and what it says.
+
+    Raises:
+        ReleaseDigestError, ReleaseFormatError, ReleaseTooNewError: a file is not what it has to be.
+        InputError, NotPermittedError, DeviceError: a file can't be read.
+        DataError: the archive is bad.
+    """
+    path = os.path.join(directory, description.NAME)
+    content = metadata.read_bytes(path)
+    release = description.parse(content, path)
+    name = os.path.basename(os.path.abspath(directory))
+    if name != release.version:
+        raise errors.ReleaseFormatError(f"cannot accept {path}: it is of version {release.version}, not {name}")
+    total = release.pack.size + release.archive.size
+    with progress.step("check", total, style) as meter:
+        path = os.path.join(directory, description.INDEX)
+        idx = index.verified(metadata.read_bytes(path, description.INDEX_BYTES_MAX), release, path)
+        _check_pack(os.path.join(directory, description.PACK), release, idx, meter)
+        _check_archive(os.path.join(directory, release.archive_name), release, meter)
+    return content, release
+
+
+def _check_pack(path: str, release: Release, idx: Index, meter: Meter) -> None:
+    with _opened(path) as pack:
+        try:
+            whole = hashlib.file_digest(pack, "sha256").hexdigest()
+        except OSError as error:
+            raise errors.from_os_error(error, f"read {path}") from error
+        check_file(path, release.pack.size, release.pack.sha256, pack.tell(), whole)
+
+        def read(offset: int, size: int) -> bytes:
+            try:
+                return os.pread(pack.fileno(), size, offset)
+            except OSError as error:
+                raise errors.from_os_error(error, f"read {path} at {offset}") from error
+
+        reader = WindowReader(idx, read, Unpacker(idx, path))
+        buffer = memoryview(aligned_buffer(WINDOW_BYTES))
+        for number, image in enumerate(idx.images):
+            for window in idx.windows(number):
+                reader.fill(image, window, buffer)
+                last = max((one.frame for one in window.operations if one.frame is not None), default=0)
+                meter.update(Counts(idx.offsets[last]))
+    meter.update(Counts(release.pack.size))
+
+
+def _opened(path: str) -> BufferedReader:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise errors.from_os_error(error, f"open {path}", errors.InputError) from error
+
+
+def _check_archive(path: str, release: Release, meter: Meter) -> None:
+    names = {member_name(image.role): image for image in release.images}
+    with open_image([path], list(names)) as archive:
+        for member in archive.members():
+            if member.name == VERSION:
+                continue
+            found = _digest(member, lambda: meter.update(Counts(release.pack.size + archive.bytes_read)))
+            image = names[member.name]
+            if (member.size, found) != (image.size, image.digest):
+                cause = f"its {member.name} is not the image of {image.role} that is in the pack"
+                raise errors.ReleaseFormatError(f"cannot accept {path}: {cause}")
+        check_file(path, release.archive.size, release.archive.sha256, archive.bytes_read, archive.sha256 or "")
+
+
+def _digest(member: Member, report: Callable[[], None]) -> str:
+    digest = ImageDigest()
+    buffer = memoryview(aligned_buffer(WINDOW_BYTES))
+    offset = 0
+    while (offset := offset + member.skip_hole(WINDOW_BYTES)) < member.size:
+        window = buffer[: min(WINDOW_BYTES, member.size - offset)]
+        member.readinto(window)
+        digest.add(offset, window)
+        offset += len(window)
+        report()
+    return digest.hexdigest(member.size)

@@ -1,0 +1,178 @@
+"""Tells nodes of releases: signs targets, then snapshot, then timestamp, so that a cut leaves what was there.
+
+Nodes begin with timestamp.json, which is replaced last. The other files get names that nobody has asked for before.
+"""
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from manageboot import errors
+from manageboot.install.progress import Style
+from manageboot.publish import keys, metadata
+from manageboot.publish.checkrelease import check_release
+from manageboot.publish.metadata import State
+from manageboot.release import description
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+    from tuf.api.metadata import Metadata, Root, Targets
+
+DAYS = {"targets": 365, "snapshot": 90, "timestamp": 14}
+ORDER = ("targets", "snapshot", "timestamp")
+
+
+class Order(NamedTuple):
+    """What is to be signed."""
+
+    versions: Sequence[str] = ()
+    """Releases to add."""
+    remove: Sequence[str] = ()
+    """Releases to withdraw."""
+    private_keys: Sequence[str] = ()
+    """Files, or URIs as securesystemslib knows them."""
+    days: Mapping[str, int] = DAYS
+    """How long each role is to be trusted."""
+    style: Style = "auto"
+
+
+def sign(directory: str, order: Order) -> str:
+    """Sign what nodes are to know.
+
+    Args:
+        directory: what is published.
+        order: without releases to add or to withdraw, it renews what the keys can sign: timestamp alone, snapshot with
+            it, or all three.
+
+    Returns:
+        What was signed, as a sentence.
+
+    Raises:
+        MetadataError: there is no root, or what is published is not whole.
+        SignaturesMissingError: too few keys were given; nothing was written.
+        DataError, InputError: a release is not whole, or its index is not higher than that of all others.
+        LockedError: another run is at work.
+
+    Durability: what it says is on the disk; cut before, nodes see what was signed before, or all that is new.
+    """
+    with metadata.locked(directory):
+        state = metadata.load(directory)
+        if not state.roots:
+            raise errors.MetadataError(f"cannot sign {directory}: it has no root", hint="manageboot release root")
+        if state.root.is_expired():
+            cause = f"its root has expired on {state.root.expires:%Y-%m-%d}"
+            raise errors.MetadataError(f"cannot sign {directory}: {cause}", hint="manageboot release root --expires")
+        may = {keyid: state.root.keys[keyid] for role in ORDER for keyid in state.root.roles[role].keyids}
+        signers = keys.signers(order.private_keys, may)
+        fresh = _targets(directory, state, order)
+        made = _make(directory, state, fresh, signers, order.days)
+        for role, signed in made.items():
+            _check_signatures(state.root, role, signed)
+        for role, signed in made.items():
+            name = f"{role}.json" if role == "timestamp" else f"{signed.signed.version}.{role}.json"
+            metadata.write(directory, name, signed)
+    until = min(made.values(), key=lambda one: one.signed.expires).signed.expires
+    said = [f"release {version} is signed" for version in order.versions]
+    said += [f"release {version} is withdrawn" for version in order.remove]
+    what = ", ".join(f"{role} {signed.signed.version}" for role, signed in made.items())
+    return f"{', '.join([*said, what])}; to be renewed before {until:%Y-%m-%d}"
+
+
+def target_path(version: str) -> str:
+    """Return the name under which TUF knows a release."""
+    return f"{version}/{description.NAME}"
+
+
+def index_of(target: Any) -> int | None:
+    """Return the release index that the metadata says of a release; None: none that can be meant."""
+    custom = target.custom
+    index = custom.get("index") if isinstance(custom, dict) else None
+    return index if isinstance(index, int) and not isinstance(index, bool) else None
+
+
+def _targets(directory: str, state: State, order: Order) -> "Targets | None":
+    """Return what is to be signed as targets; None: it stays as it is."""
+    from tuf.api.metadata import TargetFile, Targets
+
+    if not order.versions and not order.remove:
+        return None if state.roles else Targets()
+    targets: Targets = copy.deepcopy(state.roles["targets"].signed) if state.roles else Targets()
+    for version in order.remove:
+        if targets.targets.pop(target_path(version), None) is None:
+            raise errors.InputError(f"cannot withdraw release {version}: it is not signed")
+    for version in order.versions:
+        if not description.VERSION.fullmatch(version):
+            raise errors.UsageError(f"cannot sign {version!r}: it is not a version", hint=f"ls {directory}")
+        content, release = check_release(os.path.join(directory, version), order.style)
+        target = TargetFile.from_data(target_path(version), content, ["sha256"])
+        target.unrecognized_fields["custom"] = {"index": release.release_index}
+        others = {path: index_of(other) or 0 for path, other in targets.targets.items() if path != target.path}
+        for path, index in others.items():
+            if index >= release.release_index:
+                cause = f"its index is {release.release_index}, and that of {os.path.dirname(path)} is {index}"
+                hint = "build it with a higher --index"
+                raise errors.ReleaseFormatError(f"cannot sign release {version}: {cause}", hint=hint)
+        targets.targets[target.path] = target
+    return targets
+
+
+def _make(
+    directory: str, state: State, fresh: "Targets | None", signers: "Sequence[Signer]", days: Mapping[str, int]
+) -> "dict[str, Metadata[Any]]":
+    """Make the files that are to be written, in order."""
+    from tuf.api.metadata import Metadata, Snapshot, Timestamp
+
+    now = metadata.now()
+    able = _able(state, signers)
+    made: dict[str, Metadata[Any]] = {}
+
+    def add(role: str, make: Callable[[], Any]) -> None:
+        signed = make()
+        signed.version = _version(directory, state, role)
+        signed.expires = metadata.expiry(days[role], now)
+        made[role] = Metadata(signed)
+        for signer in signers:
+            if signer.public_key.keyid in state.root.roles[role].keyids:
+                made[role].sign(signer, append=True)
+
+    if fresh is not None or "targets" in state.stale or "targets" in able:
+        add("targets", lambda: fresh or copy.deepcopy(state.roles["targets"].signed))
+    if "targets" in made or "snapshot" in state.stale or "snapshot" in able:
+        add("snapshot", lambda: Snapshot(meta={"targets.json": _named(made.get("targets") or state.roles["targets"])}))
+    add("timestamp", lambda: Timestamp(snapshot_meta=_named(made.get("snapshot") or state.roles["snapshot"])))
+    return made
+
+
+def _version(directory: str, state: State, role: str) -> int:
+    if role != "timestamp":
+        return metadata.next_version(directory, role)
+    last: int = state.roles[role].signed.version if state.roles else 0
+    return last + 1
+
+
+def _named(signed: "Metadata[Any]") -> Any:
+    """Say which file it is."""
+    from tuf.api.metadata import MetaFile
+
+    return MetaFile.from_data(signed.signed.version, signed.to_bytes(), ["sha256"])
+
+
+def _able(state: State, signers: "Sequence[Signer]") -> set[str]:
+    """Return the roles that these keys can renew, each with those above it."""
+    given = {signer.public_key.keyid for signer in signers}
+    able: set[str] = set()
+    for role in reversed(ORDER):
+        of_role = state.root.roles[role]
+        if len(given.intersection(of_role.keyids)) < of_role.threshold:
+            break
+        able.add(role)
+    return able
+
+
+def _check_signatures(root: "Root", role: str, signed: "Metadata[Any]") -> None:
+    result = root.get_verification_result(role, signed.signed_bytes, signed.signatures)
+    if not result.verified:
+        cause = f"{len(result.signed)} of {result.threshold} keys were given"
+        hint = f"--key with the private keys of {keys.named(result.unsigned)}"
+        raise errors.SignaturesMissingError(f"cannot sign {role}: {cause}", hint=hint)
