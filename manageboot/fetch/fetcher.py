@@ -201,5 +201,5 @@ _HINTS: dict[type[failures.FetchError], str] = {
     failures.FetchTlsError: "see whether channel.ca names whoever signed the certificate",
     failures.FetchClockError: "set the clock of the node, or renew the certificate of the mirror",
     failures.FetchRefusedError: "see channel.netrc and channel.certificate",
-    failures.FetchLiedError: "see whether something on the way answers instead of the mirrors: a captive portal, or a proxy",
+    failures.FetchLiedError: "see whether a captive portal, or a proxy, answers instead of the mirrors",
 }
