@@ -150,6 +150,7 @@ def test_a_child_that_is_killed_at_any_instant_costs_no_byte_that_came():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(2, 22))
 def test_children_that_are_killed_again_and_again(seed: int):
-    killed(25, seed=seed)
+    # More of them within one piece, and the mirror would be left alone for longer and longer.
+    killed(5, seed=seed)
