@@ -155,9 +155,10 @@ soak: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
 
-# In it, a browser shows pages, RAUC's bundles are signed, zsh and fish complete command lines, and real servers are fetched
-# from.
-test-long: PACKAGES += chromium openssl zsh fish iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
+# In it, a browser shows the page of the power cuts, RAUC's bundles are signed, zsh and fish complete command lines, and real
+# servers are fetched from.
+test-long: PACKAGES += chromium openssl zsh fish
+test-long: PACKAGES += iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed

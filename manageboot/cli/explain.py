@@ -7,6 +7,7 @@ from manageboot import errors
 from manageboot.boot import fallback
 from manageboot.channel import refusals  # noqa: F401  its classes are of the tree once they are imported
 from manageboot.cli import remedies
+from manageboot.fetch import failures  # noqa: F401 - its errors are found below the root of the tree
 from manageboot.report import doctor
 
 _COLUMNS = 80
