@@ -29,6 +29,7 @@ def floor_of(channel: ChannelNode) -> int:
     return json.loads(channel.floor_file.read_text())["index"]
 
 
+@pytest.mark.long
 def test_the_newest_release_is_installed_and_raises_the_floor_once_it_is_confirmed(channel: ChannelNode):
     node = channel.node
     channel.release(3)
@@ -55,6 +56,7 @@ def test_the_newest_release_is_installed_and_raises_the_floor_once_it_is_confirm
     assert floor_of(channel) == 3
 
 
+@pytest.mark.long
 def test_who_goes_below_the_floor_does_not_go_below_what_a_confirmed_release_forbids(channel: ChannelNode):
     channel.release(1)
     channel.release(4, min_index=2)
@@ -64,6 +66,7 @@ def test_who_goes_below_the_floor_does_not_go_below_what_a_confirmed_release_for
     channel.node.fails("upgrade-install", old, "--allow-downgrade", status=69, code="BELOW_FLOOR")
 
 
+@pytest.mark.long
 def test_an_update_image_of_nobody_leaves_no_release_that_a_confirm_could_count(channel: ChannelNode, tmp_path: Path):
     channel.release(5)
     channel.node.ok("upgrade-install")
@@ -84,6 +87,7 @@ def test_a_pinned_release_needs_no_metadata(channel: ChannelNode):
     assert channel.holds("B", 1)
 
 
+@pytest.mark.long
 def test_where_a_signature_is_required_nothing_else_is_taken(channel: ChannelNode, tmp_path: Path):
     node = channel.node
     update = make_update(tmp_path / "update")
@@ -100,6 +104,7 @@ def test_where_a_signature_is_required_nothing_else_is_taken(channel: ChannelNod
     node.ok("upgrade-install")
 
 
+@pytest.mark.long
 def test_a_release_that_was_not_signed_is_refused(channel: ChannelNode):
     channel.release(1)
     del channel.repository.targets["1.1/release.json"]
@@ -108,6 +113,7 @@ def test_a_release_that_was_not_signed_is_refused(channel: ChannelNode):
     channel.node.fails("upgrade-install", status=69, code="NO_RELEASE")
 
 
+@pytest.mark.long
 def test_check_tells_what_there_is_and_why_it_is_refused(channel: ChannelNode):
     from manageboot.release.description import Requirements
 
@@ -135,6 +141,7 @@ def test_check_tells_what_there_is_and_why_it_is_refused(channel: ChannelNode):
     node.ok("upgrade-install", channel.repository.directory / "1.4")
 
 
+@pytest.mark.long
 def test_a_bad_mirror_is_passed_over(channel: ChannelNode, tmp_path: Path):
     channel.release(1)
     good = channel.repository.directory
