@@ -7,14 +7,17 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from manageboot.boot import cmdline
-from manageboot.daemon.memory import Memory
-from manageboot.daemon.observation import Observation
 from manageboot.protocol import Phase, describe
 from manageboot.system import files, lock
 from manageboot.system.beside import beside
+
+if TYPE_CHECKING:
+    # `status` reads the file as well, and does without what the daemon remembers.
+    from manageboot.daemon.memory import Memory
+    from manageboot.daemon.observation import Observation
 
 _NAME = "daemon.json"
 _MAX_BYTES = 1 << 18
@@ -36,7 +39,7 @@ class Shown(NamedTuple):
     """Whether a reboot did not come."""
 
 
-_Kept = TypeVar("_Kept", Memory, Shown)
+_Kept = TypeVar("_Kept", "Memory", Shown)
 
 
 class StateFile:
@@ -54,7 +57,7 @@ class StateFile:
         self._stored: tuple[Memory, Shown] | None = None
         self._failed = False
 
-    def store(self, memory: Memory) -> None:
+    def store(self, memory: "Memory") -> None:
         """Write the file, if it has changed; with what is remembered in it, for the next daemon.
 
         Where that fails, as in a full /run, it is tried again at the next call.
@@ -78,7 +81,7 @@ class StateFile:
 
 
 def summarize(
-    before: Shown, seen: Observation, memory: Memory, *, deadline_s: int, doing: str, health: dict[str, Any] | None
+    before: Shown, seen: "Observation", memory: "Memory", *, deadline_s: int, doing: str, health: dict[str, Any] | None
 ) -> Shown:
     """Put what is known into words.
 
@@ -116,7 +119,7 @@ def path(directory: str) -> str:
     return os.path.join(directory, _NAME)
 
 
-def store(directory: str, memory: Memory, shown: Shown) -> bool:
+def store(directory: str, memory: "Memory", shown: Shown) -> bool:
     """Replace the file as a whole; return whether that was done. Nothing of it has to survive a power cut."""
     try:
         files.replace(path(directory), _fitting(memory, shown).encode())
@@ -125,25 +128,34 @@ def store(directory: str, memory: Memory, shown: Shown) -> bool:
     return True
 
 
-def load(directory: str) -> tuple[Memory, Shown]:
+def load(directory: str) -> tuple["Memory", Shown]:
     """Read what the last daemon of this boot left. A part with a value that can't be right counts as empty."""
-    try:
-        content = files.parse(files.read(path(directory), _MAX_BYTES, ours=True))
-    except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict) or content.get("boot", "") != cmdline.boot_id():
-        return Memory(), Shown()
-    return _taken(Memory(), content.get("memory"), _is_memory), _taken(Shown(), content.get("shown"), _is_shown)
+    from manageboot.daemon.memory import Memory
+
+    content = _content(directory)
+    return _taken(Memory(), content.get("memory"), _is_memory), _shown(content)
 
 
 def to_json(directory: str) -> dict[str, Any]:
     """Gather what `status --json` prints of the daemon."""
     holder = lock.holder(lock_path(directory))
-    _, shown = load(directory)
-    return {"running": holder is not None, **_plain(shown)}
+    return {"running": holder is not None, **_plain(_shown(_content(directory)))}
 
 
-def _fitting(memory: Memory, shown: Shown) -> str:
+def _content(directory: str) -> dict[str, Any]:
+    """Read the file; what is there of another boot, or can't be read, counts as empty."""
+    try:
+        content = files.parse(files.read(path(directory), _MAX_BYTES, ours=True))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and content.get("boot", "") == cmdline.boot_id() else {}
+
+
+def _shown(content: dict[str, Any]) -> Shown:
+    return _taken(Shown(), content.get("shown"), _is_shown)
+
+
+def _fitting(memory: "Memory", shown: Shown) -> str:
     """Write the file so that it can be read as a whole; what is shown gives way, what is remembered does not."""
     plain = _plain(shown)
     for showing in (plain, *(_cut(plain, characters) for characters in _SHORTER_CHARACTERS), _plain(Shown())):

@@ -87,6 +87,18 @@ def read(config: Config) -> History:
     return parse(_content(path) or b"") if found.damaged else found
 
 
+def last(config: Config, count: int) -> list[Entry]:
+    """Read the last events, the oldest of them first, and no others: `status` is asked often.
+
+    Raises:
+        InputError, DeviceError, NotPermittedError: the file is there and can't be read.
+    """
+    content = _content(path_of(config)) or b""
+    newest = _newest(content, count)
+    # A record that is damaged, or being written this very moment, may be one of them.
+    return read(config).entries[-count:] if newest is None else newest
+
+
 def append(config: Config, entry: Entry) -> list[Entry]:
     """Write an event over the oldest one. The caller holds the lock of the history.
 
@@ -183,6 +195,24 @@ def render(history: dict[str, Any]) -> str:
     if history["damaged"]:
         lines.append(f"{history['damaged']} more can't be read")
     return "\n".join(lines or [f"no events yet in {history['path']}"])
+
+
+def _newest(content: bytes, count: int) -> list[Entry] | None:
+    """Read the records with the highest sequence numbers; None: for that, each record has to be read as a whole."""
+    records: dict[int, bytes] = {}
+    for offset in range(0, len(content), RECORD_BYTES):
+        record = content[offset : offset + RECORD_BYTES]
+        if not record.strip():
+            continue
+        # The number is what `encode` writes last; in a text there would be a backslash before the quotation marks.
+        _, key, number = record.rpartition(b',"sequence":')
+        number = number.rstrip(b"\n ").removesuffix(b"}")
+        if not key or not number.isdigit():
+            return None
+        records[int(number)] = record
+    newest = [_decode(records[sequence]) for sequence in sorted(records)[-count:]]
+    entries = [entry for entry in newest if entry is not None]
+    return entries if len(entries) == len(newest) else None
 
 
 def _dump(value: object) -> str:

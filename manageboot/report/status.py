@@ -12,7 +12,6 @@ from manageboot.boot.ownership import Ownership
 from manageboot.config import Config
 from manageboot.daemon import statefile
 from manageboot.events import history
-from manageboot.install import progressfile
 from manageboot.protocol import BootState, Phase, Slot, Verb, describe
 from manageboot.report import advice, vouching
 from manageboot.system import lock
@@ -57,7 +56,7 @@ def collect(config: Config) -> dict[str, Any]:
         "next_because": advice.why_next(node, state),
         "version": version,
         "running": running,
-        "progress": progressfile.read(config.state.runtime_directory, running),
+        "progress": None if running is None else _progress(config, running),
         "block": {
             "path": str(path),
             "condition": node.environment.condition.value,
@@ -121,6 +120,13 @@ def _found_by(daemon: dict[str, Any]) -> list[dict[str, str]]:
     return problems
 
 
+def _progress(config: Config, running: str) -> dict[str, Any] | None:
+    # Imported here: mostly nothing runs, and `status` is asked often.
+    from manageboot.install import progressfile
+
+    return progressfile.read(config.state.runtime_directory, running)
+
+
 def _slot(
     config: Config, node: Node, slot: Slot, state: BootState | None, version: str | None, running: str | None
 ) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def _left(deadline_s: float | None) -> float | None:
 def _last_events(config: Config) -> list[dict[str, Any]] | None:
     """Return the last events, the oldest first; None: the history can't be read, which `history` says why."""
     try:
-        entries = history.read(config).entries[-_SHOWN_EVENTS:]
+        entries = history.last(config, _SHOWN_EVENTS)
     except errors.ManagebootError:
         return None
     return [history.entry_to_json(entry) for entry in entries]

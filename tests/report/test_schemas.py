@@ -57,7 +57,7 @@ def test_what_an_earlier_version_printed_is_still_valid(fixture: Path):
     Draft202012Validator(SCHEMAS[fixture.name.partition(".")[0]]).validate(json.loads(fixture.read_text()))
 
 
-@pytest.mark.parametrize("name", ["status", "doctor", "history", "inspect"])
+@pytest.mark.parametrize("name", ["status", "doctor", "history", "init", "inspect"])
 def test_a_schema_refuses_what_lacks_a_key(name: str):
     [fixture] = [path for path in FIXTURES if path.name == f"{name}.1.json"]
     found = json.loads(fixture.read_text())
@@ -122,6 +122,23 @@ def test_a_report_with_faults_has_the_error_beside_it(node: LoopNode, asked):
     report = check("doctor", output)
     assert (status, report["sound"], report["error"]["code"]) == (65, False, "UNSOUND")
     assert "CONFLICT" in [finding["code"] for finding in report["findings"]]
+
+
+def test_init_and_explain_need_no_node(capsys: pytest.CaptureFixture[str]):
+    assert main.run(["init", "--json"]) == 0
+    assert check("init", capsys.readouterr().out)["written"] == []
+    for words in (["explain", "NO_BLOCK"], ["explain"]):
+        assert main.run([*words, "--json"]) == 0
+        assert "NO_BLOCK" in check("query", capsys.readouterr().out)["text"]
+
+
+def test_init_that_is_refused_has_the_error_beside_it(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    path = tmp_path / "grub.cfg"
+    path.touch()
+    assert main.run(["init", "--write-grub-cfg", str(path), "--json"]) != 0
+    report = check("init", capsys.readouterr().out)
+    assert (report["written"], path.read_bytes()) == ([], b"")
+    assert report["error"]["message"].startswith("cannot ")
 
 
 @pytest.mark.devices

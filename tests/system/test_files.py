@@ -227,7 +227,7 @@ def test_the_daemon_goes_on_whatever_the_last_one_left(node: DaemonNode, setting
         for kept, default in zip(memory, Memory(), strict=True):
             assert type(kept) is bool if type(default) is bool else kept is None or 0 <= kept < 1 << 53
         found = {**shown._asdict(), "devices": dict(shown.devices), "running": True, "held": False}
-        status._daemon_lines(found)
+        page._daemon(found, lambda _label, _text, _style="": None)
         status._found_by(found)
         json.dumps(found)
         count += 1
@@ -263,7 +263,7 @@ def test_progress_of_any_kind_is_shown_or_left_out(tmp_path: Path):
     for content in variants({"pid": os.getpid(), **PROGRESS}):
         path.write_text(json.dumps(content))
         found = progressfile.read(str(tmp_path), holder)
-        assert (status._how_far(found) == "") == (found is None)
+        assert (page.how_far(found) == "") == (found is None)
     path.write_text(json.dumps({"pid": os.getpid(), **PROGRESS, "tomorrow": 1}))
     assert progressfile.read(str(tmp_path), holder) == {**PROGRESS, "tomorrow": 1}
 
