@@ -355,19 +355,9 @@ def _show_debug() -> None:
 
 
 def _show_warnings() -> None:
-    import logging
+    from manageboot.cli import warned
 
-    from manageboot.cli import answer
-
-    answer.warnings.clear()
-
-    class Telling(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            answer.warnings.append(record.getMessage())
-            console.tell(self.format(record))
-
-    logging.addLevelName(logging.WARNING, "warning")
-    logging.basicConfig(format="manageboot: %(levelname)s: %(message)s", level=logging.WARNING, handlers=[Telling()])
+    warned.show()
 
 
 def _show(result: dict[str, object], render: Callable[[dict[str, object]], str], *, as_json: bool) -> None:

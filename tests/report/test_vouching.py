@@ -9,7 +9,7 @@ from manageboot.boot.floor import Installed
 from manageboot.channel import kept
 from manageboot.channel.kept import Kept
 from manageboot.protocol import Slot
-from manageboot.report import status
+from manageboot.report import page, status
 from support.blocks import environment_block
 
 
@@ -29,7 +29,7 @@ def test_a_node_without_releases_says_nothing_of_them(tmp_path: Path):
     assert report["channel"] == {
         "floor": 0, "min_index": 0, "expires": None, "signed_by": [], "releases": {"A": None, "B": None},
     }  # fmt: skip
-    assert not {"floor", "channel"} & {line.split()[0] for line in status.render(report).splitlines()}
+    assert not {"floor", "channel"} & {word for line in page.render(report).splitlines() for word in line.split()[:1]}
 
 
 def test_it_says_who_signed_until_when_and_what_is_the_least(tmp_path: Path):
@@ -43,9 +43,9 @@ def test_it_says_who_signed_until_when_and_what_is_the_least(tmp_path: Path):
     assert report["channel"]["releases"]["A"] == {
         "version": "1.7", "index": 7, "min_index": 2, "sha256": "0" * 64, "signed_by": [key], "transaction": "ab",
     }  # fmt: skip
-    text = status.render(report)
-    assert "release 1.7, index 7, signed by 0123456789ab" in text
-    assert "release 1.8, index 8, pinned" in text
+    text = page.render(report)
+    assert "slot A: 1.7, index 7, signed by 0123456789ab" in text
+    assert "slot B: 1.8, index 8, pinned" in text
     assert "signed by 0123456789ab, until 2027-01-01" in text
     assert (report["channel"]["floor"], report["channel"]["min_index"]) == (7, 2)
 

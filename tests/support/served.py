@@ -13,7 +13,7 @@ from typing import Any
 from support import faultydisk
 
 _START_LIMIT_S = 60
-_STOP_LIMIT_S = 60
+_STOP_LIMIT_S = 300
 
 
 class Faults:
