@@ -46,6 +46,13 @@ def build_packages(cache: Cache, release: Release = Release.BOOKWORM, repository
     return [next(directory.glob(f"{name}_*.deb")) for name in NAMES]
 
 
+def source_archive(directory: Path) -> Path:
+    """Give manageboot-VERSION.tar.gz of the repository as it is now, which `make dist` makes in a directory."""
+    run(["make", "-s", "-C", REPOSITORY, "dist", f"DIST={directory}"])
+    [archive] = directory.glob("*.tar.gz")
+    return archive
+
+
 def build_release(cache: Cache, release: Release, archive: Path, directory: Path) -> None:
     """Build the packages, and their source package, from a source archive that `make dist` has made.
 

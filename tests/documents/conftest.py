@@ -6,22 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from documents.pages import ROOT
 from documents.shell import Shell
+from qemu_harness.cache import Cache
 from qemu_harness.debian import chosen_release, make_root
-
-SOURCES = ("Makefile", "grubenv", "manageboot", "systemd-units")
+from qemu_harness.packages import build_release, source_archive
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    """A root shell on a clean Debian, in a checkout."""
-    root = tmp_path / "clean"
-    make_root(root, chosen_release(), ("ca-certificates",))
-    checkout = root / "root"
-    for name in SOURCES:
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, checkout / name)
+    """A root shell on a clean Debian, in a directory with the packages."""
+    root, release = tmp_path / "clean", chosen_release()
+    make_root(root, release, ("ca-certificates",))
+    build_release(Cache.default(), release, source_archive(tmp_path / "dist"), root / "root")
     shutil.copyfile("/etc/resolv.conf", root / "etc" / "resolv.conf")
     enter = "mount -t proc proc proc && mount --rbind /sys sys && mount --rbind /dev dev && exec chroot . bash"
     command = ["unshare", "--mount", "sh", "-c", f'cd "$0" && {enter}', str(root)]

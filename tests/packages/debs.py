@@ -3,12 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from qemu_harness import debian
-from qemu_harness.cache import REPOSITORY, Cache, content_key
+from qemu_harness.cache import Cache, content_key
 from qemu_harness.debian import Release, make_root
 from qemu_harness.packages import build_release
 from qemu_harness.process import ALONE, run
@@ -24,13 +23,6 @@ cat "$2" >"$root/tmp/apt.conf"
 shift 2
 APT_CONFIG=/tmp/apt.conf exec chroot "$root" "$@"
 """
-
-
-def source_archive(directory: Path) -> Path:
-    """What `make dist` makes."""
-    subprocess.run(["make", "-s", "-C", REPOSITORY, "dist", f"DIST={directory}"], check=True, stdout=subprocess.DEVNULL)
-    [archive] = directory.glob("*.tar.gz")
-    return archive
 
 
 def build(release: Release, archive: Path, directory: Path) -> Path:

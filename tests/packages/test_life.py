@@ -10,7 +10,7 @@ import manageboot
 from grubenv.commit import commit
 from packages import debs
 from qemu_harness.debian import Release
-from qemu_harness.packages import NAMES
+from qemu_harness.packages import NAMES, source_archive
 from qemu_harness.process import run
 
 pytestmark = [pytest.mark.long, pytest.mark.devices]
@@ -39,7 +39,7 @@ def release(request: pytest.FixtureRequest) -> Release:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return debs.source_archive(tmp_path_factory.mktemp("dist") / "dist")
+    return source_archive(tmp_path_factory.mktemp("dist") / "dist")
 
 
 @pytest.fixture(scope="module")
