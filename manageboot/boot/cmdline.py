@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from grubenv import kernelcmdline
 from manageboot import errors
-from manageboot.config import BootConfig
+from manageboot.config import BootConfig, in_container
 from manageboot.protocol import Slot, state_by_block
 from manageboot.system import console, text
 
+_OF_THE_KERNEL = "/proc/cmdline"
 _BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 
 
@@ -118,10 +119,10 @@ def _slot(boot: BootConfig, line: bytes) -> Slot:
     if len(values) == 1 and values[0] in {"A", "B"}:
         return Slot(values[0])
     found = " and ".join(f"{boot.cmdline_key}={value}" for value in values) or f"no {boot.cmdline_key}"
-    raise errors.BootedSlotUnknownError(
-        f"cannot tell the booted slot: {boot.cmdline} has {found}",
-        hint=f"GRUB has to pass {boot.cmdline_key}=A or {boot.cmdline_key}=B; the key is boot.cmdline_key",
-    )
+    hint = f"GRUB has to pass {boot.cmdline_key}=A or {boot.cmdline_key}=B; the key is boot.cmdline_key"
+    if boot.cmdline == _OF_THE_KERNEL and in_container():
+        hint = "this is a container, and the kernel command line is that of its host: run it there"
+    raise errors.BootedSlotUnknownError(f"cannot tell the booted slot: {boot.cmdline} has {found}", hint=hint)
 
 
 def _by_grub(line: bytes) -> bool:

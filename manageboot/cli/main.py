@@ -38,17 +38,14 @@ def perform(arguments: Sequence[str]) -> None:
     if options.verb == "explain" and options.disk is None:
         _explain(options)
         return
-    if options.verb == "init":
-        from manageboot.cli import init
-
-        _show_warnings()
-        init.perform(options)
+    if options.verb == "bootloader" and options.action == "show" and options.disk is None:
+        _show_bootloader(options)
         return
-    if options.verb == "release":
-        from manageboot.cli import release
+    if options.verb in {"init", "release"}:
+        from manageboot.cli import init, release
 
         _show_warnings()
-        release.perform(options)
+        (init if options.verb == "init" else release).perform(options)
         return
     if options.disk is not None:
         from manageboot.cli import offline
@@ -305,13 +302,18 @@ def _explain(options: argparse.Namespace) -> None:
     _answer(options, "text", explain.overview() if options.word is None else explain.explain(options.word))
 
 
+def _show_bootloader(options: argparse.Namespace) -> None:
+    """Print the shipped grub.cfg, which needs no settings."""
+    from manageboot.bootloader import grubcfg
+
+    _answer(options, "grub_cfg", grubcfg.shipped().removesuffix("\n"))
+
+
 def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
     from manageboot.bootloader import grubcfg
 
     _show_warnings()
-    if options.action == "show":
-        _answer(options, "grub_cfg", grubcfg.shipped().removesuffix("\n"))
-    elif options.action == "install":
+    if options.action == "install":
         _tell_done(options, settings, grubcfg.install(settings))
     else:
         path, differences = grubcfg.compare(settings)

@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from manageboot import errors
 from manageboot.system import console
@@ -45,6 +45,19 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"cannot run: {message}", hint=f"{self.prog} --help")
+
+
+class _Unused(argparse.ArgumentParser):
+    """Stands for the verbs that are not asked for, and takes their arguments without a look at them."""
+
+    def __init__(self) -> None:
+        """Make nothing: what argparse makes for a parser, and for each argument, is what queries would wait for."""
+
+    def add_argument(self, *_: Any, **__: Any) -> Any:
+        return None
+
+    def add_mutually_exclusive_group(self, **_: Any) -> Any:
+        return self
 
 
 class _Version(argparse.Action):
@@ -104,8 +117,7 @@ def _parser(words: list[str] | None) -> _Parser:
     parser.add_argument("--debug", action="store_true", help="show what is done and why; also MANAGEBOOT_DEBUG=1")
     parser.add_argument("--version", action=_Version, nargs=0, help="print version and commit, and exit")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog, help=argparse.SUPPRESS)
-    # Each parser takes argparse a quarter of a millisecond, and queries are called often: the other verbs share one.
-    others = _Parser(formatter_class=_Formatter, add_help=False, conflict_handler="resolve")
+    others = _Unused()
     texts: dict[str, str] = {}
 
     def add(name: str, text: str, *aliases: str) -> argparse.ArgumentParser:

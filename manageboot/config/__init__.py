@@ -202,14 +202,15 @@ def load(
 
 def _no_configuration() -> errors.ConfigError:
     """Say what a machine lacks that nobody has set up: no fault of its slots, which nobody has named."""
-    where = "this container's boot is a matter of its host" if _in_container() else "nothing says which slots there are"
-    return errors.ConfigError(
-        f"cannot find a configuration: there is no {CONFIG_PATHS[0]}, and {where}",
-        hint="`manageboot init` says what this machine has of an A/B layout; docs/start.md builds one in a file",
-    )
+    where = "nothing says which slots there are"
+    hint = "`manageboot init` says what this machine has of an A/B layout; docs/start.md builds one in a file"
+    if in_container():
+        where = "this container's boot is a matter of its host"
+        hint = "run it on the host; docs/start.md builds a node in a file, to try it"
+    return errors.ConfigError(f"cannot find a configuration: there is no {CONFIG_PATHS[0]}, and {where}", hint=hint)
 
 
-def _in_container() -> bool:
+def in_container() -> bool:
     """Say whether this is a container. Source: the container interface of systemd, Docker's and Podman's files."""
     return any(map(os.path.exists, ("/run/systemd/container", "/run/.containerenv", "/.dockerenv")))
 

@@ -70,6 +70,9 @@ def read(path: str) -> dict[str, Any]:
                 data = file.read(_MOST_BYTES + 1)
         finally:
             os.close(descriptor)
+    except FileNotFoundError as error:
+        hint = f"`manageboot init --write-config {path}` writes one, if this machine has slots"
+        raise errors.ConfigError(f"cannot read {path}: there is no such file", hint=hint) from error
     except OSError as error:
         raise errors.from_os_error(error, f"read {path}", errors.ConfigError) from error
     if len(data) > _MOST_BYTES:

@@ -116,7 +116,7 @@ def _table(status: dict[str, Any], screen: Screen) -> list[str]:
     rows.append(("version", [(values["version"] or "not known", "") for values in slots.values()]))
     rows.append(("origin", [(_origin(values, status), "") for values in slots.values()]))
     roles = next(iter(slots.values()))["devices"]
-    rows += [(role, [(_device(values, role), "") for values in slots.values()]) for role in roles]
+    rows += [(role, [(_device(values, role, room), "") for values in slots.values()]) for role in roles]
     lines = []
     for label, cells in rows:
         broken = [[part for text in cell.split("\n") for part in terminal.wrapped(one_line(text), room)]
@@ -171,10 +171,13 @@ def _runs(values: dict[str, Any]) -> bool:
     return values["now"] in {Now.TRUSTED, Now.BOOTED, Now.TRIAL, Now.WAY_BACK}
 
 
-def _device(values: dict[str, Any], role: str) -> str:
+def _device(values: dict[str, Any], role: str, room: int) -> str:
     device = values["devices"][role]
     if device is None:
         return "none"
+    if len(device) > room and device.startswith(("PARTUUID=", "UUID=")):
+        # Its first digits tell it from others; --json has all.
+        device = f"{device[: room - 3]}..."
     # In a record the roles are keys of its own.
     image = (values["record"] or {}).get(role)
     return device if image is None else f"{device} {image['digest'][:_SHORT_DIGITS]}"

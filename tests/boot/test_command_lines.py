@@ -149,3 +149,13 @@ def test_a_look_at_the_node_reads_it_once(node: LoopNode, tmp_path: Path):
     command = ["strace", "-f", "-o", str(log), "-e", "trace=open,openat", sys.executable, "-m", "manageboot"]
     subprocess.run([*command, "-c", str(node.config), "status"], check=True, capture_output=True)
     assert log.read_text().count(f'"{node.cmdline}"') == 1
+
+
+@pytest.mark.parametrize(("container", "hint"), [(True, "that of its host: run it there"), (False, "GRUB has to pass")])
+def test_a_container_has_the_command_line_of_its_host(monkeypatch: pytest.MonkeyPatch, container: bool, hint: str):
+    monkeypatch.setattr(cmdline, "in_container", lambda: container)
+    # No kernel gets such a word.
+    boot = boot_config(Path("/proc/cmdline"), "none.such")
+    with pytest.raises(errors.BootedSlotUnknownError) as caught:
+        cmdline.booted_slot(boot)
+    assert hint in str(caught.value.hint)

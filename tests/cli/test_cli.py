@@ -169,3 +169,8 @@ def test_an_image_can_be_inspected_where_there_is_no_node(tmp_path: Path):
     done = run("inspect", str(update))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("fits     unknown, this node has no such slots\n")
+
+
+def test_the_shipped_script_is_shown_whatever_the_configuration(capfd: pytest.CaptureFixture[str], tmp_path: Path):
+    assert main.run(["-c", str(tmp_path / "none.toml"), "bootloader", "show"]) == 0
+    assert capfd.readouterr().out == (Path(manageboot.__file__).parent / "bootloader" / "grub.cfg").read_text()

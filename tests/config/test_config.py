@@ -171,7 +171,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, said: str):
 
 
 def test_a_named_file_has_to_be_there(tmp_path: Path):
-    with pytest.raises(errors.ConfigError, match="No such file"):
+    with pytest.raises(errors.ConfigError, match="there is no such file"):
         config.load(str(tmp_path / "nothing.toml"))
 
 
@@ -239,7 +239,7 @@ def test_a_type_of_the_system_that_cannot_be_read_is_an_error(tmp_path: Path):
 
 @pytest.mark.parametrize("container", [True, False])
 def test_a_machine_that_nobody_has_set_up_is_told_so(monkeypatch: pytest.MonkeyPatch, container: bool):
-    monkeypatch.setattr(config, "_in_container", lambda: container)
+    monkeypatch.setattr(config, "in_container", lambda: container)
     with pytest.raises(errors.ConfigError) as caught:
         config.load()
     cause = "this container's boot is a matter of its host" if container else "nothing says which slots there are"
@@ -248,6 +248,13 @@ def test_a_machine_that_nobody_has_set_up_is_told_so(monkeypatch: pytest.MonkeyP
     pages = re.findall(r"docs/[a-z-]+\.md", caught.value.hint or "")
     assert pages
     assert all((Path(__file__).parents[2] / page).exists() for page in pages)
+
+
+def test_a_file_that_is_not_there_has_a_way_to_be_made(tmp_path: Path):
+    path = tmp_path / "none.toml"
+    with pytest.raises(errors.ConfigError, match=f"cannot read {path}: there is no such file") as caught:
+        config.load(str(path))
+    assert f"`manageboot init --write-config {path}`" in str(caught.value.hint)
 
 
 def test_the_documented_settings_are_those_that_are_taken(no_system: Path, monkeypatch: pytest.MonkeyPatch):

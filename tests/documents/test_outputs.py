@@ -11,8 +11,10 @@ import pytest
 from documents import pages
 from documents.pages import ROOT
 from documents.playing import matches
+from support.grubemu import SHIPPED
 from support.images import make_update, pack
 from support.node import LoopNode
+from support.stoppedguest import StoppedGuest
 
 STEPS = [
     step for fence in pages.fences(ROOT / "README.md") if fence.language == "console" for step in pages.steps(fence)
@@ -20,6 +22,14 @@ STEPS = [
 
 ROW = re.compile(r" +\d+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00  [AB]  (\w+) +(\S.*)")
 """A line of the history."""
+
+
+RECOVERY = [
+    step
+    for fence in pages.fences(ROOT / "docs" / "recovery.md")
+    if fence.language == "console"
+    for step in pages.steps(fence)
+]
 
 
 def shown(typed: str) -> list[str]:
@@ -67,3 +77,17 @@ def test_an_image_that_lacks_a_member(node: LoopNode, tmp_path: Path):
     pack(directory, "boot.img", name="update-img.tar").rename(node.directory / "update-img.tar")
     [expected] = shown("manageboot inspect update-img.tar")
     assert matches(expected, said(node, "inspect", "update-img.tar"))
+
+
+@pytest.mark.devices
+@pytest.mark.grub
+def test_a_stopped_guest(tmp_path: Path):
+    guest = StoppedGuest(tmp_path, SHIPPED)
+    status, install, commit = RECOVERY[1:4]
+    assert [step.typed.split()[-1] for step in (status, commit)] == ["status", "upgrade-commit"]
+    # The page has the disk of a host, and the partitions of its guest are larger.
+    said_of_it = guest.ok("status").replace(str(guest.disk), "/dev/dm-7")
+    assert matches(status.shown, re.sub(r"@@\d+", "@@105906176", said_of_it))
+    # The image of this test has no boot_args, of which a line warns before.
+    assert matches(install.shown, guest.run("upgrade-install", guest.update("0.1.0-v3")).stderr.splitlines()[-1])
+    assert matches(commit.shown, guest.run("upgrade-commit").stderr)

@@ -1,4 +1,4 @@
-"""The last events, which `status` shows, are those of the whole history, though less of it is read."""
+"""The last events, which `status` reads without the rest of the history, are those of the whole history."""
 
 import zlib
 from pathlib import Path
@@ -14,22 +14,18 @@ from manageboot.events.history import RECORD_BYTES, RECORD_COUNT, Entry
 @pytest.fixture
 def settings(tmp_path: Path) -> Config:
     """A node whose block lies where GRUB's own configuration does."""
-    (tmp_path / "grub").mkdir()
-    (tmp_path / "grub" / "grub.cfg").touch()
-    return config.load(profile="guestos", grubenv=str(tmp_path / "grub" / "grubenv"))
-
-
-def entry(number: int, message: str = "Slot B is confirmed") -> Entry:
-    return Entry("2026-11-24T18:54:25+00:00", "confirmed", "B", f"{message} {number}", "b0")
-
-
-def file_of(settings: Config) -> Path:
-    return Path(history.path_of(settings))
+    (tmp_path / "grub.cfg").touch()
+    return config.load(profile="guestos", grubenv=str(tmp_path / "grubenv"))
 
 
 def fill(settings: Config, count: int) -> None:
-    for number in range(count):
-        history.append(settings, entry(number))
+    entries = [
+        Entry("2026-11-24T18:54:25+00:00", "confirmed", "B", f"Slot B is confirmed {number}", "b0", sequence=number)
+        for number in range(count)
+    ]
+    # A ring: what is newest lies somewhere in the middle.
+    records = {entry.sequence % RECORD_COUNT: history.encode(entry) for entry in entries}
+    Path(history.path_of(settings)).write_bytes(b"".join(records[place] for place in sorted(records)))
 
 
 def changed(content: bytes, number: int, old: bytes, new: bytes) -> bytes:
@@ -64,9 +60,9 @@ def test_the_last_events_are_those_of_the_whole_history(settings: Config, count:
 )
 def test_the_last_events_whoever_wrote_a_record(settings: Config, number: int, old: bytes, new: bytes):
     fill(settings, 6)
-    content = file_of(settings).read_bytes()
+    content = Path(history.path_of(settings)).read_bytes()
     torn = content[: number * RECORD_BYTES + 100] + b"x" + content[number * RECORD_BYTES + 101 :]
     twice = content + content[number * RECORD_BYTES :][:RECORD_BYTES].replace(b"is confirmed", b"is committed")
     for other in (changed(content, number, old, new), torn, twice):
-        file_of(settings).write_bytes(other)
+        Path(history.path_of(settings)).write_bytes(other)
         assert history.last(settings, 3) == history.read(settings).entries[-3:]
