@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant("a trial that was aborted may be confirmed", _A,
            "return of_this_boot or in_this_boot(config, markers.trial)", "return False"),
     Mutant("confirm does not write the trusted slot", _V,
-           "            _trust(config, node.booted)\n        if was_trial", "            pass\n        if was_trial"),
+           "            _trust(config, node.booted)\n        raising", "            pass\n        raising"),
     Mutant("the trusted slot is the other one", _E,
            "trusted.write(path, slot)", "trusted.write(path, slot.other)"),
     Mutant("the trusted slot is never brought up to date", _E,
