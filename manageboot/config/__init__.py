@@ -24,6 +24,7 @@ CONFIG_PATHS = (
 )
 OS_TYPE_PATH = "/opt/ic/share/os-type"
 PROFILES = ("guestos", "hostos", "custom")
+CHANNEL_KEYS = ("proxy", "ca", "certificate", "key", "netrc", "rate", "stall", "deadline", "backoff")
 
 __loader__: Any  # every module has it; mypy does not know
 _PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
@@ -133,6 +134,8 @@ class Config(NamedTuple):
     confirm: ConfirmConfig
     health: HealthConfig
     metrics: MetricsConfig
+    channel: dict[str, object]
+    """How to fetch, as the file says it; `fetch.options` judges that, once something is fetched."""
 
 
 def load(
@@ -262,6 +265,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     confirm = top.table("confirm")
     health = top.table("health")
     metrics = top.table("metrics")
+    channel = top.table("channel")
     roles = _roles(slots)
     by_slot = {slot: slots.table(slot.value) for slot in Slot}
     config = Config(
@@ -300,8 +304,9 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             timeout_s=health.duration("timeout"),
         ),
         metrics=MetricsConfig(directory=metrics.path("directory")),
+        channel={key: channel.take(key, object, "a value") for key in CHANNEL_KEYS if channel.has(key)},
     )
-    for table in (top, boot, slots, state, install, confirm, health, metrics, *by_slot.values()):
+    for table in (top, boot, slots, state, install, confirm, health, metrics, channel, *by_slot.values()):
         table.finish()
     if not config.boot.reboot_command or not config.boot.reboot_command[0]:
         raise errors.ConfigError(f"cannot use {source}: boot.reboot_command names no program")

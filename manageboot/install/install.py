@@ -34,6 +34,7 @@ from manageboot.disk.devices import writable_devices
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
+from manageboot.image.source import is_url, without_query
 from manageboot.install import directboot
 from manageboot.install.imagewriter import ImageWriter, no_header
 from manageboot.install.progress import Style, step
@@ -55,7 +56,7 @@ def install(
 
     Args:
         config: the settings.
-        images: the path of an archive, `-` for standard input, or the paths of a boot and a root image.
+        images: the path or the URL of an archive, `-` for standard input, or the paths of a boot and a root image.
         sha256: the digest that the input must have, in hexadecimal, or None.
         progress: how to show how far it is.
         skip_identical: whether to read what the devices hold, and to write only what differs. An installation that
@@ -68,6 +69,7 @@ def install(
         RefusedError: not in this state, or a device of the slot is in use.
         InputError: the image, the block or a device is not there.
         CreateError: the block has no room for a commit.
+        FetchError, FetcherError: the image can't be fetched.
         DataError: the image is bad, too large, or has another digest; or the block is damaged.
         DeviceError: a device failed, or does not hold what was written.
 
@@ -84,7 +86,7 @@ def install(
         devices = writable_devices(config.slots[slot], config.slots[slot.other])
         diskusers.require_unused(list(devices.values()))
         names = {role: member_name(role) for role in config.roles.written}
-        update = stack.enter_context(open_image(images, list(names.values())))
+        update = stack.enter_context(open_image(images, list(names.values()), channel=config.channel))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
         header_last = config.roles.header_last
         writers = {name: ImageWriter(opened[role], header_last=role == header_last) for role, name in names.items()}
@@ -92,7 +94,8 @@ def install(
 
         begin_s = time.monotonic()
         entry = SlotRecord(
-            Content.INSTALLING, transaction=os.urandom(8).hex(), source=os.path.basename(images[-1]), started=now(),
+            Content.INSTALLING, transaction=os.urandom(8).hex(), started=now(),
+            source=os.path.basename(without_query(images[-1])),
             # What the block tells of the commit before is over with this.
             nonce=node.environment.markers.nonce or None,
         )  # fmt: skip
@@ -113,6 +116,8 @@ def install(
                 meter.update(transfer.counts)
             version = transfer.version.text
             _check_digest(update, sha256)
+            if sha256 is None and is_url(images[0]):
+                logger.warning("nobody has vouched for what the server sent: give its SHA-256 with --sha256")
             writers[names[header_last]].check_header(names[header_last])
             if config.install.check_content:
                 check_whole({name: writer.whole() for name, writer in writers.items()})
