@@ -157,7 +157,8 @@ bench: packages $(VENV)/installed
 
 # In it, a browser shows pages, RAUC's bundles are signed, zsh and fish complete command lines, and real servers are fetched
 # from.
-test-long: PACKAGES += chromium openssl zsh fish iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
+test-long: PACKAGES += chromium openssl zsh fish
+test-long: PACKAGES += iproute2 lighttpd lighttpd-mod-openssl nginx-light python3-pycurl squid-openssl
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from manageboot import errors
 from manageboot.boot import fallback
 from manageboot.cli import remedies
+from manageboot.fetch import failures  # noqa: F401 - its errors are found below the root of the tree
 from manageboot.report import doctor
 
 _COLUMNS = 80

@@ -70,6 +70,17 @@ ERRORS = {
     "ARMED_NOT_REBOOTED": "The slot boots next. Reboot by other means, or take it back with `manageboot"
     " upgrade-cancel`.",
     "NO_RESOURCES": "Try again when the system has more to spare; `ulimit -a` shows the limits of the caller.",
+    "FETCH_BROKEN": "Try again later. docs/network.md says what is tried before it comes to this.",
+    "FETCH_NO_ROUTE": "See whether the network is up, whether a firewall is in the way, and whether a proxy is needed.",
+    "FETCH_NO_NAME": "See whether the network is up, and what /etc/resolv.conf says.",
+    "FETCH_TLS": "See whether `channel.ca` names whoever signed the certificate of the mirror.",
+    "FETCH_CLOCK": "Set the clock of the node, or renew the certificate of the mirror; the message has both dates.",
+    "FETCH_STALLED": "Try again later, or name another mirror.",
+    "FETCH_DEADLINE": "Try again later, or allow more time with `channel.deadline`.",
+    "FETCH_REFUSED": "See `channel.netrc`, `channel.certificate` and the password of the proxy.",
+    "FETCH_GONE": "See whether the mirrors have it yet, or have it no more.",
+    "FETCH_LIED": "See whether something on the way answers instead of the mirrors, such as a captive portal.",
+    "NO_FETCHER": "Install what the message names, most often python3-pycurl; docs/network.md says what else it needs.",
     "LOCKED": "Wait for the other run, or let this one wait for it with `--lock-timeout SECONDS`. The lock ends with"
     " its holder.",
     "NOT_PERMITTED": "Run it as root. As root, it is a read-only device, or a sandbox that forbids it.",

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from manageboot import errors
+from manageboot.fetch import failures
 from manageboot.fetch import options as fetch_options
 from manageboot.fetch.mirrors import Mirror, Mirrors, Traffic, Trouble
 from manageboot.fetch.options import Options
@@ -181,15 +182,15 @@ class Fetcher:
         file.last = None
         self._mirrors.delivered(mirror)
 
-    def too_late(self, file: File) -> errors.FetchError:
+    def too_late(self, file: File) -> failures.FetchError:
         """Return the error for a file of which the next piece did not come in time."""
-        kind = errors.FetchDeadlineError if file.last is None else ERRORS[file.last.outcome]
+        kind = failures.FetchDeadlineError if file.last is None else ERRORS[file.last.outcome]
         causes = self._causes(file) or "it comes too slowly"
         return kind(f"cannot fetch {file.shown} within {self._options.deadline:g} s: {causes}", hint=_HINTS.get(kind))
 
     def _check_cancelled(self, file: File) -> None:
         if self._cancelled.is_set():
-            raise errors.FetchBrokenError(f"cannot fetch {file.shown}: it was cancelled")
+            raise failures.FetchBrokenError(f"cannot fetch {file.shown}: it was cancelled")
 
     def _note(self, file: File, mirror: Mirror, end: End, brought: int) -> None:
         trouble = Trouble(mirror.base, file.name, end.outcome, end.text)
@@ -201,7 +202,7 @@ class Fetcher:
         if self._tell is not None:
             self._tell(trouble)
 
-    def _nobody_left(self, file: File) -> errors.FetchError:
+    def _nobody_left(self, file: File) -> failures.FetchError:
         # A mirror may be out because of another file.
         outs = {mirror: mirror.last for mirror in self._mirrors.all if mirror.is_out and mirror.last is not None}
         file.troubles = {**outs, **file.troubles}
@@ -213,11 +214,11 @@ class Fetcher:
         return "; ".join(f"{mirror.base}: {trouble.text}" for mirror, trouble in file.troubles.items())
 
 
-_HINTS: dict[type[errors.FetchError], str] = {
-    errors.FetchNoRouteError: "see whether the network is up, and whether a proxy is needed (channel.proxy)",
-    errors.FetchNoNameError: "see whether the network is up, and /etc/resolv.conf",
-    errors.FetchTlsError: "see whether channel.ca names whoever signed the certificate",
-    errors.FetchClockError: "set the clock of the node, or renew the certificate of the mirror",
-    errors.FetchRefusedError: "see channel.netrc and channel.certificate",
-    errors.FetchLiedError: "see whether something on the way answers instead of the mirrors, such as a captive portal",
+_HINTS: dict[type[failures.FetchError], str] = {
+    failures.FetchNoRouteError: "see whether the network is up, and whether a proxy is needed (channel.proxy)",
+    failures.FetchNoNameError: "see whether the network is up, and /etc/resolv.conf",
+    failures.FetchTlsError: "see whether channel.ca names whoever signed the certificate",
+    failures.FetchClockError: "set the clock of the node, or renew the certificate of the mirror",
+    failures.FetchRefusedError: "see channel.netrc and channel.certificate",
+    failures.FetchLiedError: "see whether a captive portal, or a proxy, answers instead of the mirrors",
 }

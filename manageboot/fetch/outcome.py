@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from manageboot import errors
+from manageboot.fetch import failures
 
 
 class Outcome(IntEnum):
@@ -33,19 +33,19 @@ class Outcome(IntEnum):
 ENDS_FILE = frozenset({Outcome.REFUSED, Outcome.GONE})
 """The mirror is not asked for this file again."""
 
-ERRORS: dict[Outcome, type[errors.FetchError]] = {
-    Outcome.DONE: errors.FetchBrokenError,
-    Outcome.NO_ROUTE: errors.FetchNoRouteError,
-    Outcome.NO_NAME: errors.FetchNoNameError,
-    Outcome.TLS: errors.FetchTlsError,
-    Outcome.CLOCK: errors.FetchClockError,
-    Outcome.REFUSED: errors.FetchRefusedError,
-    Outcome.GONE: errors.FetchGoneError,
-    Outcome.BUSY: errors.FetchDeadlineError,
-    Outcome.STALLED: errors.FetchStalledError,
-    Outcome.BROKEN: errors.FetchBrokenError,
-    Outcome.FAILED: errors.FetchBrokenError,
-    Outcome.LIED: errors.FetchLiedError,
+ERRORS: dict[Outcome, type[failures.FetchError]] = {
+    Outcome.DONE: failures.FetchBrokenError,
+    Outcome.NO_ROUTE: failures.FetchNoRouteError,
+    Outcome.NO_NAME: failures.FetchNoNameError,
+    Outcome.TLS: failures.FetchTlsError,
+    Outcome.CLOCK: failures.FetchClockError,
+    Outcome.REFUSED: failures.FetchRefusedError,
+    Outcome.GONE: failures.FetchGoneError,
+    Outcome.BUSY: failures.FetchDeadlineError,
+    Outcome.STALLED: failures.FetchStalledError,
+    Outcome.BROKEN: failures.FetchBrokenError,
+    Outcome.FAILED: failures.FetchBrokenError,
+    Outcome.LIED: failures.FetchLiedError,
 }
 """What is raised when no mirror is left, or no time, and this was the last that was tried."""
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import manageboot
 from manageboot import errors
+from manageboot.fetch import failures, wire
 from manageboot.fetch import options as fetch_options
-from manageboot.fetch import wire
 from manageboot.fetch.options import Options
 from manageboot.fetch.wire import Kind, Request
 from manageboot.system import text
@@ -67,7 +67,7 @@ class Worker:
                 start_new_session=True,
             )
         except OSError as error:
-            raise errors.from_os_error(error, "start the process that fetches", errors.FetcherError) from error
+            raise errors.from_os_error(error, "start the process that fetches", failures.FetcherError) from error
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._requests = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
@@ -139,11 +139,11 @@ class Worker:
             kind, body = self.receive(time.monotonic() + _START_LIMIT_S)
         except (wire.WireError, OSError) as error:
             cause = "it does not answer" if isinstance(error, TimeoutError) else self._why_gone()
-            raise errors.FetcherError(f"cannot start the process that fetches: {cause}") from error
+            raise failures.FetcherError(f"cannot start the process that fetches: {cause}") from error
         if kind != Kind.READY:
             cause = text.one_line(text.decode(body[:_COMPLAINT_MAX]))
             hint = "install python3-pycurl" if "pycurl" in cause else None
-            raise errors.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint)
+            raise failures.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint)
 
     def _send(self, kind: Kind, body: bytes) -> None:
         """Send it a frame.

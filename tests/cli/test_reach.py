@@ -10,6 +10,7 @@ import pytest
 from cli.releaseways import RELEASES
 from cli.ways import DEVICES, HELD, PLAIN, BareNode, Patch, update_of
 from manageboot.cli import explain, main
+from manageboot.fetch import failures
 from support.grubemu import SHIPPED
 from support.node import BLOCK_LINES, LoopNode, Node
 from support.stoppedguest import StoppedGuest
@@ -32,6 +33,10 @@ def fails(node: Node, words: list[str | Path], code: str, capfd: pytest.CaptureF
 
 def test_every_code_word_has_a_way():
     ways = [*PLAIN, *RELEASES, *HELD, *DEVICES, "DEVICE_BUSY", "TRUSTED_SLOT", "RECORD_DAMAGED"]
+    # No verb fetches yet; tests/fetch raises each of them with servers of its own.
+    ways += [
+        kind.code for kind in explain.error_kinds() if issubclass(kind, failures.FetchError | failures.FetcherError)
+    ]
     assert sorted(ways) == sorted(kind.code for kind in explain.error_kinds())
 
 

@@ -7,7 +7,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 if __name__ == "__main__":
     from fetch.hostile import CONTENT, Hostile, answers, honest
-    from manageboot import errors
+    from manageboot.fetch import failures
     from manageboot.fetch.download import Download
     from manageboot.fetch.fetcher import Fetcher
     from manageboot.fetch.options import Options
@@ -20,5 +20,5 @@ if __name__ == "__main__":
         try:
             Download(running, "file", 0, len(CONTENT)).take(1)
             print("it was fetched")
-        except errors.FetchError as error:
+        except failures.FetchError as error:
             print(error.code, len(service.asked))

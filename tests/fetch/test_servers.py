@@ -14,7 +14,7 @@ import pytest
 from fetch import faraway, hostile, servers
 from fetch.authority import Authority, Certificate
 from fetch.hostile import CONTENT, PIECE, Hostile, answers, honest
-from manageboot import errors
+from manageboot.fetch import failures
 from manageboot.fetch.download import Download
 from manageboot.fetch.fetcher import Fetcher
 from manageboot.fetch.options import Options
@@ -76,7 +76,7 @@ def fetched(url: str, how: Options, name: str = "file") -> bytes:
 
 
 def failed(url: str, how: Options, name: str = "file") -> str:
-    with pytest.raises(errors.FetchError) as caught:
+    with pytest.raises(failures.FetchError) as caught:
         fetched(url, how._replace(deadline=20, backoff=100), name)
     return caught.value.code
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manageboot import errors
-from manageboot.fetch import headers, origin, tls, wire
+from manageboot.fetch import failures, headers, origin, tls, wire
 from manageboot.fetch.headers import Content
 from manageboot.fetch.options import CA_FILE, Options, base_url, from_mapping
 from manageboot.fetch.outcome import ERRORS, Outcome
@@ -212,7 +212,7 @@ def test_each_option_and_each_code_word_is_explained():
     page = (Path(__file__).parents[2] / "docs" / "network.md").read_text()
     rows = set(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE))
     named = {word for row in rows for word in re.findall(r"\w+", row)}
-    assert named == {*Options._fields, *(error.code for error in ERRORS.values()), errors.FetcherError.code}
+    assert named == {*Options._fields, *(error.code for error in ERRORS.values()), failures.FetcherError.code}
     for name in ("stall", "deadline", "backoff"):
         assert f"| `{name}` | {getattr(Options(), name):g} |" in page
     assert f"| `ca` | `{CA_FILE}` |" in page
