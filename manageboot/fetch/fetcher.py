@@ -186,7 +186,7 @@ class Fetcher:
         """Return the error for a file of which the next piece did not come in time."""
         kind = failures.FetchDeadlineError if file.last is None else ERRORS[file.last.outcome]
         causes = self._causes(file) or "it comes too slowly"
-        return kind(f"cannot fetch {file.shown} within {self._options.deadline:g} s: {causes}", hint=_HINTS.get(kind))
+        return kind(f"cannot fetch {file.shown} within {self._options.deadline:g} s: {causes}")
 
     def _check_cancelled(self, file: File) -> None:
         if self._cancelled.is_set():
@@ -208,17 +208,7 @@ class Fetcher:
         file.troubles = {**outs, **file.troubles}
         outcomes = {trouble.outcome for trouble in file.troubles.values()}
         kind = ERRORS[next(outcome for outcome in _WORST if outcome in outcomes)]
-        return kind(f"cannot fetch {file.shown}: {self._causes(file)}", hint=_HINTS.get(kind))
+        return kind(f"cannot fetch {file.shown}: {self._causes(file)}")
 
     def _causes(self, file: File) -> str:
         return "; ".join(f"{mirror.base}: {trouble.text}" for mirror, trouble in file.troubles.items())
-
-
-_HINTS: dict[type[failures.FetchError], str] = {
-    failures.FetchNoRouteError: "see whether the network is up, and whether a proxy is needed (channel.proxy)",
-    failures.FetchNoNameError: "see whether the network is up, and /etc/resolv.conf",
-    failures.FetchTlsError: "see whether channel.ca names whoever signed the certificate",
-    failures.FetchClockError: "set the clock of the node, or renew the certificate of the mirror",
-    failures.FetchRefusedError: "see channel.netrc and channel.certificate",
-    failures.FetchLiedError: "see whether a captive portal, or a proxy, answers instead of the mirrors",
-}
