@@ -32,14 +32,15 @@ class RemoteInput:
         """
         self.name = without_query(url)
         base, _, name = self.name.rpartition("/")
-        query = url[len(self.name) :]
-        if not name or base.endswith("/") or "#" in url or not (query.isascii() and query.isprintable()):
-            raise errors.UsageError(f"cannot fetch {self.name}: it is not the URL of a file")
         how = options.from_mapping(channel)
         try:
+            # First, as it shows no password.
             self._fetcher = Fetcher([base], how, tell=_tell)
         except errors.ConfigError as error:
             raise errors.UsageError(str(error), hint=error.hint) from error
+        query = url[len(self.name) :]
+        if not name or "#" in url or " " in url or not (url.isascii() and url.isprintable()):
+            raise errors.UsageError(f"cannot fetch {self.name!r}: it is not the URL of a file")
         self._download = Download(self._fetcher, name + query)
 
     @property

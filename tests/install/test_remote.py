@@ -112,6 +112,7 @@ def test_what_is_in_it_is_told_as_of_the_file(fetching: LoopNode, update: Path):
     "url",
     [
         *("http://", "http://host", "http://host/", "http://host/x/", "http:///x", "https://me:secret@host/x"),
+        *("https://me:secret@host/x#y", "https://me:secret@h ost/x", "http://host/dir x/y"),
         *("http://host/x#y", "http://host/x y", "http://höst/x", "http://host/x?a\nb"),
     ],
 )
@@ -126,9 +127,9 @@ def test_images_are_not_fetched(tmp_path: Path):
         open_image([str(tmp_path / "boot.img"), "http://127.0.0.1:1/root.img"], channel={})
 
 
-def test_an_image_that_is_closed_waits_for_no_server(update: Path):
+def test_an_image_that_is_closed_waits_for_no_server(tmp_path: Path):
     """Neither for one that says nothing, nor until one that failed is asked again."""
-    content = update.read_bytes()
+    content = make_update(tmp_path / "large").read_bytes()
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for fault in (hostile.stall(CHUNK_SIZE), answers(503, Retry_After=3000)):
         patient = {"stall": 3000, "deadline": 5000}
