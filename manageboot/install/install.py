@@ -117,7 +117,7 @@ def install(
             version = transfer.version.text
             _check_digest(update, sha256)
             if sha256 is None and is_url(images[0]):
-                logger.warning("nobody has vouched for what the server sent: give its SHA-256 with --sha256")
+                logger.warning("nothing proves that the server sent the right image: give its SHA-256 with --sha256")
             writers[names[header_last]].check_header(names[header_last])
             if config.install.check_content:
                 check_whole({name: writer.whole() for name, writer in writers.items()})

@@ -16,18 +16,18 @@ Words = list[str | Path]
 Way = Callable[[BareNode, pytest.MonkeyPatch], AbstractContextManager[Words]]
 
 
-def hurry(node: BareNode, deadline_s: float = 0.5, more: str = "") -> None:
-    """Let the node lose its patience soon."""
+def hurry(node: BareNode, stall_s: float = 30, more: str = "") -> None:
+    """Let the node give up after one failure: it would be too late when the server may be asked again."""
     with node.config.open("a") as file:
-        file.write(f"[channel]\nstall = 0.2\nbackoff = 0.01\ndeadline = {deadline_s}\n{more}")
+        file.write(f"[channel]\nstall = {stall_s}\nbackoff = 1000\ndeadline = 60\n{more}")
 
 
-def served(behaviour: Behaviour, deadline_s: float = 0.5) -> Way:
+def served(behaviour: Behaviour, stall_s: float = 30) -> Way:
     """Ask a server that behaves so."""
 
     @contextmanager
     def way(node: BareNode, patch: pytest.MonkeyPatch) -> Iterator[Words]:
-        hurry(node, deadline_s)
+        hurry(node, stall_s)
         with Hostile(behaviour) as server:
             yield ["inspect", f"{server.url}update-img.tar.zst"]
 
@@ -53,7 +53,7 @@ def shown(last_year: int, *, is_trusted: bool) -> Way:
         own, other = node.directory / "server.pem", node.directory / "other.pem"
         for path in (own, other):
             path.write_bytes(certificate(last_year))
-        hurry(node, 1, f'ca = "{own if is_trusted else other}"\n')
+        hurry(node, more=f'ca = "{own if is_trusted else other}"\n')
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(own)
         with Hostile(hostile.honest, wrap=lambda line: context.wrap_socket(line, server_side=True)) as server:
@@ -98,7 +98,7 @@ FETCHES: dict[str, Way] = {
     "FETCH_NO_NAME": nowhere(f"http://{'x' * 70}.invalid/update-img.tar.zst"),
     "FETCH_TLS": shown(2100, is_trusted=False),
     "FETCH_CLOCK": shown(2021, is_trusted=True),
-    "FETCH_STALLED": served(hostile.mute),
+    "FETCH_STALLED": served(hostile.mute, 0.2),
     "FETCH_DEADLINE": served(answers(429, Retry_After=3600)),
     "FETCH_REFUSED": served(answers(403)),
     "FETCH_GONE": served(answers(404)),

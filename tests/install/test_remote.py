@@ -97,7 +97,7 @@ def test_who_gives_no_digest_is_warned_and_a_password_in_the_query_is_not_shown(
         done = fetching.run("upgrade-install", f"{server.url}update-img.tar.zst?token=secret/x")
         assert done.returncode == 0, done.stderr
         assert {asked.path for asked in server.asked} == {"/update-img.tar.zst?token=secret/x"}
-    assert "warning: nobody has vouched" in done.stderr
+    assert "warning: nothing proves" in done.stderr
     kept = fetching.ok("status", "--json") + fetching.ok("history", "--json") + done.stderr
     assert "update-img.tar.zst" in kept
     assert "secret" not in kept
