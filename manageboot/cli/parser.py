@@ -137,7 +137,7 @@ def _parser(words: list[str] | None) -> _Parser:
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="an archive, - for stdin, BOOT_IMG ROOT_IMG, or the directory of a release; none: the newest release",
+        help="archive, URL, - for stdin, BOOT_IMG ROOT_IMG, or directory of a release; none: the newest release",
     )
     install.add_argument("--sha256", metavar="HEX", help="the SHA-256 of the archive, as it is given")
     install.add_argument("--release-sha256", metavar="HEX", help="the SHA-256 of release.json, instead of signatures")
@@ -179,7 +179,7 @@ def _parser(words: list[str] | None) -> _Parser:
     status.add_argument("--watch", action="store_true", help="show how far an installation is, until it has ended")
     add("history", "print the last events of this node")
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
-    inspect.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, - for stdin, or BOOT_IMG ROOT_IMG")
+    inspect.add_argument("images", nargs="+", metavar="IMAGE", help="archive, URL, - for stdin, or BOOT_IMG ROOT_IMG")
     add("doctor", "print what is wrong with the boot chain, and what to do")
     init = add("init", "print what this machine has of an A/B layout")
     init.add_argument(

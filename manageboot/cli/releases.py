@@ -6,6 +6,7 @@ import re
 
 from manageboot import errors
 from manageboot.channel.channel import Wanted
+from manageboot.image.source import is_url
 
 _HINT = "manageboot --help"
 
@@ -19,8 +20,7 @@ def wanted(options: argparse.Namespace) -> Wanted | None:
     pinned, images = options.release_sha256, options.images
     if pinned is not None and not re.fullmatch("[0-9a-fA-F]{64}", pinned):
         raise errors.UsageError("cannot run: --release-sha256 takes 64 hexadecimal digits", hint=_HINT)
-    # A directory was never an update image.
-    is_release = not images or (len(images) == 1 and (os.path.isdir(images[0]) or "://" in images[0]))
+    is_release = not images or (len(images) == 1 and _names_a_release(images[0], is_pinned=pinned is not None))
     if not is_release:
         for option, value in (("--release-sha256", pinned), ("--allow-downgrade", options.allow_downgrade)):
             if value:
@@ -29,3 +29,8 @@ def wanted(options: argparse.Namespace) -> Wanted | None:
     if options.sha256 is not None:
         raise errors.UsageError("cannot run: --sha256 is for an archive", hint="--release-sha256 pins a release")
     return Wanted(images[0] if images else None, pinned, options.allow_downgrade)
+
+
+def _names_a_release(image: str, *, is_pinned: bool) -> bool:
+    """A directory was never an update image; what a server has is an archive, unless it is pinned as a release."""
+    return os.path.isdir(image) or ("://" in image and (is_pinned or not is_url(image)))

@@ -24,9 +24,12 @@ CONFIG_PATHS = (
 )
 OS_TYPE_PATH = "/opt/ic/share/os-type"
 PROFILES = ("guestos", "hostos", "custom")
+CHANNEL_KEYS = ("proxy", "ca", "certificate", "key", "netrc", "rate", "stall", "deadline", "backoff")
 
 __loader__: Any  # every module has it; mypy does not know
 _PROFILE_DIRECTORY = os.path.join(os.path.dirname(__file__), "profiles")
+
+_NOTHING: Mapping[str, object] = {}
 
 
 class BootConfig(NamedTuple):
@@ -116,6 +119,8 @@ class ChannelConfig(NamedTuple):
     """What releases call this system; None: what the profile is called."""
     hardware: str | None = None
     """What releases call this hardware; None: nobody said."""
+    fetch: Mapping[str, object] = _NOTHING
+    """How to fetch, as the file says it; `fetch.options` judges that, once something is fetched."""
 
 
 class ConfirmConfig(NamedTuple):
@@ -329,6 +334,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             sha256_pins=channel.take("sha256_pins", bool, "true or false"),
             system=channel.matching("system", _NAME, "a name") if channel.has("system") else None,
             hardware=channel.matching("hardware", _NAME, "a name") if channel.has("hardware") else None,
+            fetch={key: channel.take(key, object, "a value") for key in CHANNEL_KEYS if channel.has(key)},
         ),
     )
     for table in (top, boot, slots, state, install, confirm, health, metrics, channel, *by_slot.values()):

@@ -13,42 +13,49 @@ class FetchBrokenError(FetchError):
     """Connections ended too early, or the servers answered with errors, until the time was over."""
 
     code = "FETCH_BROKEN"
+    usual_hint = "try it again later; docs/network.md says what was tried"
 
 
 class FetchNoRouteError(FetchError):
     """No connection to a mirror, or to the proxy, could be made."""
 
     code = "FETCH_NO_ROUTE"
+    usual_hint = "see whether the network is up, and whether a proxy is needed (channel.proxy)"
 
 
 class FetchNoNameError(FetchError):
     """The name of a mirror, or of the proxy, could not be resolved."""
 
     code = "FETCH_NO_NAME"
+    usual_hint = "see whether the network is up, and /etc/resolv.conf"
 
 
 class FetchTlsError(FetchError):
     """TLS with a mirror failed, so it may be somebody else."""
 
     code = "FETCH_TLS"
+    usual_hint = "see whether channel.ca names whoever signed the certificate"
 
 
 class FetchClockError(FetchTlsError):
     """TLS with a mirror failed, and the clock of the node is outside the time in which its certificate is valid."""
 
     code = "FETCH_CLOCK"
+    usual_hint = "set the clock of the node, or renew the certificate of the mirror"
 
 
 class FetchStalledError(FetchError):
     """The mirrors sent nothing, or next to nothing."""
 
     code = "FETCH_STALLED"
+    usual_hint = "try it again later, or from another server"
 
 
 class FetchDeadlineError(FetchError):
     """The mirrors were busy, or too slow, until the time was over."""
 
     code = "FETCH_DEADLINE"
+    usual_hint = "try it again later, or set channel.deadline to more seconds"
 
 
 class FetchRefusedError(FetchError):
@@ -56,6 +63,7 @@ class FetchRefusedError(FetchError):
 
     exit_code = 77
     code = "FETCH_REFUSED"
+    usual_hint = "see channel.netrc and channel.certificate"
 
 
 class FetchGoneError(FetchError):
@@ -63,6 +71,7 @@ class FetchGoneError(FetchError):
 
     exit_code = 66
     code = "FETCH_GONE"
+    usual_hint = "see whether the file was withdrawn, or is not there yet"
 
 
 class FetchLiedError(FetchError):
@@ -70,6 +79,7 @@ class FetchLiedError(FetchError):
 
     exit_code = 65
     code = "FETCH_LIED"
+    usual_hint = "see whether a captive portal, or a proxy, answers instead of the mirrors"
 
 
 class FetcherError(ManagebootError):
@@ -77,3 +87,4 @@ class FetcherError(ManagebootError):
 
     exit_code = 74
     code = "NO_FETCHER"
+    usual_hint = "docs/network.md says what it needs"

@@ -1,5 +1,6 @@
 """Fetches files, and parts of files, from whichever mirror delivers; whoever asks judges what comes."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from random import Random
@@ -28,6 +29,8 @@ class File:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.shown = name.partition("?")[0]
+        """Without what may be a password."""
         self.ended: set[Mirror] = set()
         self.deadline_s: float | None = None
         self.troubles: dict[Mirror, Trouble] = {}
@@ -66,6 +69,7 @@ class Fetcher:
         self._tell = tell
         self._worker: Worker | None = None
         self._stream: Stream | None = None
+        self._cancelled = threading.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +85,12 @@ class Fetcher:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+
+    def cancel(self) -> None:
+        """Make whoever waits for bytes fail, and whoever asks for more; any other thread may ask for that."""
+        self._cancelled.set()
+        if (worker := self._worker) is not None:
+            worker.kill()
 
     def traffic(self) -> tuple[Traffic, ...]:
         """Return what went to and came from each mirror so far."""
@@ -104,11 +114,14 @@ class Fetcher:
         Raises:
             RequestError: the child is gone.
             FetcherError, NotPermittedError, ConfigError: it can't be started.
+            FetchError: the run was cancelled.
         """
         if self._stream is not None and not self._stream.drain(_DRAIN_S):
             self.close()
         if self._worker is None:
             self._worker = Worker(self._options, self._bases)
+        # Looked at once there is a child, so that either this sees it, or `cancel` sees the child.
+        self._check_cancelled(file)
         mirror.requests += 1
         request = Request(mirror.base + file.name, offset, length, whole)
         # The longest that it can be silent: each redirect may take the time of a stall several times.
@@ -129,15 +142,17 @@ class Fetcher:
         """Return the mirror to ask next for a file, after the time in which it wants to be left alone.
 
         Raises:
-            FetchError: no mirror is left, or none before the deadline.
+            FetchError: no mirror is left, or none before the deadline, or the run was cancelled.
         """
+        self._check_cancelled(file)
         now_s, deadline_s = time.monotonic(), self.deadline_of(file)
         mirror = self._mirrors.choose(frozenset(file.ended), now_s)
         if mirror is None:
             raise self._nobody_left(file)
         if max(mirror.ready_s, now_s) >= deadline_s:
             raise self.too_late(file)
-        time.sleep(max(0.0, mirror.ready_s - now_s))
+        self._cancelled.wait(max(0.0, mirror.ready_s - now_s))
+        self._check_cancelled(file)
         return mirror
 
     def failed(self, file: File, mirror: Mirror, error: RequestError, brought: int) -> None:
@@ -171,7 +186,11 @@ class Fetcher:
         """Return the error for a file of which the next piece did not come in time."""
         kind = failures.FetchDeadlineError if file.last is None else ERRORS[file.last.outcome]
         causes = self._causes(file) or "it comes too slowly"
-        return kind(f"cannot fetch {file.name} within {self._options.deadline:g} s: {causes}", hint=_HINTS.get(kind))
+        return kind(f"cannot fetch {file.shown} within {self._options.deadline:g} s: {causes}")
+
+    def _check_cancelled(self, file: File) -> None:
+        if self._cancelled.is_set():
+            raise failures.FetchBrokenError(f"cannot fetch {file.shown}: it was cancelled")
 
     def _note(self, file: File, mirror: Mirror, end: End, brought: int) -> None:
         trouble = Trouble(mirror.base, file.name, end.outcome, end.text)
@@ -189,17 +208,7 @@ class Fetcher:
         file.troubles = {**outs, **file.troubles}
         outcomes = {trouble.outcome for trouble in file.troubles.values()}
         kind = ERRORS[next(outcome for outcome in _WORST if outcome in outcomes)]
-        return kind(f"cannot fetch {file.name}: {self._causes(file)}", hint=_HINTS.get(kind))
+        return kind(f"cannot fetch {file.shown}: {self._causes(file)}")
 
     def _causes(self, file: File) -> str:
         return "; ".join(f"{mirror.base}: {trouble.text}" for mirror, trouble in file.troubles.items())
-
-
-_HINTS: dict[type[failures.FetchError], str] = {
-    failures.FetchNoRouteError: "see whether the network is up, and whether a proxy is needed (channel.proxy)",
-    failures.FetchNoNameError: "see whether the network is up, and /etc/resolv.conf",
-    failures.FetchTlsError: "see whether channel.ca names whoever signed the certificate",
-    failures.FetchClockError: "set the clock of the node, or renew the certificate of the mirror",
-    failures.FetchRefusedError: "see channel.netrc and channel.certificate",
-    failures.FetchLiedError: "see whether a captive portal, or a proxy, answers instead of the mirrors",
-}

@@ -74,14 +74,14 @@ def base_url(url: str) -> str:
     """
     scheme, separator, rest = url.partition("://")
     host = rest.partition("/")[0]
-    if scheme not in {"http", "https"} or not separator or not host or not _is_plain(url):
-        raise errors.ConfigError(f"cannot fetch from {url!r}: it has to be a URL that begins with http:// or https://")
     if "@" in host:
         # Not shown: the password is in it.
         raise errors.ConfigError(
             f"cannot fetch from {scheme}://…@{host.rpartition('@')[2]}: there is a password in it, for all to see",
             hint="write it into a file, and name that as channel.netrc",
         )
+    if scheme not in {"http", "https"} or not separator or not host or not _is_plain(url):
+        raise errors.ConfigError(f"cannot fetch from {url!r}: it has to be a URL that begins with http:// or https://")
     if "?" in url or "#" in url:
         raise errors.ConfigError(f"cannot fetch from {url!r}: names are put at its end, so it can't have a ? or #")
     return url if url.endswith("/") else f"{url}/"

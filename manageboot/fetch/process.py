@@ -121,6 +121,10 @@ class Worker:
             self._frames.feed(content)
         return frame
 
+    def kill(self) -> None:
+        """End it from another thread; whoever hears it is told that it is gone, and stops it."""
+        self._process.kill()
+
     def stop(self) -> None:
         """End it at once, whatever it does."""
         self._process.kill()

@@ -4,14 +4,15 @@ It is an archive, compressed or not, with boot.img, root.img and VERSION.TXT, or
 other roles, the archive has an image for each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from manageboot.errors import UsageError
 from manageboot.image.archive import Archive
 from manageboot.image.imagefiles import ImageFiles
 from manageboot.image.member import BOOT, ROOT, VERSION, Member, member_name
+from manageboot.image.source import is_url
 
 __all__ = ["BOOT", "ROOT", "VERSION", "Member", "UpdateImage", "member_name", "open_image"]
 
@@ -26,7 +27,7 @@ class UpdateImage(Protocol):
 
     @property
     def bytes_total(self) -> int | None:
-        """The size of the input as given; None for a pipe."""
+        """The size of the input as given; None for a pipe, and where a server does not say it."""
         ...
 
     @property
@@ -89,16 +90,21 @@ class UpdateImage(Protocol):
         ...
 
 
-def open_image(paths: Sequence[str], images: Sequence[str] = (BOOT, ROOT)) -> UpdateImage:
+def open_image(
+    paths: Sequence[str], images: Sequence[str] = (BOOT, ROOT), *, channel: Mapping[str, Any] | None = None
+) -> UpdateImage:
     """Open an update image and find out its form, from its first bytes alone.
 
     Args:
         paths: one archive, where `-` is standard input, or the boot image and the root image.
         images: the names of the images that it has to have.
+        channel: how to fetch an archive whose path is a URL; None: no path is one.
 
     Raises:
-        UsageError: there are neither one nor two paths, standard input is one of two, or there are two, and the images
-            are not boot and root.
+        FetchError, FetcherError: it can't be fetched.
+        ConfigError: it can't be fetched so.
+        UsageError: there are neither one nor two paths, standard input or a URL is one of two, or there are two, and
+            the images are not boot and root; or a URL is not that of a file.
         InputError: an input can't be opened, or is of a kind that can't be an update image.
         NotPermittedError: the caller may not read it.
         ImageTruncatedError: an input is empty.
@@ -106,6 +112,13 @@ def open_image(paths: Sequence[str], images: Sequence[str] = (BOOT, ROOT)) -> Up
         DeviceError: reading failed.
     """
     match paths:
+        case [url] if channel is not None and is_url(url):
+            # Imported here: who installs from a file needs no network.
+            from manageboot.image.remote import RemoteInput
+
+            return Archive(RemoteInput(url, channel), images)
+        case [_, _] if channel is not None and any(map(is_url, paths)):
+            raise UsageError("cannot read an update image: only an archive can be fetched, not one of two images")
         case [archive]:
             return Archive(archive, images)
         case [boot, root] if set(images) == {BOOT, ROOT}:

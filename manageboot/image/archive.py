@@ -8,7 +8,7 @@ from manageboot.errors import ImageMemberError
 from manageboot.image import content, tar
 from manageboot.image.decompress import compression_name, open_decoder
 from manageboot.image.member import VERSION, Member, ReadData
-from manageboot.image.source import Source
+from manageboot.image.source import Input, Source
 from manageboot.image.tar import Entry, TarReader
 from manageboot.image.tarheader import shown
 
@@ -27,11 +27,11 @@ class _Ignored(NamedTuple):
 class Archive:
     """An archive, read as a stream; what the methods promise stands at UpdateImage."""
 
-    def __init__(self, path: str, images: Sequence[str]) -> None:
+    def __init__(self, path: str | Input, images: Sequence[str]) -> None:
         """Open an archive, or standard input for `-`, and see from its first bytes what it is.
 
         Args:
-            path: the archive.
+            path: the archive, or where it comes from.
             images: the names of the images that it has to have.
         """
         self._images = images
@@ -53,7 +53,7 @@ class Archive:
 
     @property
     def bytes_total(self) -> int | None:
-        """The size of the file; None for a pipe."""
+        """The size of the file; None for a pipe, and where the server does not say it."""
         return self._source.total
 
     @property

@@ -36,6 +36,7 @@ from manageboot.disk.devices import writable_devices
 from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
+from manageboot.image.source import is_url, without_query
 from manageboot.install import directboot
 from manageboot.install.imagewriter import ImageWriter, no_header
 from manageboot.install.progress import Style, step
@@ -64,7 +65,7 @@ def install(
 
     Args:
         config: the settings.
-        images: the path of an archive, `-` for standard input, or the paths of a boot and a root image.
+        images: the path or the URL of an archive, `-` for standard input, or the paths of a boot and a root image.
         sha256: the digest that the input must have, in hexadecimal, or None.
         progress: how to show how far it is.
         skip_identical: whether to read what the devices hold, and to write only what differs. An installation that
@@ -78,6 +79,7 @@ def install(
         RefusedError: not in this state, or a device of the slot is in use.
         InputError: the image, the block or a device is not there.
         CreateError: the block has no room for a commit.
+        FetchError, FetcherError: the image can't be fetched.
         DataError: the image is bad, too large, or has another digest; or the block is damaged.
         DeviceError: a device failed, or does not hold what was written.
 
@@ -98,7 +100,7 @@ def install(
         update: UpdateImage
         if choice is None:
             require_pinned(config, sha256)
-            update = stack.enter_context(open_image(images, list(names.values())))
+            update = stack.enter_context(open_image(images, list(names.values()), channel=config.channel.fetch))
         else:
             update = stack.enter_context(channel.opened(choice, list(names.values())))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
@@ -109,7 +111,7 @@ def install(
         begin_s = time.monotonic()
         entry = SlotRecord(
             Content.INSTALLING, transaction=os.urandom(8).hex(), started=now(),
-            source=os.path.basename(images[-1]) if choice is None else choice.name,
+            source=os.path.basename(without_query(images[-1])) if choice is None else choice.name,
             # What the block tells of the commit before is over with this.
             nonce=node.environment.markers.nonce or None,
         )  # fmt: skip
@@ -131,6 +133,8 @@ def install(
                 meter.update(transfer.counts)
             version = transfer.version.text
             _check_digest(update, sha256)
+            if choice is None and sha256 is None and is_url(images[0]):
+                logger.warning("nothing proves that the server sent the right image: give its SHA-256 with --sha256")
             writers[names[header_last]].check_header(names[header_last])
             if config.install.check_content:
                 check_whole({name: writer.whole() for name, writer in writers.items()})

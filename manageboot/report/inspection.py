@@ -26,12 +26,13 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         InputError, DataError, NotPermittedError: the image can't be read, or is bad.
+        FetchError, FetcherError, ConfigError: it can't be fetched.
     """
     version = Version()
     members: dict[str, dict[str, Any]] = {}
     read: dict[str, Whole] = {}
     names = (BOOT, ROOT) if config is None else [member_name(role) for role in config.roles.written]
-    with open_image(images, names) as update:
+    with open_image(images, names, channel={} if config is None else config.channel.fetch) as update:
         check_content = config is None or config.install.check_content
         for member in checked(update) if check_content else update.members():
             if member.name == VERSION:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.channelways import CHANNEL, CHANNEL_DEVICES
+from cli.fetchways import FETCHES
 from cli.releaseways import RELEASES
 from cli.ways import DEVICES, HELD, PLAIN, BareNode, Patch, update_of
 from manageboot.cli import explain, main
-from manageboot.fetch import failures
 from support.grubemu import SHIPPED
 from support.node import BLOCK_LINES, LoopNode, Node
 from support.stoppedguest import StoppedGuest
@@ -37,11 +37,7 @@ DEVICE_WAYS = DEVICES | CHANNEL_DEVICES
 
 
 def test_every_code_word_has_a_way():
-    ways = [*PLAIN_WAYS, *RELEASES, *HELD, *DEVICE_WAYS, "DEVICE_BUSY", "TRUSTED_SLOT", "RECORD_DAMAGED"]
-    # No verb fetches yet; tests/fetch raises each of them with servers of its own.
-    ways += [
-        kind.code for kind in explain.error_kinds() if issubclass(kind, failures.FetchError | failures.FetcherError)
-    ]
+    ways = [*PLAIN_WAYS, *RELEASES, *FETCHES, *HELD, *DEVICE_WAYS, "DEVICE_BUSY", "TRUSTED_SLOT", "RECORD_DAMAGED"]
     assert sorted(ways) == sorted(kind.code for kind in explain.error_kinds())
 
 
@@ -60,6 +56,14 @@ def test_a_code_word_of_releases(tmp_path: Path, capfd: pytest.CaptureFixture[st
 def test_a_code_word_of_the_moment(tmp_path: Path, monkeypatch: Patch, capfd: pytest.CaptureFixture[str], code: str):
     node = BareNode(tmp_path)
     with HELD[code](node, monkeypatch) as words:
+        fails(node, words, code, capfd)
+
+
+@pytest.mark.devices
+@pytest.mark.parametrize("code", FETCHES)
+def test_a_code_word_of_the_network(tmp_path: Path, monkeypatch: Patch, capfd: pytest.CaptureFixture[str], code: str):
+    node = BareNode(tmp_path)
+    with FETCHES[code](node, monkeypatch) as words:
         fails(node, words, code, capfd)
 
 

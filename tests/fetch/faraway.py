@@ -6,11 +6,11 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 if __name__ == "__main__":
-    from fetch.hostile import CONTENT, Hostile, answers, honest
     from manageboot.fetch import failures
     from manageboot.fetch.download import Download
     from manageboot.fetch.fetcher import Fetcher
     from manageboot.fetch.options import Options
+    from support.hostile import CONTENT, Hostile, answers, honest
 
     with (
         Hostile(honest) as service,

@@ -6,8 +6,6 @@ from random import Random
 
 import pytest
 
-from fetch import hostile
-from fetch.hostile import CONTENT, PIECE, Hostile, honest
 from manageboot import errors
 from manageboot.fetch import failures, process, wire
 from manageboot.fetch.download import Download
@@ -15,6 +13,8 @@ from manageboot.fetch.fetcher import Fetcher
 from manageboot.fetch.options import Options
 from manageboot.fetch.outcome import Outcome
 from manageboot.fetch.wire import End, Kind
+from support import hostile
+from support.hostile import CONTENT, PIECE, Hostile, honest
 
 pytestmark = pytest.mark.devices
 

@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
-from fetch import hostile
-from fetch.hostile import CONTENT, PIECE, Behaviour, Hostile, answers, honest
 from manageboot.fetch import failures
 from manageboot.fetch.download import Download
 from manageboot.fetch.fetcher import Fetcher
 from manageboot.fetch.options import Options
 from manageboot.fetch.small import SmallFile
+from support import hostile
+from support.hostile import CONTENT, PIECE, Behaviour, Hostile, answers, honest
 
 pytestmark = pytest.mark.devices
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fetch import hostile, prisoner
-from fetch.hostile import CONTENT, PIECE, Hostile
+from fetch import prisoner
 from manageboot.fetch.download import Download
 from manageboot.fetch.fetcher import Fetcher
 from manageboot.fetch.jail import USER_COUNT, USER_FIRST
 from manageboot.fetch.options import Options
+from support import hostile
+from support.hostile import CONTENT, PIECE, Hostile
 
 pytestmark = pytest.mark.devices
 

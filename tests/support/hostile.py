@@ -17,6 +17,8 @@ class Asked(NamedTuple):
 
     path: str
     headers: dict[str, str]
+    content: bytes
+    """Of the file, as an honest server has it."""
 
     @property
     def start(self) -> int:
@@ -25,7 +27,7 @@ class Asked(NamedTuple):
     @property
     def stop(self) -> int:
         last = self.headers.get("range", "").partition("-")[2]
-        return int(last) + 1 if last else len(CONTENT)
+        return int(last) + 1 if last else len(self.content)
 
 
 class Reply:
@@ -43,10 +45,10 @@ class Reply:
     def raw(self, content: bytes) -> None:
         self._connection.sendall(content)
 
-    def part(self, asked: Asked, start: int | None = None, content: bytes = CONTENT) -> None:
+    def part(self, asked: Asked, start: int | None = None) -> None:
         """Answer 206 with what was asked for, or from another offset on, and send nothing of it yet."""
         start = asked.start if start is None else start
-        place = f"bytes {start}-{asked.stop - 1}/{len(content)}"
+        place = f"bytes {start}-{asked.stop - 1}/{len(asked.content)}"
         self.head(206, Content_Range=place, Content_Length=asked.stop - start)
 
 
@@ -55,10 +57,10 @@ Behaviour = Callable[[Reply, Asked], None]
 
 def honest(reply: Reply, asked: Asked) -> None:
     if "range" not in asked.headers:
-        reply.head(200, Content_Length=len(CONTENT))
+        reply.head(200, Content_Length=len(asked.content))
     else:
         reply.part(asked)
-    reply.raw(CONTENT[asked.start : asked.stop])
+    reply.raw(asked.content[asked.start : asked.stop])
 
 
 def cut(size: int) -> Behaviour:
@@ -66,7 +68,7 @@ def cut(size: int) -> Behaviour:
 
     def behave(reply: Reply, asked: Asked) -> None:
         reply.part(asked)
-        reply.raw(CONTENT[asked.start : min(asked.start + size, asked.stop)])
+        reply.raw(asked.content[asked.start : min(asked.start + size, asked.stop)])
         reply.keep = False
 
     return behave
@@ -77,7 +79,7 @@ def stall(size: int) -> Behaviour:
 
     def behave(reply: Reply, asked: Asked) -> None:
         reply.part(asked)
-        reply.raw(CONTENT[asked.start : asked.start + size])
+        reply.raw(asked.content[asked.start : asked.start + size])
         reply.closing.wait(60)
         reply.keep = False
 
@@ -95,7 +97,7 @@ def slower(reply: Reply, asked: Asked) -> None:
     reply.part(asked)
     pause_s = 0.01
     for offset in range(asked.start, asked.stop, 1000):
-        reply.raw(CONTENT[offset : min(offset + 1000, asked.stop)])
+        reply.raw(asked.content[offset : min(offset + 1000, asked.stop)])
         if reply.closing.wait(pause_s):
             break
         pause_s *= 2
@@ -104,15 +106,15 @@ def slower(reply: Reply, asked: Asked) -> None:
 
 def no_ranges(reply: Reply, asked: Asked) -> None:
     """Send the whole file, whatever was asked for."""
-    reply.head(200, Content_Length=len(CONTENT))
-    reply.raw(CONTENT)
+    reply.head(200, Content_Length=len(asked.content))
+    reply.raw(asked.content)
 
 
 def endless(reply: Reply, asked: Asked) -> None:
     """Send the whole file in chunks, and then more and more."""
     reply.head(200, Transfer_Encoding="chunked")
-    for offset in range(0, len(CONTENT), PIECE):
-        chunk = CONTENT[offset : offset + PIECE]
+    for offset in range(0, len(asked.content), PIECE):
+        chunk = asked.content[offset : offset + PIECE]
         reply.raw(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
     while not reply.closing.wait(0.01):
         reply.raw(b"a\r\n0123456789\r\n")
@@ -121,37 +123,39 @@ def endless(reply: Reply, asked: Asked) -> None:
 def begins_early(reply: Reply, asked: Asked) -> None:
     start = max(0, asked.start - 1000)
     reply.part(asked, start)
-    reply.raw(CONTENT[start : asked.stop])
+    reply.raw(asked.content[start : asked.stop])
 
 
 def begins_late(reply: Reply, asked: Asked) -> None:
     reply.part(asked, asked.start + 1000)
-    reply.raw(CONTENT[asked.start + 1000 : asked.stop])
+    reply.raw(asked.content[asked.start + 1000 : asked.stop])
 
 
 def less(reply: Reply, asked: Asked) -> None:
     """Send less than was asked for, and say so."""
     stop = min(asked.start + 50_000, asked.stop)
-    reply.head(206, Content_Range=f"bytes {asked.start}-{stop - 1}/{len(CONTENT)}", Content_Length=stop - asked.start)
-    reply.raw(CONTENT[asked.start : stop])
+    reply.head(
+        206, Content_Range=f"bytes {asked.start}-{stop - 1}/{len(asked.content)}", Content_Length=stop - asked.start
+    )
+    reply.raw(asked.content[asked.start : stop])
 
 
 def does_not_say_which(reply: Reply, asked: Asked) -> None:
     reply.head(206, Content_Length=asked.stop - asked.start)
-    reply.raw(CONTENT[asked.start : asked.stop])
+    reply.raw(asked.content[asked.start : asked.stop])
 
 
 def multipart(reply: Reply, asked: Asked) -> None:
-    part = f"--x\r\nContent-Range: bytes {asked.start}-{asked.stop - 1}/{len(CONTENT)}\r\n\r\n".encode()
-    body = part + CONTENT[asked.start : asked.stop] + b"\r\n--x--\r\n"
+    part = f"--x\r\nContent-Range: bytes {asked.start}-{asked.stop - 1}/{len(asked.content)}\r\n\r\n".encode()
+    body = part + asked.content[asked.start : asked.stop] + b"\r\n--x--\r\n"
     reply.head(206, Content_Type="multipart/byteranges; boundary=x", Content_Length=len(body))
     reply.raw(body)
 
 
 def says_too_much(reply: Reply, asked: Asked) -> None:
     """Announce more than there is."""
-    reply.head(206, Content_Range=f"bytes {asked.start}-{asked.stop - 1}/{len(CONTENT)}", Content_Length=10**9)
-    reply.raw(CONTENT[asked.start : asked.stop])
+    reply.head(206, Content_Range=f"bytes {asked.start}-{asked.stop - 1}/{len(asked.content)}", Content_Length=10**9)
+    reply.raw(asked.content[asked.start : asked.stop])
     reply.keep = False
 
 
@@ -161,17 +165,17 @@ def other_release(reply: Reply, asked: Asked) -> None:
         reply.head(416, Content_Range="bytes */1000", Content_Length=0)
     else:
         reply.head(206, Content_Range=f"bytes {asked.start}-999/1000", Content_Length=1000 - asked.start)
-        reply.raw(CONTENT[asked.start : 1000])
+        reply.raw(asked.content[asked.start : 1000])
 
 
 def wrong_bytes(reply: Reply, asked: Asked) -> None:
     reply.part(asked)
-    reply.raw(bytes(byte ^ 1 for byte in CONTENT[asked.start : asked.stop]))
+    reply.raw(bytes(byte ^ 1 for byte in asked.content[asked.start : asked.stop]))
 
 
 def recoded(reply: Reply, asked: Asked) -> None:
     """Compress what was not to be compressed."""
-    body = zlib.compress(CONTENT[asked.start : asked.stop])
+    body = zlib.compress(asked.content[asked.start : asked.stop])
     reply.head(200, Content_Encoding="deflate", Content_Length=len(body))
     reply.raw(body)
 
@@ -215,11 +219,16 @@ class Hostile:
     """The server: it follows its script, whose last line holds for all further requests."""
 
     def __init__(
-        self, *script: Behaviour, host: str = "127.0.0.1", wrap: Callable[[socket.socket], socket.socket] | None = None
+        self,
+        *script: Behaviour,
+        content: bytes = CONTENT,
+        host: str = "127.0.0.1",
+        wrap: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
         self.asked: list[Asked] = []
         self._script: Iterable[Behaviour] = script
         self._left = list(script)
+        self._content = content
         self._wrap = wrap
         self._closing = threading.Event()
         self._listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -264,7 +273,7 @@ class Hostile:
                     while line_ := reader.readline().decode("latin-1").strip():
                         name, _, value = line_.partition(":")
                         headers[name.strip().lower()] = value.strip()
-                    asked = Asked(first.decode("latin-1").split()[1], headers)
+                    asked = Asked(first.decode("latin-1").split()[1], headers, self._content)
                     self.asked.append(asked)
                     reply = Reply(line, self._closing)
                     (self._left.pop(0) if len(self._left) > 1 else self._left[0])(reply, asked)
