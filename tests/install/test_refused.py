@@ -31,7 +31,7 @@ BAD_IMAGES = {
     "other digest": (65, "IMAGE_SHA256"),
     "no archive": (65, "IMAGE_FORMAT"),
     "not there": (66, "NO_INPUT"),
-    "a directory": (66, "NO_INPUT"),
+    "a directory": (69, "UNSIGNED"),
     "empty": (65, "IMAGE_TRUNCATED"),
 }
 
