@@ -26,7 +26,7 @@ def stamp(tree: Path) -> None:
 class BuildPy(build_py):
     """Build what goes into a wheel."""
 
-    def run(self) -> None:  # noqa: D102
+    def run(self) -> None:  # noqa: D102  setuptools says what it does
         super().run()
         if not self.editable_mode:
             stamp(Path(self.build_lib))
@@ -35,7 +35,7 @@ class BuildPy(build_py):
 class Sdist(sdist):
     """Pack the sources."""
 
-    def make_release_tree(self, base_dir: str, files: list[str]) -> None:  # noqa: D102
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:  # noqa: D102  setuptools says what it does
         super().make_release_tree(base_dir, files)
         for name in filter(os.path.islink, files):
             copy = Path(base_dir, name)

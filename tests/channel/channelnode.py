@@ -59,7 +59,7 @@ def make_release(directory: Path, index: int, **named: object) -> Small:
         role: make_image(directory / f"{role}.img", size, seed=10 * index + number).read_bytes()
         for number, (role, size) in enumerate(sizes.items())
     }
-    return small_release(images, version=f"1.{index}", release_index=index, **named)  # type: ignore[arg-type]
+    return small_release(images, version=f"1.{index}", release_index=index, **named)  # type: ignore[arg-type]  # small_release judges them
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def bring(directory: Path) -> tuple[dict[str, Disk], Transfer]:
     release = description.parse(RELEASE.description)
     disks = {f"{role}.img": Disk() for role in ROLES}
     with ReleaseImage(Directory(str(directory)), "", release, "0" * 64, list(disks)) as update:
-        writers = {name: ImageWriter(disk, header_last=False) for name, disk in disks.items()}  # type: ignore[arg-type]
+        writers = {name: ImageWriter(disk, header_last=False) for name, disk in disks.items()}  # type: ignore[arg-type]  # in memory
         transfer = Transfer(update, writers, skip_identical=False, verify=False)
         transfer.run(update.members(), lambda: None)
         assert update.bytes_read >= update.bytes_total
