@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from manageboot.disk.buffer import aligned_buffer
+from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
 from manageboot.errors import ManagebootError
 from manageboot.image.content import HEAD_BYTES
 from manageboot.image.sparse import SparseMap
@@ -116,6 +118,27 @@ class Member:
         while self._next < len(self._extents.ends) and self._extents.ends[self._next] <= begin:
             self._next += 1
         self._fill(window[len(known) :], begin)
+
+    def digest(self, report: Callable[[], None] | None = None) -> ImageDigest:
+        """Read all of it that has not been read, without its holes.
+
+        Args:
+            report: is called after each window.
+
+        Raises:
+            DataError, DeviceError: as `readinto`.
+        """
+        digest = ImageDigest()
+        buffer = memoryview(aligned_buffer(WINDOW_BYTES))
+        offset = 0
+        while (offset := offset + self.skip_hole(WINDOW_BYTES)) < self.size:
+            window = buffer[: min(WINDOW_BYTES, self.size - offset)]
+            self.readinto(window)
+            digest.add(offset, window)
+            offset += len(window)
+            if report is not None:
+                report()
+        return digest
 
     def _fill(self, window: memoryview, begin: int) -> None:
         """Fill a window with what stands at an offset of the image, none of which was read yet."""

@@ -2,13 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from io import BufferedReader
 
 from manageboot import errors
 from manageboot.disk.buffer import aligned_buffer
-from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
-from manageboot.image import VERSION, Member, member_name, open_image
+from manageboot.disk.digest import WINDOW_BYTES
+from manageboot.image import VERSION, member_name, open_image
 from manageboot.install import progress
 from manageboot.install.progress import Counts, Meter, Style
 from manageboot.publish import metadata
@@ -86,22 +85,10 @@ def _check_archive(path: str, release: Release, meter: Meter) -> None:
         for member in archive.members():
             if member.name == VERSION:
                 continue
-            found = _digest(member, lambda: meter.update(Counts(release.pack.size + archive.bytes_read)))
+            digest = member.digest(lambda: meter.update(Counts(release.pack.size + archive.bytes_read)))
+            found = digest.hexdigest(member.size)
             image = names[member.name]
             if (member.size, found) != (image.size, image.digest):
                 cause = f"its {member.name} is not the image of {image.role} that is in the pack"
                 raise errors.ReleaseFormatError(f"cannot accept {path}: {cause}")
         check_file(path, release.archive.size, release.archive.sha256, archive.bytes_read, archive.sha256 or "")
-
-
-def _digest(member: Member, report: Callable[[], None]) -> str:
-    digest = ImageDigest()
-    buffer = memoryview(aligned_buffer(WINDOW_BYTES))
-    offset = 0
-    while (offset := offset + member.skip_hole(WINDOW_BYTES)) < member.size:
-        window = buffer[: min(WINDOW_BYTES, member.size - offset)]
-        member.readinto(window)
-        digest.add(offset, window)
-        offset += len(window)
-        report()
-    return digest.hexdigest(member.size)

@@ -7,8 +7,6 @@ from manageboot import errors
 from manageboot.boot.cmdline import booted_slot
 from manageboot.config import Config
 from manageboot.disk import devices
-from manageboot.disk.buffer import aligned_buffer
-from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
 from manageboot.image import BOOT, ROOT, VERSION, Member, content, member_name, open_image
 from manageboot.image.acceptance import Whole, check_whole, checked
 from manageboot.image.version import Version, read_version
@@ -85,14 +83,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def _read(member: Member) -> Whole:
-    digest = ImageDigest()
-    window = memoryview(aligned_buffer(WINDOW_BYTES))
-    offset = 0
-    while (offset := offset + member.skip_hole(WINDOW_BYTES)) < member.size:
-        part = window[: min(WINDOW_BYTES, member.size - offset)]
-        member.readinto(part)
-        digest.add(offset, part)
-        offset += len(part)
+    digest = member.digest()
     return Whole(member.size, not digest.windows, digest.hexdigest(member.size))
 
 
