@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import judges, layers
+from support import judges, layers, mounts
 from support.node import LoopNode
 
 FUZZ_EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
@@ -53,7 +53,8 @@ WATCH = layers.Watch()
 
 
 def pytest_configure() -> None:
-    """Let GRUB of the release judge that DISTRIBUTION names."""
+    """Let GRUB of the release judge that DISTRIBUTION names, and keep what the tests mount away from all others."""
+    mounts.have_own_mounts()
     judges.choose()
 
 

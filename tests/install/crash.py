@@ -14,6 +14,7 @@ from install.crashnode import crash_node
 from install.kills import kill_many
 from support.campaign import run_all
 from support.ending import listen
+from support.mounts import have_own_mounts
 
 KILLS = 200
 SEED = 4
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--no-faults", action="store_true", help="only kill")
     options = parser.parse_args()
     listen()
+    have_own_mounts()
     with tempfile.TemporaryDirectory() as directory:
         good = options.no_faults or _faults(Path(directory) / "faults")
         if options.kills:

@@ -10,6 +10,7 @@ from pathlib import Path
 from offline.crashguest import OUTCOMES, STARTS, crash_guest, first_of_slot
 from support import campaign
 from support.ending import listen
+from support.mounts import have_own_mounts
 
 
 def _faults(directory: Path, start: str) -> bool:
@@ -25,6 +26,7 @@ def _faults(directory: Path, start: str) -> bool:
 
 def main() -> int:
     listen()
+    have_own_mounts()
     with tempfile.TemporaryDirectory() as directory:
         good = [_faults(Path(directory, start), start) for start in STARTS]
     return 0 if all(good) else 1

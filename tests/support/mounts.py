@@ -1,5 +1,6 @@
 """File systems that are mounted for a test, and are gone afterwards."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -15,6 +16,22 @@ _OPTIONS = "commit=300,noatime"
 _GONE_LIMIT_S = 120
 _FLUSH_AND_FORGET = 0x1261
 """BLKFLSBUF."""
+_CLONE_NEWNS = 0x20000
+_MS_SLAVE_ALL = 0x80000 | 0x4000
+"""MS_SLAVE and MS_REC: what the machine unmounts is unmounted here too, and nothing that is mounted here is there."""
+
+
+def have_own_mounts() -> None:
+    """Keep what this process mounts from now on to itself and those whom it starts; without root do nothing.
+
+    Whoever makes a mount namespace, as mmdebstrap does for minutes, has a copy of each mount of the machine, and a
+    file system is in use until the last copy is gone. So a test whose mounts all can see waits for what runs beside it.
+    """
+    if os.geteuid() != 0:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)  # os.unshare is there from Python 3.12 on
+    if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_SLAVE_ALL, None):
+        raise OSError(ctypes.get_errno(), "cannot have own mounts")
 
 
 def make_ext4(disk: Path) -> None:
@@ -52,7 +69,7 @@ def forget(device: str) -> None:
 
 
 def _wait_until_nobody_has_it(device: str) -> None:
-    """Wait for the mount namespaces that were made meanwhile: each has a copy of the mount, and keeps it alive."""
+    """Wait for the mount namespaces that were made out of this one meanwhile: each keeps its copy of a mount alive."""
     deadline = time.monotonic() + _GONE_LIMIT_S
     while True:
         try:
