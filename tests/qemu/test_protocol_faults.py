@@ -63,9 +63,8 @@ def this_boot(machine: VirtualMachine) -> dict[str, str]:
     return dict(pairs)
 
 
-@pytest.mark.parametrize(
-    "firmware", [Firmware.BIOS, pytest.param(Firmware.UEFI, marks=pytest.mark.long)], ids=lambda firmware: firmware.name
-)
+@pytest.mark.long
+@pytest.mark.parametrize("firmware", Firmware, ids=lambda firmware: firmware.name)
 def test_a_trial_waits_for_a_disk_that_grub_can_write_and_is_confirmed_at_its_second_try(
     cache: Cache, firmware: Firmware
 ) -> None:
