@@ -194,14 +194,16 @@ man completion:
 errors:
 	@$(PYTHON) -m manageboot.manual errors docs
 
-# What a node carries: all but what makes the manual.
-ON_A_NODE := grubenv manageboot -type f ! -path '*/__pycache__/*' ! -path 'manageboot/manual/*'
+# What is installed: all but what makes the manual. A node of IC-OS publishes nothing, and a Debian package may.
+INSTALLED := grubenv manageboot -type f ! -path '*/__pycache__/*' ! -path 'manageboot/manual/*'
+ON_IC_OS := $(INSTALLED) ! -path 'manageboot/publish/*'
 
 DESTDIR :=
 LIBRARY := /usr/share/manageboot
-# What is built carries the commit that it is built from; grubenv/commit.py says how else it is known.
+# The modules $(2) into the directory $(1). They carry the commit that they are built from; grubenv/commit.py says how else it
+# is known.
 define INSTALL_MODULES
-	@find $(ON_A_NODE) -exec install -D -m 644 {} $(1)/{} \;
+	@find $(2) -exec install -D -m 644 {} $(1)/{} \;
 	@commit=$$($(PYTHON) -c 'from grubenv.commit import commit; print(commit())') && \
 		sed -i "s/^COMMIT = .*/COMMIT = \"$$commit\"/" $(1)/grubenv/commit.py
 endef
@@ -224,7 +226,7 @@ endef
 .PHONY: install-icos
 install-icos:
 	@rm -rf $(DESTDIR)$(LIBRARY)
-	$(call INSTALL_MODULES,$(DESTDIR)$(LIBRARY))
+	$(call INSTALL_MODULES,$(DESTDIR)$(LIBRARY),$(ON_IC_OS))
 	@$(PYTHON) -I -m compileall -q --invalidation-mode checked-hash -s $(DESTDIR)/ -p / $(DESTDIR)$(LIBRARY)
 	$(call INSTALL_PROGRAM,/usr/bin/manageboot,manageboot,../share/manageboot)
 	$(call INSTALL_PROGRAM,/usr/bin/grubenv,grubenv,../share/manageboot)
@@ -235,7 +237,7 @@ install-icos:
 # What debian/rules makes its packages of. Where the service goes depends on the release, which debhelper knows.
 .PHONY: install-debian
 install-debian:
-	$(call INSTALL_MODULES,$(DESTDIR)/usr/lib/python3/dist-packages)
+	$(call INSTALL_MODULES,$(DESTDIR)/usr/lib/python3/dist-packages,$(INSTALLED))
 	$(call INSTALL_PROGRAM,/usr/bin/manageboot,manageboot)
 	$(call INSTALL_PROGRAM,/usr/bin/grubenv,grubenv)
 	$(call INSTALL_PROGRAM,/opt/ic/bin/manageboot.sh,manageboot.icos)
@@ -248,7 +250,7 @@ ZIPAPP := build/manageboot.sh
 .PHONY: zipapp
 zipapp:
 	@rm -rf $(ZIPAPP).d && mkdir -p $(ZIPAPP).d
-	$(call INSTALL_MODULES,$(ZIPAPP).d)
+	$(call INSTALL_MODULES,$(ZIPAPP).d,$(ON_IC_OS))
 	@printf '%s\n' 'import sys' 'from manageboot.icos.__main__ import main' 'sys.exit(main())' >$(ZIPAPP).d/__main__.py
 	@$(PYTHON) -I -m compileall -q -b --invalidation-mode unchecked-hash -s $(ZIPAPP).d -p manageboot.sh $(ZIPAPP).d
 	@find $(ZIPAPP).d -exec touch -d 2000-01-01T00:00:00Z {} +

@@ -21,11 +21,16 @@ def perform(options: argparse.Namespace) -> None:
     try:
         done = _ACTIONS[options.action](options)
     except ModuleNotFoundError as error:
+        if error.name == "manageboot.publish":
+            raise errors.InputError(
+                f"cannot run release {options.action}: manageboot.publish is not installed on a node",
+                hint="run it where releases are built: docs/releases.md",
+            ) from error
         if error.name is None or error.name.partition(".")[0] not in {"tuf", "securesystemslib", "cryptography"}:
             raise
         hint = "pip install 'manageboot[build]'"
         raise errors.InputError(
-            f"cannot {options.action} a release: {error.name} is not installed", hint=hint
+            f"cannot run release {options.action}: {error.name} is not installed", hint=hint
         ) from error
     if done is None:
         return

@@ -225,4 +225,7 @@ def _span(seconds: float) -> str:
 
 
 def _size(count: float) -> str:
-    return f"{count / (1 << 20):.0f} MiB" if count < 10 << 30 else f"{count / (1 << 30):.1f} GiB"
+    for unit, shift in (("KiB", 10), ("MiB", 20)):
+        if count < 10 << (shift + 10):
+            return f"{count / (1 << shift):.0f} {unit}"
+    return f"{count / (1 << 30):.1f} GiB"

@@ -59,12 +59,11 @@ def _draw(config: Config, shown: dict[str, Any]) -> dict[str, Any]:
         while shown["running"]:
             screen = terminal.screen()
             # Whatever the page has more than the terminal would scroll away what is above.
-            lines = [
-                *page.render(shown, screen).split("\n"),
-                screen.paint("q ends this, and nothing else", terminal.DIM),
-            ]
-            whole = "".join(f"{line}{_REST_OF_LINE}\r\n" for line in lines[: screen.lines - 1])
-            console.answer(f"{_TOP}{whole}{_REST_OF_SCREEN}".removesuffix("\n"), painted=True)
+            lines = page.render(shown, screen).split("\n")[: max(1, screen.lines - 2)]
+            last = screen.paint("q ends this, and nothing else", terminal.DIM)
+            # A line is emptied before it is written: behind one of full width, that would take its last character.
+            whole = "".join(f"{_REST_OF_LINE}{line}\r\n" for line in lines)
+            console.answer(f"{_TOP}{whole}{_REST_OF_SCREEN}{last}", painted=True)
             if _asked_to_end(keys):
                 break
             shown = status.collect(config)

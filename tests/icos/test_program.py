@@ -78,6 +78,13 @@ def test_the_bytecode_is_there_and_is_used(installed: Path):
     assert {path: path.stat().st_mtime_ns for path in library.rglob("*.pyc")} == before
 
 
+def test_a_node_publishes_nothing(installed: Path):
+    assert not (installed / "usr/share/manageboot/manageboot/publish").exists()
+    done = call(installed / "usr/bin/manageboot", "release", "keys", "key")
+    assert (done.returncode, done.stdout) == (66, "")
+    assert done.stderr.startswith("manageboot: error: cannot run release keys: ")
+
+
 def test_installing_again_leaves_nothing_of_the_old_version(installed: Path):
     (installed / "usr/share/manageboot/manageboot/gone.py").touch()
     run("make", "-s", "-C", ROOT, "install-icos", f"DESTDIR={installed}", f"PYTHON={sys.executable}")

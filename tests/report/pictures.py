@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from support.images import make_update
+from support import hostile
+from support.hostile import Hostile
+from support.images import MIB, make_image, make_update, pack
 from support.node import LoopNode
 
 COLUMNS, LINES = 80, 40
@@ -62,7 +64,7 @@ def taken(node: LoopNode, directory: Path) -> Iterator[tuple[str, str]]:
     def status() -> str:
         return printed(node.command("status"))
 
-    first, second = (make_update(directory / name, version=name.removeprefix("update-img-"))
+    first, second = (made(directory / name, name.removeprefix("update-img-"))
                      for name in ("update-img-0.1.0-v2", "update-img-0.1.0-v3"))  # fmt: skip
     node.ok("upgrade-install", first)
     node.ok("upgrade-commit", "--no-reboot")
@@ -70,21 +72,27 @@ def taken(node: LoopNode, directory: Path) -> Iterator[tuple[str, str]]:
     yield "trial", status()
     node.ok("confirm")
     yield "idle", status()
-    command = [*node.command("upgrade-install", "-"), "--progress", "none"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as installing:
-        assert installing.stdin is not None
-        content = second.read_bytes()
-        installing.stdin.write(content[:-1000])
-        installing.stdin.flush()
-        while not (node.lock.parent / "progress.json").exists():
-            pass
-        yield "installing", status()
-        installing.stdin.write(content[-1000:])
-        installing.stdin.close()
+    # A server says how long it is, and can be made to wait.
+    content = second.read_bytes()
+    with Hostile(hostile.stall(len(content) * 3 // 5), hostile.honest, content=content) as server:
+        node.write_config(channel="stall = 10")
+        command = node.command("upgrade-install", f"{server.url}{second.name}", "--progress", "none")
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as installing:
+            while (node.status()["progress"] or {"bytes_done": 0})["bytes_done"] < len(content) // 2:
+                assert installing.poll() is None
+            yield "installing", status()
+        assert installing.returncode == 0
     node.ok("upgrade-commit", "--no-reboot")
     node.boot()
     node.boot()
     yield "fallback", status()
+
+
+def made(directory: Path, version: str) -> Path:
+    """Make an update image that has no holes, so that it takes the time of its size."""
+    make_update(directory, version=version, boot_size=4 * MIB)
+    make_image(directory / "root.img", 11 * MIB, seed=len(version), density=4)
+    return pack(directory, "boot.img", "root.img", "VERSION.TXT")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from manageboot.cli import main
 from support.images import make_update
 from support.node import LoopNode
+from support.repository import Repository
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {path.name.removesuffix(".schema.json"): json.loads(path.read_text())
@@ -57,7 +58,7 @@ def test_what_an_earlier_version_printed_is_still_valid(fixture: Path):
     Draft202012Validator(SCHEMAS[fixture.name.partition(".")[0]]).validate(json.loads(fixture.read_text()))
 
 
-@pytest.mark.parametrize("name", ["status", "doctor", "history", "init", "inspect"])
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_refuses_what_lacks_a_key(name: str):
     [fixture] = [path for path in FIXTURES if path.name == f"{name}.1.json"]
     found = json.loads(fixture.read_text())
@@ -139,6 +140,14 @@ def test_init_that_is_refused_has_the_error_beside_it(capsys: pytest.CaptureFixt
     report = check("init", capsys.readouterr().out)
     assert (report["written"], path.read_bytes()) == ([], b"")
     assert report["error"]["message"].startswith("cannot ")
+
+
+def test_what_is_published_is_checked_in_json(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    published = Repository(tmp_path)
+    published.make()
+    for directory, signed in ((published.www, True), (published.www / "1.0", False)):
+        assert main.run(["release", "check", str(directory), "--json"]) == 0
+        assert bool(check("release-check", capsys.readouterr().out)["metadata"]) is signed
 
 
 @pytest.mark.devices

@@ -206,18 +206,21 @@ def read_until(descriptor: int, text: str) -> str:
 @pytest.mark.parametrize("key", ["q", "\x03"])
 def test_a_watch_ends_at_a_key_and_the_installation_goes_on(node: LoopNode, started: subprocess.Popen[bytes], key: str):
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 16, 80, 0, 0))
     before = termios.tcgetattr(follower)
     command = ["setsid", "--ctty", "--wait", *node.command("status", "--watch")]
     environment = os.environ | {"TERM": "xterm"}
     with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment) as watching:
-        seen = read_until(leader, "being written")
-        assert "\x1b[?1049h" in seen
+        seen = read_until(leader, "q ends this")
         os.write(leader, key.encode())
         # The page once more, on the screen that the terminal had before.
         _, left, _ = read_until(leader, "what it watched goes on").rpartition("\x1b[?1049l")
         assert left
         assert watching.wait(PATIENCE_S) == 0
+    assert "\x1b[?1049h" in seen
+    # The whole of the terminal but its last line, which the cursor is in: one more would scroll away the first.
+    page = seen.split("\x1b[H")[1].partition("q ends this")[0]
+    assert (page.count("\n"), "state " in page, "being written" in page) == (14, True, True)
     assert termios.tcgetattr(follower) == before
     os.close(leader)
     os.close(follower)
@@ -230,7 +233,7 @@ def test_a_watch_in_a_pipe_prints_lines_and_ends_with_the_installation(
 ):
     with subprocess.Popen(node.command("status", "--watch"), stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
-        assert re.fullmatch(r"\d+ upgrade-install: write, \d+ MiB, \d+ s\n", watching.stdout.readline())
+        assert re.fullmatch(r"\d+ upgrade-install: write, \d+ KiB, \d+ s\n", watching.stdout.readline())
         started.terminate()
         rest = watching.stdout.read()
         assert watching.wait(PATIENCE_S) == 0
