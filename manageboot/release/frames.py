@@ -1,17 +1,29 @@
 """Frames of a pack: verified first, then decompressed; nothing else here gives a byte to a decompressor."""
 
 import hashlib
+from collections.abc import Sequence
+from typing import Protocol
 
 from manageboot import errors
 from manageboot.release.description import PACK
-from manageboot.release.index import Index
 from manageboot.release.layout import BLOCK_BYTES, Frame
+
+
+class Frames(Protocol):
+    """What an index says of the frames of a pack: that of a release, or of a delta."""
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """Where each frame begins in the pack, in bytes."""
+
+    def frame(self, number: int) -> Frame:
+        """Return a frame."""
 
 
 class Unpacker:
     """Unpacks frames of one pack, one after the other; each thread needs its own."""
 
-    def __init__(self, index: Index, name: str = PACK) -> None:
+    def __init__(self, index: Frames, name: str = PACK) -> None:
         """Unpack what an index tells of; messages call the pack by a name."""
         import zstandard
 
@@ -19,14 +31,19 @@ class Unpacker:
         self._name = name
         self._zstd_error = zstandard.ZstdError
         self._parameters = zstandard.get_frame_parameters
-        self._zstd = zstandard.ZstdDecompressor()
+        self._zstd = zstandard.ZstdDecompressor
+        self._dictionary = zstandard.ZstdCompressionDict
+        self._raw = zstandard.DICT_TYPE_RAWCONTENT
+        self._alone = self._zstd()
 
-    def unpack(self, number: int, stored: bytes) -> bytes:
+    def unpack(self, number: int, stored: bytes, dictionary: bytes = b"") -> bytes:
         """Verify a frame, and return the blocks that it holds.
 
         Args:
             number: of the frame.
             stored: what lies in the pack at index.offsets[number], frame.size bytes.
+            dictionary: the old data that a frame of a delta needs. It is not parsed, and need not be right: who has
+                verified the window that it gives has verified it.
 
         Raises:
             ReleaseDigestError: it is not the frame that the index names; the decompressor has seen nothing of it.
@@ -41,10 +58,16 @@ class Unpacker:
                 raise self._bad(number, f"it says that it holds {parameters.content_size} bytes instead of {expected}")
             if parameters.dict_id:
                 raise self._bad(number, "it needs a dictionary")
+            if dictionary and parameters.has_checksum:
+                # So that another dictionary gives other bytes, and no error that looks like a bad release.
+                raise self._bad(number, "it has a dictionary and a checksum")
             # The decoder's own window is no larger than the content, which one segment holds.
             if parameters.window_size > expected:
                 raise self._bad(number, f"it asks for a window of {parameters.window_size} bytes")
-            blocks = self._zstd.decompress(stored, max_output_size=expected)
+            zstd = self._alone
+            if dictionary:
+                zstd = self._zstd(dict_data=self._dictionary(dictionary, dict_type=self._raw))
+            blocks = zstd.decompress(stored, max_output_size=expected)
         except self._zstd_error as error:
             raise self._bad(number, f"it is not a zstd frame: {error}") from error
         if len(blocks) != expected:
