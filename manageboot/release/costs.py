@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from manageboot.release.frames import Frames
+from manageboot.release.stored import Frames
 
 
 class _Operation(Protocol):
