@@ -7,8 +7,9 @@ from manageboot import errors
 from manageboot.release.fields import Fields
 
 TYPE = "manageboot-release"
-MAJOR, MINOR = 1, 0
-"""What is written, and all of which is read. A later minor version only adds to it."""
+MAJOR, MINOR = 1, 1
+"""All of which is read. A later minor version only adds to it, so what is written is the first that has it all."""
+_MINOR_OF_DELTAS = 1
 
 NAME, INDEX, PACK = "release.json", "release.idx", "full.pack"
 ARCHIVES = tuple(f"update-img.tar{ending}" for ending in (".zst", ".gz", ".xz", ".bz2", ""))
@@ -18,6 +19,7 @@ INDEX_BYTES_MAX = 32 << 20
 FILE_BYTES_MAX = 1 << 44
 IMAGE_BYTES_MAX = 1 << 44
 IMAGES_MAX = 16
+DELTAS_MAX = 32
 NAMES_MAX = 64
 """How many systems, and how many kinds of hardware, a release may be for."""
 NUMBER_MAX = (1 << 53) - 1
@@ -63,6 +65,31 @@ class Requirements(NamedTuple):
     """The kinds of hardware it is for."""
 
 
+class Delta(NamedTuple):
+    """How a node that has an older release gets this one; an old release that a slot holds is its seed."""
+
+    version: str
+    """Of the old release, as all but the last two."""
+    release_index: int
+    sha256: str
+    """Of its release.json, in hexadecimal."""
+    images: tuple[Image, ...]
+    """What a seed holds: whoever has these images has a seed, wherever they are from."""
+    idx: File
+    pack: File
+    """Empty if the old images have everything."""
+
+    @property
+    def idx_name(self) -> str:
+        """The name of its index."""
+        return f"from-{self.version}.idx"
+
+    @property
+    def pack_name(self) -> str:
+        """The name of its pack."""
+        return f"from-{self.version}.pack"
+
+
 class Release(NamedTuple):
     """A release.json."""
 
@@ -79,6 +106,7 @@ class Release(NamedTuple):
     archive: File
     idx: File
     pack: File
+    deltas: tuple[Delta, ...] = ()
 
 
 def parse(content: bytes, name: str = NAME) -> Release:
@@ -97,10 +125,16 @@ def parse(content: bytes, name: str = NAME) -> Release:
         raise errors.ReleaseFormatError(f"cannot read {name}: {cause}")
     fields = Fields.of(content, name)
     fields.word("type", re.compile(re.escape(TYPE)))
-    later = _check_format(fields, name)
+    minor = _check_format(fields, name)
+    later = minor > MINOR
     requires = _requirements(fields, later=later)
-    images = tuple(_image(one, later=later) for one in fields.inners("images", IMAGES_MAX))
-    archive_name, archive, idx, pack = _files(fields, later=later)
+    images = _images(fields, later=later)
+    files = fields.inner("files")
+    archive_name, archive, idx, pack = _files(files, later=later)
+    deltas: tuple[Delta, ...] = ()
+    if minor >= _MINOR_OF_DELTAS and fields.has("deltas"):
+        deltas = tuple(_delta(one, files, later=later) for one in fields.inners("deltas", DELTAS_MAX))
+    files.end(later=later)
     release = Release(
         version=fields.word("version", VERSION),
         release_index=fields.number("index", 1, NUMBER_MAX),
@@ -112,6 +146,7 @@ def parse(content: bytes, name: str = NAME) -> Release:
         archive=archive,
         idx=idx,
         pack=pack,
+        deltas=deltas,
     )
     fields.end(later=later)
     _check_whole(release, fields)
@@ -125,7 +160,7 @@ def encode(release: Release) -> bytes:
     requires = {key: value for key, value in release.requires._asdict().items() if value}
     whole = {
         "type": TYPE,
-        "format": f"{MAJOR}.{MINOR}",
+        "format": f"{MAJOR}.{_MINOR_OF_DELTAS if release.deltas else 0}",
         "version": release.version,
         "index": release.release_index,
         "min_index": release.min_index,
@@ -136,9 +171,21 @@ def encode(release: Release) -> bytes:
             release.archive_name: release.archive._asdict(),
             INDEX: release.idx._asdict(),
             PACK: release.pack._asdict(),
+            **{delta.idx_name: delta.idx._asdict() for delta in release.deltas},
+            **{delta.pack_name: delta.pack._asdict() for delta in release.deltas},
         },
+        **({"deltas": [_encoded(delta) for delta in release.deltas]} if release.deltas else {}),
     }
     return (json.dumps(whole, indent=2) + "\n").encode()
+
+
+def _encoded(delta: Delta) -> dict[str, object]:
+    return {
+        "version": delta.version,
+        "index": delta.release_index,
+        "sha256": delta.sha256,
+        "images": [image._asdict() for image in delta.images],
+    }
 
 
 def agent_version(text: str) -> tuple[int, ...]:
@@ -146,13 +193,13 @@ def agent_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def _check_format(fields: Fields, name: str) -> bool:
-    """Return whether the file is of a later minor version, which may have more in it than is known here."""
+def _check_format(fields: Fields, name: str) -> int:
+    """Return the minor version; of a later one, the file may have more in it than is known here."""
     major, _, minor = fields.word("format", _FORMAT).partition(".")
     if int(major) != MAJOR:
         cause = f"it is of format {major}.{minor}, and this manageboot reads {MAJOR}.{MINOR}"
         raise errors.ReleaseTooNewError(f"cannot read {name}: {cause}", hint="upgrade manageboot first")
-    return int(minor) > MINOR
+    return int(minor)
 
 
 def _requirements(fields: Fields, *, later: bool) -> Requirements:
@@ -168,6 +215,13 @@ def _requirements(fields: Fields, *, later: bool) -> Requirements:
     return requires
 
 
+def _images(fields: Fields, *, later: bool) -> tuple[Image, ...]:
+    images = tuple(_image(one, later=later) for one in fields.inners("images", IMAGES_MAX))
+    if len({image.role for image in images}) < len(images):
+        raise fields.error("a role is in images twice")
+    return images
+
+
 def _image(fields: Fields, *, later: bool) -> Image:
     image = Image(
         role=fields.word("role", ROLE),
@@ -178,21 +232,40 @@ def _image(fields: Fields, *, later: bool) -> Image:
     return image
 
 
-def _files(fields: Fields, *, later: bool) -> tuple[str, File, File, File]:
+def _files(files: Fields, *, later: bool) -> tuple[str, File, File, File]:
     """Return the name of the archive, the archive, the index and the pack."""
-    files = fields.inner("files")
     names = [name for name in ARCHIVES if files.has(name)]
     if len(names) != 1:
         raise files.error(f"one of {', '.join(ARCHIVES)} has to be there, and {len(names)} are")
     found = {name: _file(files.inner(name), later=later) for name in (names[0], INDEX, PACK)}
-    files.end(later=later)
-    if found[INDEX].size > INDEX_BYTES_MAX:
-        raise files.error(f"{INDEX} has {found[INDEX].size} bytes, and {INDEX_BYTES_MAX} are allowed")
+    _check_index(files, INDEX, found[INDEX])
     return names[0], found[names[0]], found[INDEX], found[PACK]
 
 
-def _file(fields: Fields, *, later: bool) -> File:
-    file = File(size=fields.number("size", 1, FILE_BYTES_MAX), sha256=fields.word("sha256", SHA256))
+def _delta(fields: Fields, files: Fields, *, later: bool) -> Delta:
+    delta = Delta(
+        version=fields.word("version", VERSION),
+        release_index=fields.number("index", 1, NUMBER_MAX),
+        sha256=fields.word("sha256", SHA256),
+        images=_images(fields, later=later),
+        idx=File(0, ""),
+        pack=File(0, ""),
+    )
+    fields.end(later=later)
+    if not files.has(delta.idx_name):
+        raise files.error(f"{delta.idx_name} is not there, or there are two deltas from {delta.version}")
+    idx = _file(files.inner(delta.idx_name), later=later)
+    _check_index(files, delta.idx_name, idx)
+    return delta._replace(idx=idx, pack=_file(files.inner(delta.pack_name), later=later, least=0))
+
+
+def _check_index(files: Fields, name: str, idx: File) -> None:
+    if idx.size > INDEX_BYTES_MAX:
+        raise files.error(f"{name} has {idx.size} bytes, and {INDEX_BYTES_MAX} are allowed")
+
+
+def _file(fields: Fields, *, later: bool, least: int = 1) -> File:
+    file = File(size=fields.number("size", least, FILE_BYTES_MAX), sha256=fields.word("sha256", SHA256))
     fields.end(later=later)
     return file
 
@@ -200,6 +273,5 @@ def _file(fields: Fields, *, later: bool) -> File:
 def _check_whole(release: Release, fields: Fields) -> None:
     if release.min_index > release.release_index:
         raise fields.error(f"min_index is {release.min_index}, more than index, which is {release.release_index}")
-    roles = [image.role for image in release.images]
-    if len(set(roles)) < len(roles):
-        raise fields.error("a role is in images twice")
+    if any(delta.version == release.version for delta in release.deltas):
+        raise fields.error(f"there is a delta from {release.version}, which is this release")

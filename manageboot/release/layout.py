@@ -19,7 +19,7 @@ WINDOW_FRAMES_MAX = 16
 """How many frames the data of one window may lie in."""
 
 ZERO, COPY, REPLACE, PATCH = range(4)
-"""The operations. Version 1 has zero and replace; the codes of the others are kept for deltas."""
+"""The operations. An index has zero and replace; that of a delta has all."""
 
 HEADER = struct.Struct("<8sIIIIIQ")
 IMAGE_ROW = struct.Struct("<32sQI")

@@ -1,67 +1,167 @@
 """Windows of the images, put together from the frames of a pack; whoever gets one gets what the index names."""
 
-from collections import OrderedDict
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from manageboot import errors
 from manageboot.disk.digest import window_digest
 from manageboot.release.frames import Unpacker
-from manageboot.release.index import Index
-from manageboot.release.layout import BLOCK_BYTES, Image, Window
+from manageboot.release.layout import BLOCK_BYTES, Image
+from manageboot.release.stored import FrameReader, Frames, ReadStored, Recent, Verified
 
-FRAMES_KEPT = 4
-"""How many unpacked frames are kept, in case the next window needs one again: at most 16 MiB."""
 
-ReadStored = Callable[[int, int], bytes]
-"""Gives the bytes of the pack at an offset, as many as are asked for; they need not be right."""
+class Operation(Protocol):
+    """Where some blocks of a window come from, be it of a release or of a delta."""
+
+    @property
+    def blocks(self) -> int:
+        """How many."""
+
+    @property
+    def frame(self) -> int | None:
+        """The number of the frame that has them; None: they are in none."""
+
+    @property
+    def first(self) -> int:
+        """The first of them among the blocks of the frame."""
+
+
+class Window(Protocol):
+    """A window of an image, be it of a release or of a delta."""
+
+    @property
+    def number(self) -> int:
+        """Its offset in units of WINDOW_BYTES."""
+
+    @property
+    def sha256(self) -> bytes:
+        """Of its bytes."""
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """They fill it from its first block to its last."""
+
+
+class OldData(Protocol):
+    """What a delta takes from old images; any thread asks, also several at once. It need not be right."""
+
+    def copy(self, operation: Operation) -> bytes | None:
+        """Return what an operation copies; None: it copies nothing."""
+
+    def dictionary(self, frame: int) -> bytes:
+        """Return the dictionary of a frame; empty: it needs none."""
+
+
+Gathered = Mapping[int, Verified]
+"""The frames that a window needs, by their numbers."""
 
 
 class WindowReader:
-    """Reads windows; for one thread. Windows in order ask for each frame once, but for one with duplicates far back."""
+    """Reads windows, in two steps: one thread gathers what each of them needs, in order; any thread puts them together.
 
-    def __init__(self, index: Index, read: ReadStored, unpacker: Unpacker) -> None:
-        """Read what an index tells of; `read` gives the bytes of the pack."""
-        self._index = index
-        self._read = read
+    Windows in order ask for each frame once, but for one with duplicates far back.
+    """
+
+    def __init__(self, index: Frames, read: ReadStored, unpacker: Unpacker, old: OldData | None = None) -> None:
+        """Read what an index tells of; `read` gives the bytes of the pack, and a delta needs old data."""
+        self._old = old
+        self._verb = "read" if old is None else "make"
+        self._frames = FrameReader(index, read, unpacker.name)
         self._unpacker = unpacker
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._unpacked = _Unpacked()
 
-    def fill(self, image: Image, window: Window, buffer: memoryview) -> None:
+    def gather(self, window: Window) -> Gathered:
+        """Read and verify the frames that a window needs; for one thread.
+
+        Raises:
+            ReleaseDigestError: a frame is not what the index names.
+            ManagebootError: what `read` raises.
+        """
+        needed = {operation.frame for operation in window.operations}
+        return {frame: self._frames.frame(frame) for frame in sorted(one for one in needed if one is not None)}
+
+    def put_together(self, image: Image, window: Window, gathered: Gathered, buffer: memoryview) -> None:
         """Fill a buffer with a window, and verify it.
 
         Args:
             image: the image that the window is of.
             window: the window.
+            gathered: what it needs.
             buffer: at least as long as the window, in whole blocks; what is behind the window becomes zeros.
 
         Raises:
-            ReleaseDigestError: a frame or the window is not what the index names; the buffer is not to be used.
+            ReleaseDigestError: the window is not what the index names; the buffer is not to be used.
             ReleaseFormatError: a frame breaks a rule of docs/release-format.md.
-            ManagebootError: what `read` raises.
         """
         at = 0
-        for blocks, frame, first in window.operations:
-            end = at + blocks * BLOCK_BYTES
-            if frame is None:
-                buffer[at:end] = bytes(end - at)
+        for operation in window.operations:
+            end = at + operation.blocks * BLOCK_BYTES
+            if operation.frame is not None:
+                begin = operation.first * BLOCK_BYTES
+                data = memoryview(self._unpack(gathered[operation.frame]))
+                buffer[at:end] = data[begin : begin + end - at]
             else:
-                data = memoryview(self._unpacked(frame))
-                buffer[at:end] = data[first * BLOCK_BYTES : (first + blocks) * BLOCK_BYTES]
+                copied = None if self._old is None else self._old.copy(operation)
+                buffer[at:end] = bytes(end - at) if copied is None else copied
             at = end
         length = image.length(window.number)
         if (found := window_digest(buffer[:length])) != window.sha256:
             raise errors.ReleaseDigestError(
-                f"cannot read window {window.number} of {image.role}: its SHA-256 is {found.hex()}, "
+                f"cannot {self._verb} window {window.number} of {image.role}: its SHA-256 is {found.hex()}, "
                 f"and {window.sha256.hex()} was published"
             )
         buffer[length:at] = bytes(at - length)
 
-    def _unpacked(self, frame: int) -> bytes:
-        kept = self._kept.pop(frame, None)
-        if kept is None:
-            stored = self._read(self._index.offsets[frame], self._index.frame(frame).size)
-            kept = self._unpacker.unpack(frame, stored)
-        self._kept[frame] = kept
-        if len(self._kept) > FRAMES_KEPT:
-            self._kept.popitem(last=False)
-        return kept
+    def fill(self, image: Image, window: Window, buffer: memoryview) -> None:
+        """Gather what a window needs, and put it together; for one thread.
+
+        Raises:
+            ReleaseDigestError, ReleaseFormatError: as `gather` and `put_together`.
+            ManagebootError: what `read` raises.
+        """
+        self.put_together(image, window, self.gather(window), buffer)
+
+    def _unpack(self, frame: Verified) -> bytes:
+        def unpack() -> bytes:
+            dictionary = b"" if self._old is None else self._old.dictionary(frame.number)
+            return self._unpacker.unpack_verified(frame, dictionary)
+
+        return self._unpacked.get(frame.number, unpack)
+
+
+class _Unpacked:
+    """Keeps the frames that were unpacked last, in case a window needs one again; any thread may ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recent = Recent()
+        self._kept: dict[int, bytes] = {}
+        self._at_work: dict[int, threading.Event] = {}
+
+    def get(self, number: int, unpack: Callable[[], bytes]) -> bytes:
+        """Return a frame; only one thread unpacks it, while others that need it wait."""
+        while True:
+            with self._lock:
+                if (kept := self._kept.get(number)) is not None:
+                    self._recent.use(number, len(kept))
+                    return kept
+                other = self._at_work.get(number)
+                if other is None:
+                    done = self._at_work[number] = threading.Event()
+            if other is None:
+                return self._made(number, unpack, done)
+            other.wait()
+
+    def _made(self, number: int, unpack: Callable[[], bytes], done: threading.Event) -> bytes:
+        try:
+            blocks = unpack()
+            with self._lock:
+                self._kept[number] = blocks
+                for dropped in self._recent.use(number, len(blocks)):
+                    del self._kept[dropped]
+            return blocks
+        finally:
+            with self._lock:
+                del self._at_work[number]
+            done.set()

@@ -42,6 +42,8 @@ SOLE_IMPORTERS = {
     # What decompresses is in few places, so that it can be watched.
     "zstandard": {
         "manageboot.image.decompress",
+        "manageboot.release.deltacolumns",
+        "manageboot.release.deltawriter",
         "manageboot.release.frames",
         "manageboot.publish.packing",
         "manageboot.publish.archive",

@@ -24,6 +24,7 @@ class Small(NamedTuple):
     idx: bytes
     pack: bytes
     archive: bytes = ARCHIVE
+    deltas: dict[str, bytes] = {}  # noqa: RUF012  nobody changes it
 
     def write(self, directory: Path) -> None:
         """Put the files into a directory, as they are published."""
@@ -32,6 +33,8 @@ class Small(NamedTuple):
         (directory / description.INDEX).write_bytes(self.idx)
         (directory / description.PACK).write_bytes(self.pack)
         (directory / description.ARCHIVES[0]).write_bytes(self.archive)
+        for name, content in self.deltas.items():
+            (directory / name).write_bytes(content)
 
 
 def small_release(

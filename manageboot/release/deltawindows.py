@@ -1,0 +1,48 @@
+"""Windows of a release, put together from old images and the frames of a delta; whoever gets one gets the right one."""
+
+from collections.abc import Callable
+
+from manageboot.release import deltalayout
+from manageboot.release.delta import DeltaIndex
+from manageboot.release.deltalayout import Extent
+from manageboot.release.frames import Unpacker
+from manageboot.release.stored import ReadStored
+from manageboot.release.windows import Operation, WindowReader
+
+ReadOld = Callable[[Extent], bytes]
+"""Gives the blocks of an extent of the old images; they need not be right. The last block of an image is filled with
+zeros, whatever lies behind the image on its device. Any thread calls it, also several at once."""
+
+
+class DeltaReader(WindowReader):
+    """Reads windows as WindowReader does.
+
+    Where a window is not what was published, the old images are not those that the delta is from, or the release is
+    wrong.
+    """
+
+    def __init__(self, delta: DeltaIndex, read: ReadStored, read_old: ReadOld, unpacker: Unpacker) -> None:
+        """Read what a delta tells of.
+
+        Args:
+            delta: its index.
+            read: gives the bytes of its pack.
+            read_old: gives the blocks of the old images.
+            unpacker: unpacks the frames of the pack.
+        """
+        super().__init__(delta, read, unpacker, _Old(delta, read_old))
+
+
+class _Old:
+    """What a delta takes from the old images."""
+
+    def __init__(self, delta: DeltaIndex, read: ReadOld) -> None:
+        self._delta = delta
+        self._read = read
+
+    def copy(self, operation: Operation) -> bytes | None:
+        assert isinstance(operation, deltalayout.Operation)
+        return None if operation.extent is None else self._read(operation.extent)
+
+    def dictionary(self, frame: int) -> bytes:
+        return b"".join(map(self._read, self._delta.dictionary(frame)))
