@@ -18,7 +18,7 @@ from qemu_harness.process import OWN_MOUNTS
 _PACKAGES = (
     *(package for package in base.PACKAGES if package.startswith("python3")),
     *("python3-cryptography", "python3-fusepy", "python3-hypothesis", "python3-isal", "python3-jsonschema"),
-    *("python3-pycurl", "python3-tuf"),
+    *("python3-pycurl", "python3-pykcs11", "python3-tuf", "softhsm2"),
     *("python3-pytest", "python3-pytest-timeout", "python3-pytest-xdist"),
     *("grub-common", "grub2-common", "grub-emu", "grub-efi-amd64-bin", "grub-pc-bin"),
     *("dosfstools", "e2fsprogs", "fuse3", "gdisk", "libfuse2t64", "mtools", "qemu-utils"),

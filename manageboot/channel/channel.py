@@ -58,6 +58,8 @@ class Offer(NamedTuple):
     sha256: str
     """Of its release.json, in hexadecimal."""
     signed_by: tuple[str, ...]
+    expires: str | None
+    """When its metadata is not to be trusted any more: UTC in ISO 8601; None: it was pinned."""
     refused: errors.ManagebootError | None
     """Why this node can't take it."""
 
@@ -186,7 +188,7 @@ def _pinned(wanted: Wanted, sha256: str, facts: Facts) -> Offer:
     if found != sha256.lower():
         cause = f"its SHA-256 is {found}, and {sha256.lower()} was asked for"
         raise refusals.PinnedDigestError(f"cannot read {place.name}/{NAME}: {cause}")
-    return _offer(place, "", content, (), facts)
+    return _offer(place, "", content, Kept(), facts)
 
 
 def _signed(
@@ -247,20 +249,20 @@ def _verified(place: Place, path: str, trusted: "Trusted", facts: Facts) -> Offe
     content = read(place, path, DESCRIPTION_BYTES_MAX)
     trusted.verify(path, content, f"{place.name}/{path}")
     folder = os.path.dirname(path)
-    offer = _offer(place, folder, content, trusted.kept.signed_by, facts)
+    offer = _offer(place, folder, content, trusted.kept, facts)
     if offer.release.version != folder:
         raise errors.ReleaseFormatError(f"cannot read {place.name}/{path}: it is of release {offer.release.version}")
     return offer
 
 
-def _offer(place: Place, folder: str, content: bytes, signed_by: tuple[str, ...], facts: Facts) -> Offer:
+def _offer(place: Place, folder: str, content: bytes, by: Kept, facts: Facts) -> Offer:
     release = description.parse(content, os.path.join(place.name, folder, NAME))
     refused: errors.ManagebootError | None = None
     try:
         fit.require(release, facts)
     except errors.RefusedError as error:
         refused = error
-    return Offer(place, folder, release, hashlib.sha256(content).hexdigest(), signed_by, refused)
+    return Offer(place, folder, release, hashlib.sha256(content).hexdigest(), by.signed_by, by.expires, refused)
 
 
 def _root(path: str) -> bytes:

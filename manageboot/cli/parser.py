@@ -179,7 +179,12 @@ def _parser(words: list[str] | None) -> _Parser:
     status.add_argument("--watch", action="store_true", help="show how far an installation is, until it has ended")
     add("history", "print the last events of this node")
     inspect = add("inspect", "print what is in an update image, and whether it fits here")
-    inspect.add_argument("images", nargs="+", metavar="IMAGE", help="archive, URL, - for stdin, or BOOT_IMG ROOT_IMG")
+    inspect.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="archive, URL, - for stdin, BOOT_IMG ROOT_IMG, or directory of a release",
+    )
     add("doctor", "print what is wrong with the boot chain, and what to do")
     init = add("init", "print what this machine has of an A/B layout")
     init.add_argument(

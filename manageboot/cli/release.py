@@ -61,13 +61,17 @@ def _build(options: argparse.Namespace) -> str:
 
 
 def _keys(options: argparse.Namespace) -> str:
-    from manageboot.publish import keys
+    from manageboot.publish import keys, secrets
 
+    if options.of is not None:
+        if len(options.files) != 1:
+            raise errors.UsageError("cannot run: --of is of one key")
+        return keys.export(options.of, options.files[0], secrets.asker(options.secret))
     return "\n".join(keys.generate(path) for path in options.files)
 
 
 def _root(options: argparse.Namespace) -> str:
-    from manageboot.publish import root
+    from manageboot.publish import root, secrets
 
     changes = root.Changes(
         add=_by_role(options.add),
@@ -75,18 +79,25 @@ def _root(options: argparse.Namespace) -> str:
         thresholds=_numbers(options.threshold, 100),
         days=options.expires,
     )
-    return root.change(options.directory, changes, options.key)
+    return root.change(options.directory, changes, options.key, secrets.asker(options.secret))
 
 
 def _sign(options: argparse.Namespace) -> str:
-    from manageboot.publish import sign
+    from manageboot.publish import secrets, sign
 
     days = dict(_numbers(options.expires, 36500))
     if "root" in days:
         raise errors.UsageError("cannot run: root is signed by `manageboot release root`")
     # A shell completes the name of a directory with a slash.
     versions = [version.rstrip("/") for version in options.versions]
-    order = sign.Order(versions, options.remove, options.key, sign.DAYS | days, options.progress)
+    order = sign.Order(
+        versions,
+        options.remove,
+        options.key,
+        secrets.asker(options.secret),
+        sign.DAYS | days,
+        options.progress,
+    )
     return sign.sign(options.directory, order)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from manageboot.release.description import NUMBER_MAX
 
 _PROGRESS = "auto draws a bar on a terminal"
-_KEY = "a private key: a file, or a URI as securesystemslib knows them, such as hsm:…"
+_KEY = "a private key: a file, envvar:NAME, or a URI of securesystemslib, such as hsm:…"
+_SECRET = "a file with the PIN or passphrase of the keys; else you are asked"
 
 
 def add_actions(release: argparse.ArgumentParser, formatter: Any) -> None:
@@ -24,6 +25,8 @@ def add_actions(release: argparse.ArgumentParser, formatter: Any) -> None:
     _add_build(add("build", "make a release out of an update image"))
     keys = add("keys", "make pairs of Ed25519 keys")
     keys.add_argument("files", nargs="+", metavar="FILE", help="the private key; the public one becomes FILE.pub")
+    keys.add_argument("--of", metavar="KEY", help="write the public key of hsm:… or envvar:… instead of a new pair")
+    keys.add_argument("--secret", metavar="FILE", help=_SECRET)
     _add_root(add("root", "draft a new root of trust, or sign the draft"))
     _add_sign(add("sign", "tell nodes of releases, or renew what told them"))
     check = add("check", "read everything that nodes read, and more")
@@ -70,6 +73,7 @@ def _add_root(root: argparse.ArgumentParser) -> None:
     )
     root.add_argument("--expires", type=_number(1, 36500), metavar="DAYS", help="from now; 730")
     root.add_argument("--key", action="append", default=[], metavar="KEY", help=_KEY)
+    root.add_argument("--secret", metavar="FILE", help=_SECRET)
 
 
 def _add_sign(sign: argparse.ArgumentParser) -> None:
@@ -77,6 +81,7 @@ def _add_sign(sign: argparse.ArgumentParser) -> None:
     sign.add_argument("versions", nargs="*", metavar="VERSION", help="releases to add; none: renew")
     sign.add_argument("--remove", action="append", default=[], metavar="VERSION", help="a release to withdraw")
     sign.add_argument("--key", action="append", required=True, metavar="KEY", help=_KEY)
+    sign.add_argument("--secret", metavar="FILE", help=_SECRET)
     sign.add_argument(
         "--expires",
         action="append",

@@ -65,6 +65,7 @@ EXAMPLES = {
     "inspect": (
         Example("manageboot inspect update-img.tar.zst", "an archive"),
         Example("manageboot inspect boot.img root.img", "two images; works on a machine without slots, too"),
+        Example("manageboot inspect /media/stick/releases/1.4", "a release: who signed, and whether it is taken"),
     ),
     "check": (
         Example("manageboot check", "what the mirrors have"),

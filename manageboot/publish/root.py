@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from manageboot import errors
-from manageboot.publish import keys, metadata
+from manageboot.publish import keys, metadata, secrets
 from manageboot.publish.metadata import ROLES, State
+from manageboot.publish.secrets import Secret
 
 if TYPE_CHECKING:
     from tuf.api.metadata import Metadata, Root
@@ -33,13 +34,14 @@ class Changes(NamedTuple):
     """How long it is to be trusted."""
 
 
-def change(directory: str, changes: Changes, private_keys: Sequence[str]) -> str:
+def change(directory: str, changes: Changes, private_keys: Sequence[str], secret: Secret = secrets.ask) -> str:
     """Draft a new root, or change the draft, and sign it with some of its keys.
 
     Args:
         directory: what is published; `metadata` is made in it.
         changes: none: the draft stays as it is. Others take away the signatures it has.
-        private_keys: files, or URIs as securesystemslib knows them.
+        private_keys: as for `keys.signers`.
+        secret: gives the PIN or the passphrase of a key.
 
     Returns:
         What was done, as a sentence.
@@ -62,7 +64,7 @@ def change(directory: str, changes: Changes, private_keys: Sequence[str]) -> str
             draft = _unsigned(root, len(state.roots) + 1, changes.days or DAYS)
         if draft is None:
             raise errors.UsageError("cannot sign a new root: there is no draft", hint="--add ROLE=FILE begins one")
-        return _sign(directory, state, draft, private_keys)
+        return _sign(directory, state, draft, private_keys, secret)
 
 
 def _name(version: int) -> str:
@@ -117,11 +119,11 @@ def _key_of(root: "Root", role: str, which: str) -> str:
     return found[0]
 
 
-def _sign(directory: str, state: State, draft: "Metadata[Root]", private_keys: Sequence[str]) -> str:
+def _sign(directory: str, state: State, draft: "Metadata[Root]", private_keys: Sequence[str], secret: Secret) -> str:
     previous = state.roots[-1].signed if state.roots else None
     judges = [draft.signed, *([previous] if previous is not None else [])]
     may = {keyid: judge.keys[keyid] for judge in judges for keyid in judge.roles["root"].keyids}
-    for signer in keys.signers(private_keys, may):
+    for signer in keys.signers(private_keys, may, secret):
         draft.sign(signer, append=True)
     result = draft.signed.get_root_verification_result(previous, draft.signed_bytes, draft.signatures)
     version = draft.signed.version

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manageboot import errors
 from manageboot.install.progress import Style
-from manageboot.publish import keys, metadata
+from manageboot.publish import keys, metadata, secrets
 from manageboot.publish.checkrelease import check_release
 from manageboot.publish.metadata import State
+from manageboot.publish.secrets import Secret
 from manageboot.release import description
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ class Order(NamedTuple):
     remove: Sequence[str] = ()
     """Releases to withdraw."""
     private_keys: Sequence[str] = ()
-    """Files, or URIs as securesystemslib knows them."""
+    """As for `keys.signers`."""
+    secret: Secret = secrets.ask
+    """Gives the PIN or the passphrase of a key."""
     days: Mapping[str, int] = DAYS
     """How long each role is to be trusted."""
     style: Style = "auto"
@@ -64,7 +67,7 @@ def sign(directory: str, order: Order) -> str:
             cause = f"its root has expired on {state.root.expires:%Y-%m-%d}"
             raise errors.MetadataError(f"cannot sign {directory}: {cause}", hint="manageboot release root --expires")
         may = {keyid: state.root.keys[keyid] for role in ORDER for keyid in state.root.roles[role].keyids}
-        signers = keys.signers(order.private_keys, may)
+        signers = keys.signers(order.private_keys, may, order.secret)
         fresh = _targets(directory, state, order)
         made = _make(directory, state, fresh, signers, order.days)
         for role, signed in made.items():

@@ -1,26 +1,28 @@
-"""What is in an update image, and whether it fits here; writes nothing."""
+"""What is in an update image or a release, and whether it fits here; writes nothing."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from manageboot import errors
 from manageboot.boot.cmdline import booted_slot
 from manageboot.config import Config
 from manageboot.disk import devices
-from manageboot.image import BOOT, ROOT, VERSION, Member, content, member_name, open_image
+from manageboot.image import BOOT, ROOT, VERSION, Member, UpdateImage, content, member_name, open_image
 from manageboot.image.acceptance import Whole, check_whole, checked
 from manageboot.image.version import Version, read_version
+from manageboot.report import inspectedrelease
 from manageboot.system.text import one_line
 
 SCHEMA = 1
 
 
 def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
-    """Read an update image to its end, and compare its sizes with the passive slot's.
+    """Read an update image or a release to its end, and compare its sizes with the passive slot's.
 
     Args:
         config: the settings of this node; None: it is not a node with slots, so there is nothing to compare with.
-        images: as for `install.install`.
+        images: as for `install.install`; or the directory of one release.
 
     Raises:
         InputError, DataError, NotPermittedError: the image can't be read, or is bad.
@@ -29,8 +31,18 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
     version = Version()
     members: dict[str, dict[str, Any]] = {}
     read: dict[str, Whole] = {}
-    names = (BOOT, ROOT) if config is None else [member_name(role) for role in config.roles.written]
-    with open_image(images, names, channel={} if config is None else config.channel.fetch) as update:
+    names: Sequence[str] = (BOOT, ROOT) if config is None else [member_name(role) for role in config.roles.written]
+    found = inspectedrelease.find(images)
+    if found is not None and config is None:
+        names = [member_name(image.role) for image in found.release.images]
+    update: UpdateImage
+    with ExitStack() as stack:
+        if found is None:
+            update = stack.enter_context(
+                open_image(images, names, channel={} if config is None else config.channel.fetch)
+            )
+        else:
+            update = stack.enter_context(found.opened(names))
         check_content = config is None or config.install.check_content
         for member in checked(update) if check_content else update.members():
             if member.name == VERSION:
@@ -49,7 +61,8 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
         capacities = _capacities(config)
         for name, values in members.items():
             values["capacity"] = capacities.get(name)
-        fits = [values["size"] <= values["capacity"] for values in members.values() if values["capacity"] is not None]
+        room = [values["size"] <= values["capacity"] for values in members.values() if values["capacity"] is not None]
+        fits = all(room) if room else None
         return {
             "schema": SCHEMA,
             "format": update.format,
@@ -59,7 +72,8 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
             "images": members,
             "ignored": list(update.ignored),
             "remarks": [*update.remarks, *([version.problem] if version.problem else [])],
-            "fits": all(fits) if fits else None,
+            "fits": fits,
+            "release": None if found is None else inspectedrelease.judge(config, found, fits=fits),
         }
 
 
@@ -78,6 +92,8 @@ def render(result: dict[str, Any]) -> str:
     lines += [f"ignored  {name}" for name in result["ignored"]]
     lines += [f"remark   {remark}" for remark in result["remarks"]]
     lines.append("fits     " + {True: "yes", False: "no", None: "unknown, this node has no such slots"}[result["fits"]])
+    if result["release"] is not None:
+        lines += inspectedrelease.render(result["release"], result["sha256"], fits=result["fits"])
     # The names of members are whoever's who packed them.
     return "\n".join(map(one_line, lines))
 
