@@ -44,6 +44,8 @@ class Wanted(NamedTuple):
     sha256: str | None = None
     """That of the release.json, in hexadecimal; None: it has to be signed."""
     may_downgrade: bool = False
+    only: str | None = None
+    """The release.json, by its SHA-256, of the one that is taken, out of all that are signed; None: the newest."""
 
 
 class Offer(NamedTuple):
@@ -104,11 +106,12 @@ def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
         RefusedError: none fits; why the newest does not.
         NoReleaseError: there is none, or none that is newer than what is booted.
     """
-    if not found.offers:
+    offers = [offer for offer in found.offers if wanted.only in {None, offer.sha256}]
+    if not offers:
         raise refusals.NoReleaseError("cannot install a release: none is published there")
-    fitting = [offer for offer in found.offers if offer.refused is None]
+    fitting = [offer for offer in offers if offer.refused is None]
     if not fitting:
-        refused = found.offers[0].refused
+        refused = offers[0].refused
         assert refused is not None
         raise refused
     newest = fitting[0]
