@@ -101,4 +101,5 @@ def test_the_service_goes_where_the_release_has_it(release: Release, built: Path
     [package] = built.glob("manageboot_*.deb")
     names = run(["dpkg-deb", "--contents", package]).decode()
     place = {Release.BOOKWORM: "./lib/systemd/system/", Release.TRIXIE: "./usr/lib/systemd/system/"}[release]
-    assert f" {place}manageboot.service\n" in names
+    for unit in ("manageboot.service", "manageboot-update.service", "manageboot-update.timer"):
+        assert f" {place}{unit}\n" in names

@@ -1,0 +1,56 @@
+"""The timer and its service: systemd takes them, what is left open has a reason, and no window is missed."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from grubenv.writing.lock import RUN_DIRECTORY
+from manageboot.report import updating
+from support.loop import run
+
+UNITS = Path(__file__).parents[2] / "systemd-units"
+SERVICE, TIMER = UNITS / "manageboot-update.service", UNITS / updating.TIMER
+EXPOSURE_LIMIT = 4.0
+
+
+def values(unit: Path, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def test_systemd_takes_the_units():
+    command = ["systemd-analyze", "verify", "--man=no", str(TIMER), str(SERVICE)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    lines = [line for line in done.stderr.splitlines() if "manageboot-update" in line]
+    assert [line for line in lines if "not executable" not in line] == []
+
+
+def test_what_the_service_leaves_open_has_a_reason():
+    report = run("systemd-analyze", "security", "--offline=true", "--no-pager", SERVICE)
+    found = re.search(r"Overall exposure level for manageboot-update.service: ([0-9.]+)", report)
+    assert found is not None and float(found[1]) <= EXPOSURE_LIMIT
+    comments = " ".join(line for line in SERVICE.read_text().splitlines() if line.startswith("#"))
+    opened = {match[1] for match in re.finditer(r"^✗ (\w+)=", report, re.MULTILINE)}
+    # As in manageboot.service. ProtectHome= and DeviceAllow= have the reason above them.
+    told = {"User", "DeviceAllow", "RestrictAddressFamilies", "UMask", "RootDirectory", "ProtectHome"}
+    assert {name for name in opened - told if f"{name}=" not in comments} == set()
+
+
+def test_it_is_off_and_no_two_runs_are_more_than_an_hour_apart():
+    """The delay is one of the node, not of each run; otherwise an hour's window could pass between two runs."""
+    assert values(TIMER, "OnCalendar") == ["hourly"]
+    assert values(TIMER, "RandomizedDelaySec") == ["1h"]
+    assert (values(TIMER, "FixedRandomDelay"), values(TIMER, "Persistent")) == (["yes"], ["yes"])
+    assert updating.INTERVAL_S == 3600
+    assert (values(SERVICE, "WantedBy"), values(TIMER, "WantedBy")) == ([], ["timers.target"])
+
+
+def test_it_runs_the_verb_beside_the_daemon_with_the_same_locks():
+    assert (values(SERVICE, "Type"), values(SERVICE, "ExecStart")) == (["oneshot"], ["manageboot update"])
+    # Otherwise its end would remove the daemon's directory, with the lock in it.
+    assert (values(SERVICE, "RuntimeDirectory"), values(SERVICE, "RuntimeDirectoryPreserve")) == (
+        ["manageboot"],
+        ["yes"],
+    )
+    [writable] = values(SERVICE, "ReadWritePaths")
+    assert f"-{RUN_DIRECTORY}" in writable.split()
+    assert values(SERVICE, "TimeoutStartSec") == []
