@@ -74,7 +74,13 @@ def test_what_fell_back_is_not_taken_again_until_somebody_says_so(node: UpdateNo
     # Another installation takes away all that tells of the fallback, but for this.
     (node.node.state / "record.json").unlink()
     (node.node.grubenv.parent / "manageboot.log").unlink()
-    assert node.update() == "set-aside"
+    assert (node.update(), node.reboots()) == ("set-aside", 1)
+
+
+@pytest.mark.long
+def test_whoever_says_so_gets_it_once_more(node: UpdateNode):
+    node.publish(1)
+    assert [node.update(), node.node.boot(), node.node.boot(), node.update()] == ["committed", "B", "A", "set-aside"]
     assert node.update("--retry") == "committed"
     assert [node.node.boot(), node.node.boot(), node.update()] == ["B", "A", "set-aside"]
     assert node.reboots() == 2
