@@ -49,6 +49,8 @@ class Passive(StrEnum):
     """The release to take, installed by an earlier update and not committed."""
     BY_HAND = "by-hand"
     """What somebody installed, and has not committed yet."""
+    FAILED = "failed"
+    """Nothing either, as the release could not be installed, and it is too early to try that again."""
 
 
 class Window(StrEnum):
@@ -92,6 +94,8 @@ class Result(StrEnum):
     AVAILABLE = "available"
     """There is a release, and `channel.unattended` leaves the rest to a person."""
     BY_HAND = "by-hand"
+    LATER = "later"
+    """It could not be installed, and is tried again later."""
     INSTALLED = "installed"
     """It is installed, and `channel.unattended` leaves the rest to a person."""
     WAITING = "waiting"
@@ -145,6 +149,10 @@ def decide(policy: Policy, seen: Observation) -> Step | Result:
         return _WITHOUT_RELEASE[seen.offered]
     if seen.passive is Passive.BY_HAND:
         return Result.BY_HAND
+    if seen.passive in {Passive.FREE, Passive.FAILED} and policy is Policy.CHECK:
+        return Result.AVAILABLE
+    if seen.passive is Passive.FAILED:
+        return Result.LATER
     if seen.passive is Passive.FREE:
-        return Result.AVAILABLE if policy is Policy.CHECK else Step.INSTALL
+        return Step.INSTALL
     return Result.INSTALLED if policy is not Policy.COMMIT else _IN_WINDOW[seen.window]

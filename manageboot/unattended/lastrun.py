@@ -11,12 +11,16 @@ from manageboot.unattended.decision import Result
 from manageboot.unattended.memory import Known
 
 _WAITS = {
-    Result.AVAILABLE, Result.BY_HAND, Result.STAGED, Result.INSTALLED, Result.WAITING, Result.NO_WINDOW,
+    Result.AVAILABLE, Result.BY_HAND, Result.LATER, Result.STAGED, Result.INSTALLED, Result.WAITING, Result.NO_WINDOW,
     Result.CLOCK_BEHIND,
 }  # fmt: skip
 """How a run ends with a release that is not tried yet."""
 _NAME = "update.json"
 _LIMIT_BYTES = 64 << 10
+
+_SHORTEST_S = 50 * 60
+"""So that the next run of the timer tries it again once, and only then the time doubles."""
+_LONGEST_S = 86400
 
 
 class LastRun(NamedTuple):
@@ -35,6 +39,22 @@ class LastRun(NamedTuple):
     opens: int | None = None
     """When the window opens, or opened that is open; None: there is none, or nobody asked."""
     closes: int | None = None
+    failures: int = 0
+    """How often the release could not be installed, one time after the other."""
+    again: int | None = None
+    """When that is tried again."""
+
+    def is_too_early(self, release: Known, now: float) -> bool:
+        """Say whether a release could not be installed, and is not tried again yet; a clock that was set ends that."""
+        if self.again is None or release != self.release:
+            return False
+        return self.again - _LONGEST_S <= now < self.again
+
+    def with_failure(self, before: "LastRun") -> "LastRun":
+        """Return it as one whose installation failed: the same release is tried again later each time."""
+        failures = before.failures + 1 if before.release == self.release else 1
+        wait_s = min(_SHORTEST_S << min(failures - 1, 10), _LONGEST_S)
+        return self._replace(failures=failures, again=self.ran + wait_s)
 
 
 def path(config: Config) -> str:
@@ -97,8 +117,11 @@ def measured(last: LastRun, set_aside: int) -> Update:
 
 def _parse(stored: dict[str, Any]) -> LastRun:
     """Take the file apart. Raises ValueError where it says what no run would."""
-    times: dict[str, Any] = {key: stored.get(key) for key in ("ran", "looked", "opens", "closes")}
+    times: dict[str, Any] = {key: stored.get(key) for key in ("ran", "looked", "opens", "closes", "again")}
     text, code, release = stored.get("text"), stored.get("code"), stored.get("release")
+    failures = stored.get("failures")
+    if type(failures) is not int or not 0 <= failures < 1 << 31:
+        raise ValueError("it does not say how often it failed")
     are_times = all(files.is_number(value) and not isinstance(value, float) for value in times.values())
     if not isinstance(text, str) or not isinstance(code, str | None) or not are_times or times["ran"] is None:
         raise ValueError("it is of no run")
@@ -111,4 +134,6 @@ def _parse(stored: dict[str, Any]) -> LastRun:
         release=None if release is None else memory.parse_release(release),
         opens=times["opens"],
         closes=times["closes"],
+        failures=failures,
+        again=times["again"],
     )

@@ -15,6 +15,7 @@ from manageboot.config import Config
 from manageboot.protocol import Content
 from manageboot.system import lock
 from manageboot.unattended.decision import Hindrance, Observation, Offered, Passive, Window
+from manageboot.unattended.lastrun import LastRun
 from manageboot.unattended.memory import Known, Memory
 from manageboot.unattended.outcome import waiting
 from manageboot.unattended.window import Opening
@@ -32,7 +33,14 @@ class Found(NamedTuple):
     """What to take; or what would be taken if it were this node's turn, or had not been set aside."""
 
 
-def at_node(config: Config, node: Node, memory: Memory, found: Found | None, opening: Opening | None) -> Observation:
+def at_node(
+    config: Config,
+    node: Node,
+    memory: Memory,
+    found: Found | None,
+    opening: Opening | None,
+    before: LastRun | None,
+) -> Observation:
     """Look at the node.
 
     Args:
@@ -41,12 +49,13 @@ def at_node(config: Config, node: Node, memory: Memory, found: Found | None, ope
         memory: what is known of earlier updates.
         found: what the channel has; None: nobody has looked yet.
         opening: the maintenance window.
+        before: how the run before ended; None: it does not count.
     """
     return Observation(
         None if node.environment.state is None else node.state.phase,
         _hindrance(config),
         None if found is None else found.offered,
-        _passive(config, node, memory, found),
+        _passive(config, node, memory, found, before),
         _window(config, opening),
     )
 
@@ -95,13 +104,15 @@ def _hindrance(config: Config) -> Hindrance | None:
     return Hindrance.SHUTDOWN if os.path.lexists(SHUTDOWN) else None
 
 
-def _passive(config: Config, node: Node, memory: Memory, found: Found | None) -> Passive:
+def _passive(config: Config, node: Node, memory: Memory, found: Found | None, before: LastRun | None) -> Passive:
+    wanted = None if found is None else found.release
     if node.passive_content is not Content.INSTALLED:
-        return Passive.FREE
+        failed = before is not None and wanted is not None and before.is_too_early(wanted, time.time())
+        return Passive.FAILED if failed else Passive.FREE
     waits = waiting(node, floor.load(config))
     if waits is None or waits != memory.chosen:
         return Passive.BY_HAND
-    return Passive.READY if found is not None and waits == found.release else Passive.FREE
+    return Passive.READY if waits == wanted else Passive.FREE
 
 
 def _window(config: Config, opening: Opening | None) -> Window:

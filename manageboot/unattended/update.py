@@ -62,7 +62,9 @@ class _Run:
         self._policy = Policy(config.channel.unattended)
         self._retry = retry
         self._progress = progress
+        self._before = before
         self._looked = before.looked
+        self._installs = False
         self._memory = Memory()
         self._found: Found | None = None
         self._opening: Opening | None = None
@@ -73,7 +75,7 @@ class _Run:
             node = observe(self._config)
             self._remember(node)
             result, node = self._steps(node)
-            said = words.of(result, node.booted, self._release, self._opening)
+            said = words.of(result, node.booted, self._release, self._opening, self._before.again)
             last = self._told(result, said)
             if result is Result.AVAILABLE:
                 self._announce(Event.UPDATE_AVAILABLE, f"Release {self._version} is there", node)
@@ -90,7 +92,8 @@ class _Run:
         if self._policy is Policy.COMMIT:
             self._opening = window.find(self._config, int(time.time()))
         for _ in range(_STEPS_MAX):
-            seen = look.at_node(self._config, node, self._memory, self._found, self._opening)
+            before = None if self._retry else self._before
+            seen = look.at_node(self._config, node, self._memory, self._found, self._opening, before)
             step = decision.decide(self._policy, seen)
             match step:
                 case Step.LOOK:
@@ -134,7 +137,9 @@ class _Run:
         if self._memory.chosen != release:
             self._store(self._memory._replace(chosen=release))
         wanted = Wanted(only=release.sha256)
+        self._installs = True
         install.install(self._config, [], sha256=None, progress=self._progress, release=wanted)
+        self._installs = False
 
     def _commit(self, node: Node) -> None:
         # Whatever becomes of it, and whether or not anything else tells of it later: once is enough.
@@ -150,6 +155,10 @@ class _Run:
     def _told(self, result: Result, said: str, code: str | None = None) -> LastRun:
         opens, closes = self._opening or (None, None)
         last = LastRun(result, said, int(time.time()), self._looked, code, self._release, opens, closes)
+        if result is Result.FAILED and self._installs:
+            last = last.with_failure(self._before)
+        elif result is Result.LATER:
+            last = last._replace(failures=self._before.failures, again=self._before.again)
         with beside("`status` does not know how the update ended"):
             lastrun.store(self._config, last)
         events.show_update(self._config, lastrun.measured(last, len(self._memory.set_aside)))

@@ -31,7 +31,7 @@ _OF_A_RELEASE = {
 }
 
 
-def of(result: Result, booted: Slot, release: Known | None, opening: Opening | None) -> str:
+def of(result: Result, booted: Slot, release: Known | None, opening: Opening | None, again: int | None) -> str:
     """Say how a run ended.
 
     Args:
@@ -39,11 +39,14 @@ def of(result: Result, booted: Slot, release: Known | None, opening: Opening | N
         booted: the slot that runs.
         release: what it is about.
         opening: the maintenance window.
+        again: when what could not be installed is tried again.
     """
     names = {"booted": booted, "passive": booted.other, "version": "" if release is None else release.version}
     match result:
         case Result.UP_TO_DATE:
             return "no release is newer than what was confirmed here"
+        case Result.LATER:
+            return f"release {names['version']} could not be installed; that is tried again at {minute(again or 0)}"
         case Result.WAITING:
             never = opening is None or opening.opens is None
             when = "never opens again" if never or opening is None else f"opens {minute(opening.opens or 0)}"

@@ -28,6 +28,7 @@ ITS_STATE = {
     "/etc/manageboot", "/etc/manageboot/manageboot.toml", "/etc/systemd/system/sysinit.target.wants/manageboot.service",
     "/var/lib/manageboot", "/var/lib/manageboot/slot-a.json",
     "/var/lib/systemd/deb-systemd-helper-enabled/manageboot.service.dsh-also",
+    "/var/lib/systemd/deb-systemd-helper-enabled/manageboot-update.timer.dsh-also",
 }  # fmt: skip
 """What a removal leaves for those who install it again."""
 

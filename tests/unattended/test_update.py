@@ -220,7 +220,7 @@ def test_whoever_commits_in_that_moment_decides_on_the_reboot(node: UpdateNode, 
     assert node.update() == "pending"
 
 
-def test_an_error_is_told_everywhere_and_the_next_run_tries_again(node: UpdateNode):
+def test_an_error_is_told_everywhere_and_the_next_run_tries_again(node: UpdateNode, monkeypatch: pytest.MonkeyPatch):
     release = node.publish(1)
     pack = node.repository.directory / "1.1" / "full.pack"
     pack.write_bytes(release.pack[:-10] + bytes(10))
@@ -231,6 +231,10 @@ def test_an_error_is_told_everywhere_and_the_next_run_tries_again(node: UpdateNo
     assert f'manageboot_update_error{{code="{node.last()["code"]}"}} 1.0' in metrics
     assert re.search(r"^update +\d{4}-.*: cannot .* \[RELEASE_SHA256\]$", node.node.ok("status"), re.MULTILINE)
     pack.write_bytes(release.pack)
+    # Not before the next run of the timer.
+    assert (node.update(), node.last()["failures"]) == ("later", 1)
+    later = node.last()["again"]
+    monkeypatch.setattr("manageboot.unattended.look.time.time", lambda: later)
     assert node.update() == "committed"
     assert "manageboot_update_error" not in (node.metrics / "manageboot_update.prom").read_text()
 
