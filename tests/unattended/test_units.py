@@ -4,9 +4,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from grubenv.writing.lock import RUN_DIRECTORY
 from manageboot.report import updating
 from support.loop import run
+from unattended.updatenode import update_node
 
 UNITS = Path(__file__).parents[2] / "systemd-units"
 SERVICE, TIMER = UNITS / "manageboot-update.service", UNITS / updating.TIMER
@@ -54,3 +57,25 @@ def test_it_runs_the_verb_beside_the_daemon_with_the_same_locks():
     [writable] = values(SERVICE, "ReadWritePaths")
     assert f"-{RUN_DIRECTORY}" in writable.split()
     assert values(SERVICE, "TimeoutStartSec") == []
+
+
+@pytest.mark.long
+@pytest.mark.devices
+def test_the_capabilities_that_the_service_keeps_do(tmp_path: Path):
+    kept = [
+        word.removeprefix("CAP_").lower() for line in values(SERVICE, "CapabilityBoundingSet") for word in line.split()
+    ]
+    bounds = ",".join(["-all", *(f"+{name}" for name in kept)])
+    with update_node(tmp_path) as node:
+        node.publish(1)
+        command = [
+            "setpriv",
+            "--no-new-privs",
+            f"--bounding-set={bounds}",
+            "--inh-caps=-all",
+            *node.node.command("update"),
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, node.reboots(), node.holds("B")) == (0, 1, "1.1"), done.stderr
+        # Nothing was done without, and told in a warning only.
+        assert done.stderr == "manageboot: slot B with release 1.1 is committed, the node reboots\n"
