@@ -2,12 +2,15 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from grubenv.writing.lock import RUN_DIRECTORY
 from manageboot.report import updating
+from support.hostile import Hostile, honest
+from support.images import make_update
 from support.loop import run
 from unattended.updatenode import update_node
 
@@ -59,23 +62,33 @@ def test_it_runs_the_verb_beside_the_daemon_with_the_same_locks():
     assert values(SERVICE, "TimeoutStartSec") == []
 
 
+def with_its_capabilities() -> list[str]:
+    """How to start a program with the capabilities that the service keeps, and no others."""
+    kept = [word for line in values(SERVICE, "CapabilityBoundingSet") for word in line.split()]
+    bounds = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in kept)])
+    return ["setpriv", "--no-new-privs", f"--bounding-set={bounds}", "--inh-caps=-all"]
+
+
 @pytest.mark.long
 @pytest.mark.devices
 def test_the_capabilities_that_the_service_keeps_do(tmp_path: Path):
-    kept = [
-        word.removeprefix("CAP_").lower() for line in values(SERVICE, "CapabilityBoundingSet") for word in line.split()
-    ]
-    bounds = ",".join(["-all", *(f"+{name}" for name in kept)])
     with update_node(tmp_path) as node:
         node.publish(1)
-        command = [
-            "setpriv",
-            "--no-new-privs",
-            f"--bounding-set={bounds}",
-            "--inh-caps=-all",
-            *node.node.command("update"),
-        ]
+        command = [*with_its_capabilities(), *node.node.command("update")]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
         assert (done.returncode, node.reboots(), node.holds("B")) == (0, 1, "1.1"), done.stderr
         # Nothing was done without, and told in a warning only.
         assert done.stderr == "manageboot: slot B with release 1.1 is committed, the node reboots\n"
+
+
+@pytest.mark.long
+@pytest.mark.devices
+def test_they_do_for_what_is_fetched(tmp_path: Path):
+    """The process that fetches is locked in with them, and ended as another user's."""
+    make_update(tmp_path, boot_size=100_000, root_size=200_000, name="update-img.tar")
+    with Hostile(honest, content=(tmp_path / "update-img.tar").read_bytes()) as server:
+        command = [sys.executable, "-m", "manageboot", "inspect", f"{server.url}update-img.tar", "--json"]
+        done = subprocess.run(
+            [*with_its_capabilities(), *command], check=False, capture_output=True, text=True, timeout=120
+        )
+    assert done.returncode == 0, done.stderr
