@@ -233,7 +233,7 @@ install-icos:
 	$(call INSTALL_PROGRAM,/usr/bin/grubenv,grubenv,../share/manageboot)
 	$(call INSTALL_PROGRAM,/opt/ic/bin/manageboot.sh,manageboot.icos,../../../usr/share/manageboot)
 	$(INSTALL_UNITS)
-	@install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd-units/*.service
+	@install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd-units/*.service systemd-units/*.timer
 
 # What debian/rules makes its packages of. Where the service goes depends on the release, which debhelper knows.
 .PHONY: install-debian

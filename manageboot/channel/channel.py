@@ -9,22 +9,22 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manageboot import errors
 from manageboot.boot import floor as floors
 from manageboot.boot.floor import Floor, Installed
 from manageboot.boot.node import Node
-from manageboot.channel import fit, kept, refusals
+from manageboot.channel import clock, fit, kept, refusals
 from manageboot.channel.fit import Facts
 from manageboot.channel.kept import Kept
 from manageboot.channel.place import Directory, Place, place_of, read
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
 from manageboot.protocol import Phase
-from manageboot.release import description
+from manageboot.release import description, rollout
 from manageboot.release.description import DESCRIPTION_BYTES_MAX, NAME, Release
+from manageboot.release.rollout import Rollout
 from manageboot.system import files
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ROOT_BYTES_MAX = 512_000
-_CLOCK_EPOCH = "/usr/lib/clock-epoch"
-"""Its time of change is when the system was built. Source: systemd-timesyncd.service(8)."""
 _PATH = re.compile(rf"({description.VERSION.pattern})/{re.escape(NAME)}")
 
 
@@ -46,6 +44,8 @@ class Wanted(NamedTuple):
     sha256: str | None = None
     """That of the release.json, in hexadecimal; None: it has to be signed."""
     may_downgrade: bool = False
+    only: str | None = None
+    """The release.json, by its SHA-256, of the one that is taken, out of all that are signed; None: the newest."""
 
 
 class Offer(NamedTuple):
@@ -62,6 +62,8 @@ class Offer(NamedTuple):
     """When its metadata is not to be trusted any more: UTC in ISO 8601; None: it was pinned."""
     refused: errors.ManagebootError | None
     """Why this node can't take it."""
+    rollout: Rollout | None = None
+    """How many nodes it is for yet, where they take releases by themselves; None: all."""
 
     @property
     def name(self) -> str:
@@ -106,11 +108,12 @@ def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
         RefusedError: none fits; why the newest does not.
         NoReleaseError: there is none, or none that is newer than what is booted.
     """
-    if not found.offers:
+    offers = [offer for offer in found.offers if wanted.only in {None, offer.sha256}]
+    if not offers:
         raise refusals.NoReleaseError("cannot install a release: none is published there")
-    fitting = [offer for offer in found.offers if offer.refused is None]
+    fitting = [offer for offer in offers if offer.refused is None]
     if not fitting:
-        refused = found.offers[0].refused
+        refused = offers[0].refused
         assert refused is not None
         raise refused
     newest = fitting[0]
@@ -212,7 +215,7 @@ def _signed(
     cause: errors.ManagebootError
     for place, only in places:
         try:
-            trusted = trust.refresh(place, root, state, least_time=_least_time(config.channel.root, state))
+            trusted = trust.refresh(place, root, state, least_time=clock.least(config.channel.root, state))
             state = trusted.kept
             found = [_verified(place, path, trusted, facts) for path in _wanted_paths(trusted, place, only)]
             break
@@ -250,6 +253,7 @@ def _verified(place: Place, path: str, trusted: "Trusted", facts: Facts) -> Offe
     trusted.verify(path, content, f"{place.name}/{path}")
     folder = os.path.dirname(path)
     offer = _offer(place, folder, content, trusted.kept, facts)
+    offer = offer._replace(rollout=_rollout(trusted.targets[path].custom, offer.name))
     if offer.release.version != folder:
         raise errors.ReleaseFormatError(f"cannot read {place.name}/{path}: it is of release {offer.release.version}")
     return offer
@@ -265,6 +269,15 @@ def _offer(place: Place, folder: str, content: bytes, by: Kept, facts: Facts) ->
     return Offer(place, folder, release, hashlib.sha256(content).hexdigest(), by.signed_by, by.expires, refused)
 
 
+def _rollout(custom: Any, name: str) -> Rollout | None:
+    """Read how many nodes a release is for; it waits where this version does not know what is meant."""
+    try:
+        return rollout.parse(custom)
+    except ValueError as error:
+        logger.warning("release %s is installed by hand only: its rollout can't be read: %s", name, error)
+        return rollout.NOBODY
+
+
 def _root(path: str) -> bytes:
     try:
         return files.read(path, _ROOT_BYTES_MAX)
@@ -272,12 +285,3 @@ def _root(path: str) -> bytes:
         raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
     except ValueError as error:
         raise errors.InputError(f"cannot read {path}: {error}") from error
-
-
-def _least_time(root: str, state: Kept) -> int:
-    """Return what time it is at least, in seconds since 1970, whatever the clock says."""
-    built = []
-    for path in (_CLOCK_EPOCH, root):
-        with suppress(OSError):
-            built.append(int(os.stat(path).st_mtime))
-    return max(*built, state.built, 0)

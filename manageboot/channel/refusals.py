@@ -55,6 +55,13 @@ class NoReleaseError(RefusedError):
     usual_hint = "`manageboot check` says what there is"
 
 
+class UpdateMemoryError(DataError):
+    """The file that says which releases did not stay here can't be read, so no update may be unattended."""
+
+    code = "UPDATE_MEMORY"
+    usual_hint = "`manageboot update --retry` begins a new one, and takes releases again that did not stay here"
+
+
 class NetworkError(RefusedError):
     """A release is to come over a network, which this version does not use."""
 

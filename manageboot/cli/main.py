@@ -39,7 +39,9 @@ def perform(arguments: Sequence[str]) -> None:
         _explain(options)
         return
     if options.verb == "bootloader" and options.action == "show" and options.disk is None:
-        _show_bootloader(options)
+        from manageboot.cli import bootloader
+
+        _answer(options, "grub_cfg", bootloader.shipped())
         return
     if options.verb in {"init", "release"}:
         from manageboot.cli import init, release
@@ -302,31 +304,18 @@ def _explain(options: argparse.Namespace) -> None:
     _answer(options, "text", explain.overview() if options.word is None else explain.explain(options.word))
 
 
-def _show_bootloader(options: argparse.Namespace) -> None:
-    """Print the shipped grub.cfg, which needs no settings."""
-    from manageboot.bootloader import grubcfg
-
-    _answer(options, "grub_cfg", grubcfg.shipped().removesuffix("\n"))
-
-
 def _bootloader(options: argparse.Namespace, settings: config.Config) -> None:
-    from manageboot.bootloader import grubcfg
+    from manageboot.cli import bootloader
 
     _show_warnings()
-    if options.action == "install":
-        _tell_done(options, settings, grubcfg.install(settings))
-    else:
-        path, differences = grubcfg.compare(settings)
-        if differences:
-            error = errors.BootloaderError(
-                f"cannot accept {path}: it is not the shipped one", hint="manageboot bootloader install"
-            )
-            error.found = {"schema": _SCHEMA, "verb": options.verb, "differences": list(differences)}
-            if not options.json:
-                console.answer("\n".join(differences))
-            raise error
-        grubcfg.check_modules(settings, f"accept {path}")
-        _tell_done(options, settings, f"{path} is the shipped one")
+    _tell_done(options, settings, bootloader.perform(options, settings))
+
+
+def _update(options: argparse.Namespace, settings: config.Config) -> None:
+    from manageboot.cli import update
+
+    _show_warnings()
+    update.perform(options, settings)
 
 
 _HANDLERS: dict[str, _Handler] = {
@@ -347,6 +336,7 @@ _HANDLERS: dict[str, _Handler] = {
     "check": _check,
     "doctor": _doctor,
     "bootloader": _bootloader,
+    "update": _update,
 }
 
 

@@ -155,6 +155,11 @@ def _parser(words: list[str] | None) -> _Parser:
     )
     check = add("check", "print which releases there are, and why one is refused")
     check.add_argument("directory", nargs="?", metavar="DIRECTORY", help="instead of what the mirrors have")
+    update = add("update", "update this node as far as channel.unattended lets it")
+    update.add_argument("--retry", action="store_true", help="also a release that did not stay here, or was taken back")
+    update.add_argument(
+        "--progress", choices=("auto", "bar", "json", "none"), default="auto", help="of an installation"
+    )
     commit = add("upgrade-commit", "let the passive slot boot next, on trial, and reboot")
     rollback = add("rollback", "go back to the other slot, and reboot")
     for verb in (install, commit):
@@ -205,7 +210,7 @@ def _parser(words: list[str] | None) -> _Parser:
         from manageboot.cli import releaseparser
 
         releaseparser.add_actions(releases, _Formatter)
-    for verb in (install, commit, rollback, cancel, confirm):
+    for verb in (install, commit, rollback, cancel, confirm, update):
         verb.add_argument(
             "--lock-timeout", type=_seconds, metavar="SECONDS", help="how long to wait for another run to end"
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 
 from manageboot import errors
 from manageboot.cli import answer
+from manageboot.release import rollout
+from manageboot.release.rollout import Rollout
 from manageboot.system import console
 
 
@@ -97,8 +99,23 @@ def _sign(options: argparse.Namespace) -> str:
         secrets.asker(options.secret),
         sign.DAYS | days,
         options.progress,
+        _rollout(options),
     )
     return sign.sign(options.directory, order)
+
+
+def _rollout(options: argparse.Namespace) -> Rollout | None:
+    begins, ends = options.rollout_from, options.rollout_until
+    if options.rollout is None:
+        if begins is not None or ends is not None:
+            raise errors.UsageError("cannot run: --rollout-from and --rollout-until need --rollout")
+        return None
+    if not options.versions:
+        raise errors.UsageError("cannot run: --rollout needs the version of the release that it is of")
+    try:
+        return rollout.checked(Rollout(options.rollout, begins, ends))
+    except ValueError as error:
+        raise errors.UsageError(f"cannot run: this rollout makes no sense: {error}") from error
 
 
 def _check(options: argparse.Namespace) -> None:

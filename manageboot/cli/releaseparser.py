@@ -4,6 +4,7 @@ import argparse
 import re
 from typing import Any
 
+from manageboot.release import rollout
 from manageboot.release.description import NUMBER_MAX
 
 _PROGRESS = "auto draws a bar on a terminal"
@@ -89,7 +90,30 @@ def _add_sign(sign: argparse.ArgumentParser) -> None:
         metavar="ROLE=DAYS",
         help="from now; targets=365, snapshot=90, timestamp=14",
     )
+    sign.add_argument(
+        "--rollout",
+        type=_percent,
+        metavar="PERCENT",
+        help="of the nodes may take these releases by themselves; else all",
+    )
+    sign.add_argument(
+        "--rollout-from", type=_time, metavar="TIME", help="none of them before that, such as 2027-01-31T06:00Z"
+    )
+    sign.add_argument("--rollout-until", type=_time, metavar="TIME", help="the share grows evenly until then")
     sign.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help=_PROGRESS)
+
+
+def _percent(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?", text) or float(text) > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage from 0 to 100, with at most two decimals")
+    return round(float(text) * rollout.WHOLE / 100)
+
+
+def _time(text: str) -> int:
+    try:
+        return rollout.seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time of ISO 8601 with a zone") from error
 
 
 def _number(least: int, most: int = NUMBER_MAX) -> Any:

@@ -71,6 +71,8 @@ ERRORS = {
     "NO_RELEASE": "`manageboot check` says what there is. `channel.mirrors` names where releases are.",
     "NO_NETWORK": "Copy the releases to a directory of the node, and name that in `channel.mirrors`.",
     "NO_TUF": "Install `manageboot[channel]`; docs/channel.md says how on Debian 12.",
+    "UPDATE_MEMORY": "See what happened to the disk. `manageboot update --retry` begins a new file; releases that did"
+    " not stay here are taken again then.",
     "SIGNATURES_MISSING": "Give the keys that are named with `--key`, or let their owners sign one after the other:"
     " docs/releases.md shows how.",
     "DEVICE_BUSY": "Unmount what is mounted from the passive slot, and detach loop devices and mappings on it;"
@@ -145,6 +147,8 @@ FINDINGS = {
     "GRUB_MODULES": "Modules that the shipped `grub.cfg` uses are missing in a directory where GRUB has others,"
     " with a `command.lst`.",
     "SECOND_WITNESS_BEHIND": "`manageboot.env` beside the block does not name the trusted slot.",
+    "UPDATES_INCOMPLETE": "`manageboot-update.timer` is enabled, and something is missing that unattended updates need;"
+    " the text says what.",
 }
 """What each finding of `doctor` means; `doctor.REMEDIES` says what to do."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 GROUPS = {
-    "upgrade": ("upgrade-install", "upgrade-commit", "upgrade-cancel", "confirm", "rollback", "daemon"),
+    "upgrade": ("upgrade-install", "upgrade-commit", "upgrade-cancel", "confirm", "rollback", "update", "daemon"),
     "look": ("status", "history", "inspect", "check"),
     "answer in one word": ("current", "target", "next", "current-root", "target-root"),
     "set up, find and repair": ("init", "doctor", "explain", "bootloader"),
@@ -48,6 +48,11 @@ EXAMPLES = {
     "rollback": (
         Example("manageboot rollback", "leave this trial; or, after a confirm, try the system from before"),
         Example("manageboot rollback --no-reboot --because unhealthy", "say why, and reboot by other means"),
+    ),
+    "update": (
+        Example("systemctl enable --now manageboot-update.timer", "the way to run it"),
+        Example("manageboot update", "once, now; it waits for its window all the same"),
+        Example("manageboot update --retry", "also take a release again that did not stay here"),
     ),
     "daemon": (
         Example("systemctl enable --now manageboot.service", "the way to run it"),

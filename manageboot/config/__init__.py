@@ -119,6 +119,10 @@ class ChannelConfig(NamedTuple):
     """What releases call this system; None: what the profile is called."""
     hardware: str | None = None
     """What releases call this hardware; None: nobody said."""
+    unattended: str = "check"
+    window: str | None = None
+    """When the node may reboot by itself, a calendar expression of systemd, for `window_s` seconds; None: never."""
+    window_s: int = 0
     fetch: Mapping[str, object] = _NOTHING
     """How to fetch, as the file says it; `fetch.options` judges that, once something is fetched."""
 
@@ -334,6 +338,9 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             sha256_pins=channel.take("sha256_pins", bool, "true or false"),
             system=channel.matching("system", _NAME, "a name") if channel.has("system") else None,
             hardware=channel.matching("hardware", _NAME, "a name") if channel.has("hardware") else None,
+            unattended=channel.choice("unattended", ("check", "install", "commit"), str),
+            window=channel.matching("window", _CALENDAR, "a calendar expression") if channel.has("window") else None,
+            window_s=channel.duration("window_duration"),
             fetch={key: channel.take(key, object, "a value") for key in CHANNEL_KEYS if channel.has(key)},
         ),
     )
@@ -353,6 +360,8 @@ _WORD = re.compile(r'[^\s"=]+')
 
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9.:+_-]{0,63}")
 """How a release calls systems and hardware; docs/release-format.md has it."""
+
+_CALENDAR = re.compile(r"[A-Za-z0-9*][A-Za-z0-9 ,:*/~._+-]{0,199}")
 
 _SPEC = re.compile(r"/.+|(?:PARTUUID|PARTLABEL)=.+|LV=[^/]+/[^/]+")
 

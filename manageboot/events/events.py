@@ -21,7 +21,16 @@ from manageboot.protocol import Content, Slot
 from manageboot.system import console, lock
 from manageboot.system.beside import beside
 
-__all__ = ["Event", "announce", "announce_fallback", "happened", "image_written", "refresh", "show_devices"]
+__all__ = [
+    "Event",
+    "announce",
+    "announce_fallback",
+    "happened",
+    "image_written",
+    "refresh",
+    "show_devices",
+    "show_update",
+]
 
 _MAY_REPEAT = {
     Event.DEVICE_LOST,
@@ -32,6 +41,8 @@ _MAY_REPEAT = {
     Event.HEALTH_FAILED,
     Event.TRIAL_STARTED,
     Event.NOT_ACKNOWLEDGED,
+    Event.UPDATE_AVAILABLE,
+    Event.UPDATE_FAILED,
 }
 """A device that comes and goes all day, or a reboot that never comes, must not push what led to it out of history.
 And a daemon that could not write down what it told tells it once more."""
@@ -151,6 +162,13 @@ def show_devices(config: Config, failed: Mapping[str, str]) -> None:
     with beside(_UNMEASURED):
         if metrics.wanted(config):
             _with_lock(config, lambda: metrics.write_devices(config, failed))
+
+
+def show_update(config: Config, update: metrics.Update) -> None:
+    """Write the metrics of an unattended update. Raises nothing."""
+    with beside(_UNMEASURED):
+        if metrics.wanted(config):
+            _with_lock(config, lambda: metrics.write_update(config, update))
 
 
 def image_written(config: Config, role: str, path: str) -> None:

@@ -37,6 +37,24 @@ class Metric(NamedTuple):
     values: Mapping[Labels, float]
 
 
+class Update(NamedTuple):
+    """How the last unattended update ended; times are in seconds since 1970, None: there is none."""
+
+    results: Sequence[str]
+    """How one may end."""
+    result: str
+    code: str | None
+    """The code word of the error that ended it."""
+    ran: int
+    looked: int | None
+    waiting_index: int
+    """That of a release that waits for its installation, its turn, its window or its commit; 0: none does."""
+    opens: int | None
+    """When the window opens, or opened."""
+    set_aside: int
+    """How many releases are not taken again."""
+
+
 def wanted(config: Config) -> bool:
     """Say whether anybody collects metrics here."""
     return os.path.isdir(config.metrics.directory)
@@ -87,6 +105,16 @@ def write_devices(config: Config, failed: Mapping[str, str]) -> None:
     present = [(slot.value, role) for slot, specs in config.slots.items() for role in specs]
     lost = [(slot, role) for slot, role in present if f"slots.{slot}.{role}" in failed]
     _write(config, "manageboot_devices", [of_devices(present, lost)])
+
+
+def write_update(config: Config, update: Update) -> None:
+    """Write how the last unattended update ended; in a file of its own, because only its run knows.
+
+    Raises:
+        CreateError, DeviceError, NotPermittedError: it can't be written.
+    """
+    if wanted(config):
+        _write(config, "manageboot_update", of_update(update))
 
 
 def of_node(node: Node | None) -> list[Metric]:
@@ -141,6 +169,21 @@ def of_devices(present: Iterable[tuple[str, str]], failed: Iterable[tuple[str, s
         (("slot", slot), ("role", role)): float((slot, role) not in lost) for slot, role in present
     }
     return Metric("manageboot_device_healthy", "Whether a device of a slot is there and works.", values)
+
+
+def of_update(update: Update) -> list[Metric]:
+    """Measure an unattended update."""
+    prefix = "manageboot_update"
+    failed: Mapping[Labels, float] = {} if update.code is None else {(("code", update.code),): 1}
+    return [
+        _one_of(f"{prefix}_result", "1 for how the last update ended.", "result", update.results, update.result),
+        *([Metric(f"{prefix}_error", "1 for the code word of the error that ended it.", failed)] if failed else []),
+        *_single(f"{prefix}_run_timestamp_seconds", "When it was, by the clock.", update.ran),
+        *_single(f"{prefix}_look_timestamp_seconds", "When the channel was last read, by the clock.", update.looked),
+        *_single(f"{prefix}_release_waiting_index", "Index of the release that waits; 0: none.", update.waiting_index),
+        *_single(f"{prefix}_window_opens_timestamp_seconds", "When the window opens, or opened.", update.opens),
+        *_single(f"{prefix}_releases_set_aside", "Releases that did not stay here.", update.set_aside),
+    ]
 
 
 def _write_action(config: Config, node: Node, happened: Sequence[Entry]) -> None:

@@ -13,8 +13,9 @@ from manageboot.publish import metadata
 from manageboot.publish.checkrelease import check_release
 from manageboot.publish.metadata import ROLES
 from manageboot.publish.sign import index_of, target_path
-from manageboot.release import description
+from manageboot.release import description, rollout
 from manageboot.release.description import Release
+from manageboot.release.rollout import Rollout
 from manageboot.system.text import one_line
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def check(directory: str, root: str | None, style: Style) -> dict[str, Any]:
         _, release = check_release(os.path.join(directory, version), style)
         if index_of(target) != release.release_index:
             raise errors.MetadataError(f"cannot accept {path}: it was signed with another index than it has")
-        releases.append(_shown(release))
+        releases.append(_shown(release, _rollout(target)))
     top: Root = roles["root"].signed
     return {
         "schema": SCHEMA,
@@ -76,6 +77,7 @@ def render(result: dict[str, Any]) -> str:
     lines += [
         f"release    {release['version']}, index {release['index']}: "
         f"{release['pack_size']} bytes in frames, {release['archive_size']} as {release['archive']}"
+        f"{'' if release['rollout'] is None else ', for ' + release['rollout']['words']}"
         for release in result["releases"]
     ]
     return "\n".join(map(one_line, lines))
@@ -128,7 +130,14 @@ def _role(signed: Any, root: "Root", role: str) -> dict[str, Any]:
     }
 
 
-def _shown(release: Release) -> dict[str, Any]:
+def _rollout(target: Any) -> Rollout | None:
+    try:
+        return rollout.parse(target.custom)
+    except ValueError as error:
+        raise errors.MetadataError(f"cannot accept {target.path}: its rollout can't be read: {error}") from error
+
+
+def _shown(release: Release, staged: Rollout | None = None) -> dict[str, Any]:
     return {
         "version": release.version,
         "index": release.release_index,
@@ -139,4 +148,5 @@ def _shown(release: Release) -> dict[str, Any]:
         "archive": release.archive_name,
         "archive_size": release.archive.size,
         "pack_size": release.pack.size,
+        "rollout": None if staged is None else {**staged.to_json(), "words": str(staged)},
     }

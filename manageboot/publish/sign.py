@@ -14,7 +14,8 @@ from manageboot.publish import keys, metadata, secrets
 from manageboot.publish.checkrelease import check_release
 from manageboot.publish.metadata import State
 from manageboot.publish.secrets import Secret
-from manageboot.release import description
+from manageboot.release import description, rollout
+from manageboot.release.rollout import Rollout
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -38,6 +39,8 @@ class Order(NamedTuple):
     days: Mapping[str, int] = DAYS
     """How long each role is to be trusted."""
     style: Style = "auto"
+    rollout: Rollout | None = None
+    """How many nodes take the added releases by themselves; None: all."""
 
 
 def sign(directory: str, order: Order) -> str:
@@ -76,7 +79,8 @@ def sign(directory: str, order: Order) -> str:
             name = f"{role}.json" if role == "timestamp" else f"{signed.signed.version}.{role}.json"
             metadata.write(directory, name, signed)
     until = min(made.values(), key=lambda one: one.signed.expires).signed.expires
-    said = [f"release {version} is signed" for version in order.versions]
+    staged = "" if order.rollout is None else f" for {order.rollout}"
+    said = [f"release {version} is signed{staged}" for version in order.versions]
     said += [f"release {version} is withdrawn" for version in order.remove]
     what = ", ".join(f"{role} {signed.signed.version}" for role, signed in made.items())
     return f"{', '.join([*said, what])}; to be renewed before {until:%Y-%m-%d}"
@@ -107,9 +111,14 @@ def _targets(directory: str, state: State, order: Order) -> "Targets | None":
     for version in order.versions:
         if not description.VERSION.fullmatch(version):
             raise errors.UsageError(f"cannot sign {version!r}: it is not a version", hint=f"ls {directory}")
+        if order.rollout is not None and (target := _same(directory, version, targets)) is not None:
+            target.unrecognized_fields["custom"][rollout.KEY] = order.rollout.to_json()
+            continue
         content, release = check_release(os.path.join(directory, version), order.style)
         target = TargetFile.from_data(target_path(version), content, ["sha256"])
         target.unrecognized_fields["custom"] = {"index": release.release_index}
+        if order.rollout is not None:
+            target.unrecognized_fields["custom"][rollout.KEY] = order.rollout.to_json()
         others = {path: index_of(other) or 0 for path, other in targets.targets.items() if path != target.path}
         for path, index in others.items():
             if index >= release.release_index:
@@ -118,6 +127,21 @@ def _targets(directory: str, state: State, order: Order) -> "Targets | None":
                 raise errors.ReleaseFormatError(f"cannot sign release {version}: {cause}", hint=hint)
         targets.targets[target.path] = target
     return targets
+
+
+def _same(directory: str, version: str, targets: "Targets") -> Any:
+    """Return what is signed of a release, if that is the one that is there; so a rollout is stopped in no time."""
+    from tuf.api.exceptions import LengthOrHashMismatchError
+
+    target = targets.targets.get(target_path(version))
+    if target is None or index_of(target) is None:
+        return None
+    content = metadata.read_bytes(os.path.join(directory, target.path), description.DESCRIPTION_BYTES_MAX)
+    try:
+        target.verify_length_and_hashes(content)
+    except LengthOrHashMismatchError:
+        return None
+    return target
 
 
 def _make(

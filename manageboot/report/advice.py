@@ -129,6 +129,9 @@ def what_to_do(status: dict[str, Any]) -> str:
         return f"run `manageboot{disk} doctor`: it says what is wrong, and what to do"
     if status["block"]["condition"] == "absent":
         return "mount GRUB's partition where the block should be; if it is mounted, `manageboot doctor` says what to do"
+    last = status["update"]["last"]
+    if last is not None and last["result"] == "waiting" and status["slots"][passive]["now"] == Now.INSTALLED:
+        return f"wait: slot {passive} is committed in its window; `manageboot upgrade-commit` commits it now"
     return _between_upgrades(status["slots"][passive]["now"], passive, disk)
 
 

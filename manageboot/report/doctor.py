@@ -14,7 +14,7 @@ from manageboot.bootloader import grubcfg, modules
 from manageboot.config import Config
 from manageboot.disk import devices
 from manageboot.protocol import Cycle, Phase, Slot, describe
-from manageboot.report import grubcommon, status
+from manageboot.report import grubcommon, status, updating
 from manageboot.system.text import one_line
 
 SCHEMA = 1
@@ -41,6 +41,7 @@ REMEDIES = {
     "GRUB_CFG_DIFFERS": "run `manageboot bootloader check`, then `manageboot bootloader install`",
     "GRUB_MODULES": grubcfg.MODULES_HINT,
     "SECOND_WITNESS_BEHIND": "run `manageboot confirm`",
+    "UPDATES_INCOMPLETE": f"set it, as docs/unattended.md says; or run `systemctl disable {updating.TIMER}`",
 }
 """What to do about each finding; the code word keeps its meaning."""
 
@@ -78,6 +79,7 @@ def examine(config: Config) -> dict[str, Any]:
             *_protocol(config, node, unknown),
             *_grub(config, node, unknown),
             *_devices(config, node, unknown),
+            *(() if node.offline else (Finding("UPDATES_INCOMPLETE", text) for text in updating.missing(config))),
         ]
     return {
         "schema": SCHEMA,

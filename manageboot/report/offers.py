@@ -3,7 +3,7 @@
 from typing import Any
 
 from manageboot.boot.node import observe
-from manageboot.channel import channel
+from manageboot.channel import channel, clock, kept, turn
 from manageboot.channel.channel import Offer, Wanted
 from manageboot.config import Config
 from manageboot.system.text import one_line
@@ -24,11 +24,12 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
     node = observe(config)
     found = channel.offers(config, node, Wanted(directory))
     booted = found.floor.slots.get(node.booted)
+    now = clock.now(config.channel.root, kept.load(config))
     return {
         "schema": SCHEMA,
         "floor": found.floor.release_index,
         "booted": None if booted is None else {"version": booted.version, "index": booted.release_index},
-        "releases": [_offer(offer) for offer in found.offers],
+        "releases": [_offer(offer, now) for offer in found.offers],
     }
 
 
@@ -42,6 +43,12 @@ def render(report: dict[str, Any]) -> str:
     for release in report["releases"]:
         ways = ", ".join(f"{way['bytes']} bytes as {way['way']}" for way in release["ways"])
         lines.append(f"release  {release['version']}, index {release['index']}: {ways}")
+        if (staged := release["rollout"]) is not None:
+            come = "its turn has come" if staged["has_come"] else "its turn has not come"
+            lines.append(
+                f"         rollout: for {staged['words']}, {staged['share']:g} % now; "
+                f"this node is at {staged['place']:g} %: {come}"
+            )
         if release["refused"] is not None:
             lines.append(f"         refused: {release['refused']['text']} [{release['refused']['code']}]")
     if not report["releases"]:
@@ -49,7 +56,20 @@ def render(report: dict[str, Any]) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def _offer(offer: Offer) -> dict[str, Any]:
+def _rollout(offer: Offer, now: int) -> dict[str, Any] | None:
+    """Tell how many nodes a release is for, and where this one stands; in percent."""
+    if offer.rollout is None:
+        return None
+    stands = turn.of(offer.rollout, offer.sha256, now)
+    return {
+        "words": str(offer.rollout),
+        "share": stands.share / 100,
+        "place": stands.place / 100,
+        "has_come": stands.has_come,
+    }
+
+
+def _offer(offer: Offer, now: int) -> dict[str, Any]:
     release, refused = offer.release, offer.refused
     return {
         "version": release.version,
@@ -63,5 +83,6 @@ def _offer(offer: Offer) -> dict[str, Any]:
             {"way": "full", "bytes": release.idx.size + release.pack.size},
             {"way": "archive", "bytes": release.archive.size},
         ],
+        "rollout": _rollout(offer, now),
         "refused": None if refused is None else {"code": refused.code, "text": str(refused)},
     }

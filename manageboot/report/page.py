@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from manageboot.report import vouching
+from manageboot.report import updating, vouching
 from manageboot.report.advice import Now
 from manageboot.report.status import WITHOUT_GRUB
 from manageboot.system import terminal
@@ -62,7 +62,7 @@ def render(status: dict[str, Any], screen: Screen = PLAIN) -> str:
     lines += ["", *_table(status, screen), ""]
     if status["running"]:
         line("running", f"{status['running']}{how_far(status['progress'], bar=screen.terminal)}", YELLOW)
-    for label, said in vouching.render(status["channel"]):
+    for label, said in vouching.render(status["channel"]) + updating.render(status["update"]):
         line(label, said)
     _trial(status, line)
     _daemon(status["daemon"], line)

@@ -13,7 +13,7 @@ from manageboot.config import Config
 from manageboot.daemon import statefile
 from manageboot.events import history
 from manageboot.protocol import BootState, Phase, Slot, Verb, describe
-from manageboot.report import advice, vouching
+from manageboot.report import advice, updating, vouching
 from manageboot.system import lock
 from manageboot.upgrade import inhibit
 
@@ -40,6 +40,7 @@ def collect(config: Config) -> dict[str, Any]:
     fell_back = fallback.detect(node)
     owns = ownership.of(config.boot)
     channel, unreadable = vouching.collect(config)
+    update, forgotten = updating.collect(config, offline=node.offline)
     daemon = {**statefile.to_json(config.state.runtime_directory), "held": inhibit.active(config)}
     version = None if node.offline else running_version()
     status = {
@@ -70,6 +71,7 @@ def collect(config: Config) -> dict[str, Any]:
         "fallback": None if fell_back is None else {"slot": fell_back.slot.value, "cause": fell_back.cause.value},
         "slots": {slot.value: _slot(config, node, slot, state, version, running) for slot in Slot},
         "channel": channel,
+        "update": update,
         "daemon": daemon,
         "confirms_itself": config.confirm.policy == "automatic",
         "aborted": state is not None and advice.is_aborted(node, state),
@@ -77,7 +79,7 @@ def collect(config: Config) -> dict[str, Any]:
         "events": _last_events(config),
         "problems": []
         if owns is Ownership.BORROWED
-        else _problems(node, state, fell_back) + _found_by(daemon) + unreadable,
+        else _problems(node, state, fell_back) + _found_by(daemon) + unreadable + forgotten,
     }
     status["to_do"] = advice.what_to_do(status)
     return status

@@ -28,8 +28,13 @@ _CONFIRM_WAIT_S = 30.0
 _ARRIVAL_WAIT_S = 10.0
 
 
-def commit(config: Config, *, reboot: bool) -> str:
+def commit(config: Config, *, reboot: bool, transaction: str | None = None) -> str:
     """Arm the passive slot: GRUB tries it at the next boot. Then reboot, if asked to.
+
+    Args:
+        config: the settings.
+        reboot: whether to reboot then.
+        transaction: of the installation that is meant, which nobody has committed yet; None: whichever is there.
 
     Returns:
         What was done, in words.
@@ -42,6 +47,8 @@ def commit(config: Config, *, reboot: bool) -> str:
     """
     with begun(config, Verb.COMMIT) as (node, to_do):
         passive = node.booted.other
+        if transaction is not None:
+            _require(node, transaction)
         if to_do.block is not None:
             arming.warn_of_tries(config, node)
             header.require(config, passive, Verb.COMMIT)
@@ -225,6 +232,16 @@ def arrive(config: Config) -> str:
             return f"slot {node.booted} is up"
         envblock.write(config.boot.grubenv, node.state.block, markers._replace(trial=TrialMarker.USERSPACE.value))
         return f"slot {node.booted} is up, on trial"
+
+
+def _require(node: Node, transaction: str) -> None:
+    """Make sure that the passive slot holds an installation, and that nobody has committed it."""
+    passive, entry = node.booted.other, node.records.get(node.booted.other)
+    if node.state.phase is not Phase.IDLE or entry is None or entry.transaction != transaction:
+        raise errors.NothingInstalledError(
+            f"cannot {Verb.COMMIT} slot {passive}: somebody has committed it, or installed something else",
+            hint="`manageboot status` says what is there",
+        )
 
 
 def _leave_aborted(node: Node) -> str:

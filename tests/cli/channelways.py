@@ -80,6 +80,11 @@ def without_tuf(node: Node, patch: pytest.MonkeyPatch) -> list[str | Path]:
     return ["check"]
 
 
+def forgotten_updates(node: Node, patch: pytest.MonkeyPatch) -> list[str | Path]:
+    (node.grubenv.parent / "manageboot.update").write_text("{")
+    return ["update"]
+
+
 def another_pin(node: Node, patch: pytest.MonkeyPatch) -> list[str | Path]:
     repository = published(node, "pinned")
     return ["upgrade-install", repository.directory / "1.0", "--release-sha256", "0" * 64]
@@ -107,6 +112,7 @@ CHANNEL: dict[str, Way] = {
     "CLOCK_AHEAD": far_ahead,
     "FLOOR_DAMAGED": damaged_floor,
     "NO_RELEASE": without_mirrors,
+    "UPDATE_MEMORY": forgotten_updates,
     "UNSIGNED": without_root,
     "NO_NETWORK": over_a_network,
     "NO_TUF": without_tuf,

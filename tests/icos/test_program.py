@@ -45,6 +45,8 @@ def test_it_is_one_command_and_runs_from_there(installed: Path):
     assert call(installed / "usr/bin/grubenv", "--version").stdout == f"grubenv {release()}\n"
     for name in (
         "system/manageboot.service",
+        "system/manageboot-update.service",
+        "system/manageboot-update.timer",
         "system-preset/90-manageboot.preset",
         "catalog/manageboot.catalog",
         "../tmpfiles.d/manageboot.conf",

@@ -41,7 +41,7 @@ says version-grubenv grubenv --version
 says icos /opt/ic/bin/manageboot.sh help
 says status manageboot status
 says doctor manageboot doctor
-find /etc/systemd/system -name manageboot.service >/said/enabled
+find /etc/systemd/system -name 'manageboot*.*' >/said/enabled
 
 # What there is of a node that was in use: a configuration, a record, a lock, and the service, which somebody enabled.
 mkdir -p /etc/manageboot /var/lib/manageboot /run/manageboot /etc/systemd/system/sysinit.target.wants

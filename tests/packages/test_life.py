@@ -28,6 +28,7 @@ ITS_STATE = {
     "/etc/manageboot", "/etc/manageboot/manageboot.toml", "/etc/systemd/system/sysinit.target.wants/manageboot.service",
     "/var/lib/manageboot", "/var/lib/manageboot/slot-a.json",
     "/var/lib/systemd/deb-systemd-helper-enabled/manageboot.service.dsh-also",
+    "/var/lib/systemd/deb-systemd-helper-enabled/manageboot-update.timer.dsh-also",
 }  # fmt: skip
 """What a removal leaves for those who install it again."""
 
@@ -101,4 +102,5 @@ def test_the_service_goes_where_the_release_has_it(release: Release, built: Path
     [package] = built.glob("manageboot_*.deb")
     names = run(["dpkg-deb", "--contents", package]).decode()
     place = {Release.BOOKWORM: "./lib/systemd/system/", Release.TRIXIE: "./usr/lib/systemd/system/"}[release]
-    assert f" {place}manageboot.service\n" in names
+    for unit in ("manageboot.service", "manageboot-update.service", "manageboot-update.timer"):
+        assert f" {place}{unit}\n" in names

@@ -20,6 +20,7 @@ from support.node import LoopNode
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL))
+UPDATE = metrics.Update(["failed"], "failed", "IO_ERROR", 1, 1, 1, 1, 1)
 ROWS = ("journal", "status", "metrics", "what to do")
 
 
@@ -49,7 +50,12 @@ def test_every_cause_of_a_fallback_is_explained():
 def test_every_metric_is_listed():
     all_there_is = [Entry("2026-11-24T18:54:25+00:00", "installed", "B", "m", seconds=1, written_bytes=1)]
     all_there_is += [Entry("2026-11-24T18:54:25+00:00", "confirmed", "B", "m", seconds=1)]
-    there = [*metrics.of_node(None), *metrics.of_history(all_there_is), metrics.of_devices([("A", "root")], [])]
+    there = [
+        *metrics.of_node(None),
+        *metrics.of_history(all_there_is),
+        *metrics.of_update(UPDATE),
+        metrics.of_devices([("A", "root")], []),
+    ]
     listed = table("**The metrics.**")
     assert list(listed) == [metric.name for metric in there]
     for metric in there:

@@ -125,6 +125,16 @@ def test_a_report_with_faults_has_the_error_beside_it(node: LoopNode, asked):
     assert "CONFLICT" in [finding["code"] for finding in report["findings"]]
 
 
+@pytest.mark.devices
+def test_an_update_answers_in_json_and_status_shows_it(node: LoopNode, asked):
+    asked("confirm", "--hold")
+    status, output = asked("update", "--json")
+    told = check("update", output)
+    assert (status, told["result"]) == (0, "held")
+    last = check("status", asked("status", "--json")[1])["update"]["last"]
+    assert last == {key: told[key] for key in last}
+
+
 def test_init_and_explain_need_no_node(capsys: pytest.CaptureFixture[str]):
     assert main.run(["init", "--json"]) == 0
     assert check("init", capsys.readouterr().out)["written"] == []

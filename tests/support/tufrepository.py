@@ -23,6 +23,8 @@ class Repository:
         self.thresholds = dict.fromkeys(ROLES, 1) | {"root": 2, **thresholds}
         self.keys = {role: [CryptoSigner.generate_ed25519() for _ in range(self.thresholds[role])] for role in ROLES}
         self.targets: dict[str, bytes] = {}
+        self.custom: dict[str, Any] = {}
+        """What is signed beside the digest of a target, by its path."""
         self.expires = {role: datetime.now(UTC).replace(microsecond=0) + timedelta(days=30) for role in ROLES}
         self.version = 0
         self.root_version = 0
@@ -50,6 +52,8 @@ class Repository:
         targets = Targets(version=self.version, expires=self.expires["targets"])
         for path, content in self.targets.items():
             targets.targets[path] = TargetFile.from_data(path, content)
+            if path in self.custom:
+                targets.targets[path].unrecognized_fields["custom"] = self.custom[path]
         targets_bytes = self.signed(targets, self.keys["targets"])
         snapshot = Snapshot(version=self.version, expires=self.expires["snapshot"])
         snapshot.meta["targets.json"] = MetaFile.from_data(self.version, targets_bytes, ["sha256"])

@@ -1,0 +1,161 @@
+"""What has to be known of earlier updates after a reboot, a fallback or a power cut, in either slot.
+
+It is one file beside the floor, written only where it changes: before a release is installed, before one is committed,
+and once one did not stay.
+"""
+
+import os
+import re
+from typing import Any, NamedTuple
+
+from manageboot import errors
+from manageboot.boot import floor
+from manageboot.channel import refusals
+from manageboot.config import Config
+from manageboot.system import files
+
+FILE_NAME = "manageboot.update"
+SCHEMA = 1
+
+_LIMIT_BYTES = 64 << 10
+_NUMBER_MAX = (1 << 53) - 1
+_KEPT_MAX = 100
+"""Releases that are older than what was confirmed are not kept, so there are never many."""
+
+
+class Known(NamedTuple):
+    """A release, as much of it as has to be remembered."""
+
+    version: str
+    release_index: int
+    sha256: str
+    """Of its release.json, in hexadecimal."""
+
+
+class SetAside(NamedTuple):
+    """A release that is not taken again by itself."""
+
+    release: Known
+    cause: str
+    """That of its fallback; `cancelled`: somebody took it back."""
+    noted: str
+    """When, UTC in ISO 8601."""
+
+
+class Memory(NamedTuple):
+    """What the file says."""
+
+    chosen: Known | None = None
+    """What the last update has installed, or begun to."""
+    committed: Known | None = None
+    """What the last update has committed, or begun to, and of which nobody knows yet whether it stays."""
+    set_aside: tuple[SetAside, ...] = ()
+    lifted: str | None = None
+    """The installation of which it does not count that it did not stay, or was taken back: somebody said so."""
+
+    def is_set_aside(self, sha256: str) -> bool:
+        """Say whether a release is not taken again."""
+        return any(one.release.sha256 == sha256 for one in self.set_aside)
+
+    def with_set_aside(self, one: SetAside) -> "Memory":
+        """Return it with one release more that is not taken again."""
+        return self._replace(set_aside=(*self.set_aside, one)[-_KEPT_MAX:])
+
+
+def path_of(config: Config) -> str | None:
+    """Return where the file is; None: the disk of another system is worked on, which keeps its own."""
+    beside = floor.path_of(config)
+    return None if beside is None else os.path.join(os.path.dirname(beside), FILE_NAME)
+
+
+def load(config: Config) -> Memory:
+    """Read the file; where there is none, there was no update yet.
+
+    Raises:
+        UpdateMemoryError: it says what no version of this schema would.
+        DeviceError, NotPermittedError: it can't be read.
+    """
+    path = path_of(config)
+    if path is None:
+        return Memory()
+    try:
+        return _parse(files.parse(files.read(path, _LIMIT_BYTES)))
+    except FileNotFoundError:
+        return Memory()
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}") from error
+    except ValueError as error:
+        raise refusals.UpdateMemoryError(f"cannot read {path}: {error}") from error
+
+
+def store(config: Config, memory: Memory) -> None:
+    """Replace the file.
+
+    Raises:
+        CreateError, DeviceError, NotPermittedError: it can't be written.
+
+    Durability: once it returns, it survives a power cut; before, the old file is there or the new one.
+    """
+    import json
+
+    path = path_of(config)
+    if path is None:
+        return
+    whole = {
+        "schema": SCHEMA,
+        "chosen": None if memory.chosen is None else release_to_json(memory.chosen),
+        "committed": None if memory.committed is None else release_to_json(memory.committed),
+        "set_aside": [to_json(one) for one in memory.set_aside],
+        "lifted": memory.lifted,
+    }
+    try:
+        files.replace(path, f"{json.dumps(whole, indent=1)}\n".encode(), durable=True)
+    except OSError as error:
+        raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
+
+
+def release_to_json(release: Known) -> dict[str, Any]:
+    """Turn a release into what the file and `status --json` have."""
+    return {"version": release.version, "index": release.release_index, "sha256": release.sha256}
+
+
+def to_json(one: SetAside) -> dict[str, Any]:
+    """Turn what is not taken again into what the file and `status --json` have."""
+    return {**release_to_json(one.release), "cause": one.cause, "noted": one.noted}
+
+
+def _parse(stored: Any) -> Memory:
+    """Take the file apart. Raises ValueError where it says what no version of this schema would."""
+    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
+        raise ValueError(f"it has no schema {SCHEMA}")
+    listed, lifted = stored.get("set_aside"), stored.get("lifted")
+    if type(listed) is not list or type(lifted) not in {str, type(None)}:
+        raise ValueError("it does not say what is set aside")
+    return Memory(
+        _optional(stored.get("chosen")),
+        _optional(stored.get("committed")),
+        tuple(
+            SetAside(parse_release(one), _word(one, "cause", "[a-z-]{1,40}"), _word(one, "noted", ".{1,40}"))
+            for one in listed
+        ),
+        lifted,
+    )
+
+
+def _optional(values: Any) -> Known | None:
+    return None if values is None else parse_release(values)
+
+
+def parse_release(values: Any) -> Known:
+    """Take apart what `release_to_json` made. Raises ValueError where it can't have."""
+    index = values.get("index") if isinstance(values, dict) else None
+    if type(index) is not int or not 0 <= index <= _NUMBER_MAX:
+        raise ValueError("a release has no index")
+    return Known(_word(values, "version", ".{1,64}"), index, _word(values, "sha256", "[0-9a-f]{64}"))
+
+
+def _word(values: dict[str, Any], key: str, pattern: str) -> str:
+    value = values.get(key)
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise ValueError(f"{key} does not match {pattern}")
+    return value
