@@ -21,7 +21,12 @@ def perform(options: argparse.Namespace) -> None:
     try:
         done = _ACTIONS[options.action](options)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in {"tuf", "securesystemslib", "cryptography"}:
+        if error.name is None or error.name.partition(".")[0] not in {
+            "tuf",
+            "securesystemslib",
+            "cryptography",
+            "numpy",
+        }:
             raise
         hint = "pip install 'manageboot[build]'"
         raise errors.InputError(
@@ -48,6 +53,8 @@ def _build(options: argparse.Namespace) -> str:
         requires=Requirements(options.agent, tuple(options.systems), tuple(options.hardware)),
         roles=tuple(options.role) if options.role else build.Plan._field_defaults["roles"],
         any_content=options.any_content,
+        olds=tuple(options.olds),
+        dictionary_blocks=options.dictionary,
         level=options.level,
         threads=options.threads,
         style=options.progress,
