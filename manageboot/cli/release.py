@@ -28,7 +28,12 @@ def perform(options: argparse.Namespace) -> None:
                 f"cannot run release {options.action}: manageboot.publish is not installed on a node",
                 hint="run it where releases are built: docs/releases.md",
             ) from error
-        if error.name is None or error.name.partition(".")[0] not in {"tuf", "securesystemslib", "cryptography"}:
+        if error.name is None or error.name.partition(".")[0] not in {
+            "tuf",
+            "securesystemslib",
+            "cryptography",
+            "numpy",
+        }:
             raise
         hint = "pip install 'manageboot[build]'"
         raise errors.InputError(
@@ -55,6 +60,8 @@ def _build(options: argparse.Namespace) -> str:
         requires=Requirements(options.agent, tuple(options.systems), tuple(options.hardware)),
         roles=tuple(options.role) if options.role else build.Plan._field_defaults["roles"],
         any_content=options.any_content,
+        olds=tuple(options.olds),
+        dictionary_blocks=options.dictionary,
         level=options.level,
         threads=options.threads,
         style=options.progress,

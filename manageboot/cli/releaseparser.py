@@ -58,6 +58,12 @@ def _add_build(build: argparse.ArgumentParser) -> None:
         "--role", action="append", metavar="ROLE", help="a role that has an image; without it, boot and root"
     )
     build.add_argument("--any-content", action="store_true", help="also images that no slot is known to hold")
+    build.add_argument(
+        "--from", action="append", default=[], dest="olds", metavar="OLD", help="an old release, for a delta from it"
+    )
+    build.add_argument(
+        "--dictionary", type=_number(0, 1024), default=512, metavar="N", help="blocks of 4 KiB for a delta's frame; 512"
+    )
     build.add_argument("--level", type=_number(1, 22), default=19, metavar="N", help="of zstd, 1 to 22; 19")
     build.add_argument("--threads", type=_number(1, 256), metavar="N", help="that compress; one for each processor")
     build.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help=_PROGRESS)

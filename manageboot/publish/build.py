@@ -20,11 +20,13 @@ from manageboot.publish.archive import ArchiveWriter
 from manageboot.publish.outfile import OutFile
 from manageboot.publish.packing import PackedImage, Packer
 from manageboot.release import description
-from manageboot.release.description import File, Image, Release, Requirements
+from manageboot.release.description import Delta, File, Image, Release, Requirements
 from manageboot.release.layout import BLOCK_BYTES
 from manageboot.system import files
 
 LEVEL = 19
+DICTIONARY_BLOCKS = 512
+"""2 MiB. More of it brings nothing for frames of 1 MiB."""
 LEVEL_MAX = 22
 
 _COPIED_BYTES = 1 << 20
@@ -46,6 +48,10 @@ class Plan(NamedTuple):
     """Of the images that have to be there."""
     any_content: bool = False
     """Whether an image may be what no slot is known to hold."""
+    olds: tuple[str, ...] = ()
+    """Old releases that deltas are made from: their directories, or archives."""
+    dictionary_blocks: int = DICTIONARY_BLOCKS
+    """How much old data a frame of a delta may have as its dictionary."""
     level: int = LEVEL
     """Of zstd, for the frames."""
     threads: int | None = None
@@ -61,7 +67,7 @@ def build(images: Sequence[str], plan: Plan) -> str:
         plan: what kind of release.
 
     Returns:
-        What was made, as a sentence.
+        What was made, as a sentence; and one for each delta, on a line of its own.
 
     Raises:
         UsageError: the plan makes no sense, or nothing says which version it is.
@@ -77,6 +83,7 @@ def build(images: Sequence[str], plan: Plan) -> str:
         packed, idx, pack, version, update = _pack(images, names, plan, directory)
         _check(packed, plan)
         version_text = _version(plan, version)
+        deltas, said = _deltas(plan, directory)
         name, archive = _archive(images, update, packed, version_text, directory, plan)
         if _stamps(images) != stamps:
             raise errors.ImageFormatError(f"cannot read {' and '.join(images)}: it was changed while it was read")
@@ -91,11 +98,13 @@ def build(images: Sequence[str], plan: Plan) -> str:
             archive=archive,
             idx=idx,
             pack=pack,
+            deltas=deltas,
         )
         _describe(release, directory)
         path = os.path.join(plan.output, release.version)
         files.put_in_place(directory, path)
-    return f"{path} holds release {release.version}: {pack.size} bytes in frames, {archive.size} as {name}"
+    whole = f"{path} holds release {release.version}: {pack.size} bytes in frames, {archive.size} as {name}"
+    return "\n".join([whole, *said])
 
 
 class _Read(NamedTuple):
@@ -139,6 +148,17 @@ def _pack(images: Sequence[str], names: Sequence[str], plan: Plan, directory: st
         index.write(content)
         idx = index.finish()
     return _Packed(packer.images, idx, packed, version, read)
+
+
+def _deltas(plan: Plan, directory: str) -> tuple[tuple[Delta, ...], tuple[str, ...]]:
+    """Make the deltas, and say what each costs."""
+    if not plan.olds:
+        return (), ()
+    # Imported here: who makes no deltas needs no numpy.
+    from manageboot.publish import delta, deltas
+
+    way = delta.Way(plan.level, plan.dictionary_blocks, plan.threads or os.cpu_count() or 1, plan.style)
+    return deltas.make_deltas(plan.olds, directory, plan.roles, way)
 
 
 def _check(packed: Sequence[PackedImage], plan: Plan) -> None:

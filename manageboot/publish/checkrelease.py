@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from io import BufferedReader
+import tempfile
 
 from manageboot import errors
 from manageboot.disk.buffer import aligned_buffer
@@ -11,8 +11,11 @@ from manageboot.image import VERSION, member_name, open_image
 from manageboot.install import progress
 from manageboot.install.progress import Counts, Meter, Style
 from manageboot.publish import metadata
-from manageboot.release import description, index
-from manageboot.release.description import Release
+from manageboot.publish.old import read_old
+from manageboot.publish.packfile import PackFile
+from manageboot.publish.proving import check_delta
+from manageboot.release import delta, description, index
+from manageboot.release.description import File, Release
 from manageboot.release.frames import Unpacker
 from manageboot.release.index import Index, check_file
 from manageboot.release.windows import WindowReader
@@ -45,24 +48,14 @@ def check_release(directory: str, style: Style) -> tuple[bytes, Release]:
         idx = index.verified(metadata.read_bytes(path, description.INDEX_BYTES_MAX), release, path)
         _check_pack(os.path.join(directory, description.PACK), release, idx, meter)
         _check_archive(os.path.join(directory, release.archive_name), release, meter)
+    _check_deltas(directory, release, idx, style)
     return content, release
 
 
 def _check_pack(path: str, release: Release, idx: Index, meter: Meter) -> None:
-    with _opened(path) as pack:
-        try:
-            whole = hashlib.file_digest(pack, "sha256").hexdigest()
-        except OSError as error:
-            raise errors.from_os_error(error, f"read {path}") from error
-        check_file(path, release.pack.size, release.pack.sha256, pack.tell(), whole)
-
-        def read(offset: int, size: int) -> bytes:
-            try:
-                return os.pread(pack.fileno(), size, offset)
-            except OSError as error:
-                raise errors.from_os_error(error, f"read {path} at {offset}") from error
-
-        reader = WindowReader(idx, read, Unpacker(idx, path))
+    with PackFile(path) as pack:
+        _check_whole(pack, release.pack)
+        reader = WindowReader(idx, pack.read, Unpacker(idx, path))
         buffer = memoryview(aligned_buffer(WINDOW_BYTES))
         for number, image in enumerate(idx.images):
             for window in idx.windows(number):
@@ -72,11 +65,30 @@ def _check_pack(path: str, release: Release, idx: Index, meter: Meter) -> None:
     meter.update(Counts(release.pack.size))
 
 
-def _opened(path: str) -> BufferedReader:
+def _check_whole(pack: PackFile, published: File) -> None:
     try:
-        return open(path, "rb")
+        sha256 = hashlib.file_digest(pack.file, "sha256").hexdigest()
     except OSError as error:
-        raise errors.from_os_error(error, f"open {path}", errors.InputError) from error
+        raise errors.from_os_error(error, f"read {pack.path}") from error
+    check_file(pack.path, published.size, published.sha256, pack.file.tell(), sha256)
+
+
+def _check_deltas(directory: str, release: Release, idx: Index, style: Style) -> None:
+    """Check the files of deltas; and what they give, where the old release is beside the new one."""
+    for one in release.deltas:
+        path = os.path.join(directory, one.idx_name)
+        found = delta.verified(metadata.read_bytes(path, description.INDEX_BYTES_MAX), idx, one, path)
+        path = os.path.join(directory, one.pack_name)
+        with PackFile(path) as pack:
+            _check_whole(pack, one.pack)
+        beside = os.path.join(os.path.dirname(os.path.abspath(directory)), one.version)
+        if not os.path.lexists(os.path.join(beside, description.NAME)):
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            old = read_old(beside, (), place, style)
+            if old.images != one.images:
+                raise errors.ReleaseFormatError(f"cannot accept {path}: {beside} has other images than it is from")
+            check_delta(found, path, old.contents, style)
 
 
 def _check_archive(path: str, release: Release, meter: Meter) -> None:

@@ -70,9 +70,10 @@ class Delta(NamedTuple):
 
     version: str
     """Of the old release, as all but the last two."""
-    release_index: int
-    sha256: str
-    """Of its release.json, in hexadecimal."""
+    release_index: int | None
+    """None: it was never published as a release, but as an archive."""
+    sha256: str | None
+    """Of its release.json, in hexadecimal; None: it has none."""
     images: tuple[Image, ...]
     """What a seed holds: whoever has these images has a seed, wherever they are from."""
     idx: File
@@ -182,8 +183,8 @@ def encode(release: Release) -> bytes:
 def _encoded(delta: Delta) -> dict[str, object]:
     return {
         "version": delta.version,
-        "index": delta.release_index,
-        "sha256": delta.sha256,
+        **({} if delta.release_index is None else {"index": delta.release_index}),
+        **({} if delta.sha256 is None else {"sha256": delta.sha256}),
         "images": [image._asdict() for image in delta.images],
     }
 
@@ -245,8 +246,8 @@ def _files(files: Fields, *, later: bool) -> tuple[str, File, File, File]:
 def _delta(fields: Fields, files: Fields, *, later: bool) -> Delta:
     delta = Delta(
         version=fields.word("version", VERSION),
-        release_index=fields.number("index", 1, NUMBER_MAX),
-        sha256=fields.word("sha256", SHA256),
+        release_index=fields.number("index", 1, NUMBER_MAX) if fields.has("index") else None,
+        sha256=fields.word("sha256", SHA256) if fields.has("sha256") else None,
         images=_images(fields, later=later),
         idx=File(0, ""),
         pack=File(0, ""),

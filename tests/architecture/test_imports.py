@@ -45,6 +45,7 @@ SOLE_IMPORTERS = {
         "manageboot.release.deltacolumns",
         "manageboot.release.deltawriter",
         "manageboot.release.frames",
+        "manageboot.publish.delta",
         "manageboot.publish.packing",
         "manageboot.publish.archive",
     },

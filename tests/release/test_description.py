@@ -45,7 +45,14 @@ def deltas(draw: st.DrawFn, version: str) -> tuple[Delta, ...]:
     some = [old for old in some if old != version]
     packs = st.builds(File, st.integers(0, description.FILE_BYTES_MAX), hex64)
     return tuple(
-        Delta(old, draw(numbers), draw(hex64), draw(roles.flatmap(images)), draw(index_files), draw(packs))
+        Delta(
+            old,
+            draw(st.none() | numbers),
+            draw(st.none() | hex64),
+            draw(roles.flatmap(images)),
+            draw(index_files),
+            draw(packs),
+        )
         for old in some
     )
 

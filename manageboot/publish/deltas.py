@@ -1,0 +1,81 @@
+"""The deltas of a release that is being built, each proved before it is published; and what they are worth."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from manageboot import errors
+from manageboot.install import progress
+from manageboot.install.progress import Counts
+from manageboot.publish import content, metadata
+from manageboot.publish.content import Content
+from manageboot.publish.delta import Way, make
+from manageboot.publish.old import Old, read_old
+from manageboot.publish.outfile import OutFile
+from manageboot.publish.proving import check_delta
+from manageboot.release import description
+from manageboot.release.delta import DeltaIndex
+from manageboot.release.description import Delta, File
+from manageboot.release.index import Index
+
+_WORTH_PERCENT = 70
+"""A delta that is larger, compared with full.pack, saves too little for what it takes on each mirror."""
+
+
+class Deltas(NamedTuple):
+    """The deltas that were made."""
+
+    deltas: tuple[Delta, ...]
+    said: tuple[str, ...]
+    """What each costs, in sentences."""
+
+
+def make_deltas(olds: Sequence[str], directory: str, roles: tuple[str, ...], way: Way) -> Deltas:
+    """Make the deltas from old releases.
+
+    Args:
+        olds: directories of releases, or archives.
+        directory: of the new release, whose index and pack are there.
+        roles: of the images that an archive has to have.
+        way: how deltas are made.
+
+    Raises:
+        DataError, InputError, UsageError: an old release is bad, can't be read, or is there twice.
+        CreateError, NotPermittedError, DeviceError: something can't be written.
+    """
+    idx_path, pack_path = (os.path.join(directory, name) for name in (description.INDEX, description.PACK))
+    index = Index(metadata.read_bytes(idx_path, description.INDEX_BYTES_MAX), idx_path)
+    with progress.step("unpack", index.pack_size, way.style) as meter:
+        new = content.from_pack(index, pack_path, directory, lambda done: meter.update(Counts(done)))
+    deltas: list[Delta] = []
+    said = []
+    for path in olds:
+        old = read_old(path, roles, directory, way.style)
+        if any(delta.version == old.version for delta in deltas):
+            raise errors.UsageError(f"cannot make a delta from {path}: there is one from {old.version} already")
+        delta = _made(old, new, index, directory, way)
+        deltas.append(delta)
+        said.append(_cost(delta, index.pack_size))
+    return Deltas(tuple(deltas), tuple(said))
+
+
+def _made(old: Old, new: Sequence[Content], index: Index, directory: str, way: Way) -> Delta:
+    delta = Delta(old.version, old.release_index, old.sha256, old.images, idx=File(0, ""), pack=File(0, ""))
+    pack_path, idx_path = (os.path.join(directory, name) for name in (delta.pack_name, delta.idx_name))
+    with OutFile(pack_path) as file:
+        encoded = make(old.contents, new, file, way)
+        pack = file.finish()
+    with OutFile(idx_path) as file:
+        file.write(encoded)
+        idx = file.finish()
+    check_delta(DeltaIndex(encoded, index, old.images, idx_path), pack_path, old.contents, way.style)
+    return delta._replace(idx=idx, pack=pack)
+
+
+def _cost(delta: Delta, full_bytes: int) -> str:
+    cost = delta.idx.size + delta.pack.size
+    percent = 100 * cost / full_bytes
+    sentence = f"from {delta.version}: {cost} bytes, {percent:.1f} % of full.pack"
+    if percent > _WORTH_PERCENT:
+        sentence += "; that is hardly worth publishing"
+    return sentence
