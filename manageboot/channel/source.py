@@ -8,12 +8,13 @@ from manageboot import errors
 from manageboot.channel.place import Pack, Place, read
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, member_name
+from manageboot.image.member import Fill, Prepare
 from manageboot.image.sparse import SparseMap
 from manageboot.release import index as release_index
 from manageboot.release.description import INDEX, INDEX_BYTES_MAX, PACK, Release
 from manageboot.release.frames import Unpacker
 from manageboot.release.index import Index
-from manageboot.release.layout import Image
+from manageboot.release.layout import Image, Window
 from manageboot.release.windows import WindowReader
 
 _Error = TypeVar("_Error", bound=errors.ManagebootError)
@@ -98,7 +99,7 @@ class ReleaseImage:
         for window in index.windows(number):
             extents.add(window.number * WINDOW_BYTES, image.length(window.number))
         reader = _ImageReader(index, number, windows)
-        return Member(member_name(image.role), extents, reader.read, self.error)
+        return Member(member_name(image.role), extents, reader.read, self.error, later=reader.later)
 
 
 class _Counted:
@@ -128,6 +129,7 @@ class _ImageReader:
         self._ahead = index.windows(number)
         self._windows = windows
         self._at = -1
+        self._last: Window | None = None
         self._buffer = memoryview(bytearray(WINDOW_BYTES))
 
     def read(self, target: memoryview, offset: int) -> None:
@@ -135,7 +137,7 @@ class _ImageReader:
         while done < len(target):
             number, start = divmod(offset + done, WINDOW_BYTES)
             if number != self._at:
-                window = next(window for window in self._ahead if window.number == number)
+                window = self._window(number)
                 # Not before it is verified: a window that failed is never given.
                 self._at = -1
                 self._windows.fill(self._image, window, self._buffer)
@@ -143,3 +145,24 @@ class _ImageReader:
             part = min(len(target) - done, WINDOW_BYTES - start)
             target[done : done + part] = self._buffer[start : start + part]
             done += part
+
+    def later(self, buffer: memoryview, offset: int) -> Prepare:
+        """Say how the window at an offset gets into a buffer."""
+
+        def prepare() -> Fill:
+            window = self._window(offset // WINDOW_BYTES)
+            gathered = self._windows.gather(window)
+
+            def fill() -> bytes:
+                self._windows.put_together(self._image, window, gathered, buffer)
+                return window.sha256
+
+            return fill
+
+        return prepare
+
+    def _window(self, number: int) -> Window:
+        """Return a window; they are asked for in order, the last one as often as one likes."""
+        if self._last is None or self._last.number != number:
+            self._last = next(window for window in self._ahead if window.number == number)
+        return self._last

@@ -19,15 +19,20 @@ class ImageDigest:
     def __init__(self) -> None:
         self.windows: dict[int, bytes] = {}
 
-    def add(self, offset: int, window: memoryview) -> bytes | None:
+    def add(self, offset: int, window: memoryview, sha256: bytes | None = None) -> bytes | None:
         """Hash one window, at a multiple of WINDOW_BYTES; only the last one of an image may be shorter.
+
+        Args:
+            offset: of the window, in bytes.
+            window: what it holds.
+            sha256: its SHA-256, where whoever read the window has compared it; None: it is not known yet.
 
         Returns:
             Its SHA-256; or None for zeros only, which add nothing.
         """
         if all_zeros(window):
             return None
-        self.windows[offset] = digest = window_digest(window)
+        self.windows[offset] = digest = sha256 or window_digest(window)
         return digest
 
     def hexdigest(self, size: int) -> str:

@@ -33,6 +33,13 @@ _ZEROS = bytes(128 * 1024)  # small enough to stay in the processor's cache
 # Fills a window with the data at an offset of the image; data is asked for once, and in order.
 ReadData = Callable[[memoryview, int], None]
 
+Fill = Callable[[], bytes]
+"""Fills a window, and returns its SHA-256, with which it was compared; any thread may call it, once."""
+Prepare = Callable[[], Fill]
+"""Reads what a window needs. Those of one update image are called once, in order, and by one thread at a time."""
+PrepareData = Callable[[memoryview, int], Prepare]
+"""Says how the window at an offset of the image gets into a buffer, which has room for whole blocks of 4 KiB."""
+
 
 class Member:
     """A member of an update image, read from its start to its end."""
@@ -45,6 +52,7 @@ class Member:
         error: MakeError,
         *,
         file: tuple[int, int] | None = None,
+        later: PrepareData | None = None,
     ) -> None:
         """Read an image whose data lies where the map says.
 
@@ -54,6 +62,7 @@ class Member:
             read_data: gives the data.
             error: makes an error that names the input.
             file: device and inode of the file, where the image is all of one.
+            later: how a window is had that is not read at once; each extent is of whole windows then.
         """
         self.name = name
         self.size = extents.size  # bytes, holes included
@@ -62,6 +71,7 @@ class Member:
         self.file = file
         self._extents = extents
         self._read_data = read_data
+        self._later = later
         self._head = b""
         self._position = 0
         self._next = 0  # extent that ends after the position
@@ -95,6 +105,27 @@ class Member:
             hole -= hole % unit
         self._position += hole
         return hole
+
+    def later(self, buffer: memoryview, length: int) -> Prepare | None:
+        """Take the next window of the image, at a multiple of WINDOW_BYTES.
+
+        Args:
+            buffer: where it goes, WINDOW_BYTES long.
+            length: of the window in bytes, not more than what is left of the image.
+
+        Returns:
+            What fills the buffer later; None: it is filled.
+
+        Raises:
+            DataError, DeviceError: as `readinto`.
+        """
+        if self._later is None:
+            self.readinto(buffer[:length])
+            return None
+        begin, self._position = self._position, self._position + length
+        while self._next < len(self._extents.ends) and self._extents.ends[self._next] <= self._position:
+            self._next += 1
+        return self._later(buffer, begin)
 
     def readinto(self, window: memoryview) -> None:
         """Fill the window with the next bytes of the image, zeros where there are holes.

@@ -12,6 +12,7 @@ from manageboot.disk.buffer import aligned_buffer, all_zeros, equal
 from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
 from manageboot.image import Member
 from manageboot.image.acceptance import Whole
+from manageboot.image.member import Prepare
 from manageboot.install.pipeline import Buffers
 
 ZEROS_BYTES = 32 << 20
@@ -39,12 +40,14 @@ class Window:
     """The SHA-256 of the data; None for zeros."""
     kept: bool = False
     """Whether the device held it already, and was read to know that."""
+    prepare: Prepare | None = None
+    """What fills the buffer, where it is not filled yet."""
 
 
 class ImageWriter:
     """Writes one image to one device, in windows; knows its digest, and writes the header last if asked to.
 
-    `windows`, `hash` and `write` may each be called in a thread of its own, for one window after the other.
+    `windows` and `write` may each be called in a thread of its own, for one window after the other; `hash` in any.
     """
 
     def __init__(self, device: BlockDevice, *, header_last: bool) -> None:
@@ -102,16 +105,21 @@ class ImageWriter:
                 yield Window(self, start, min(ZEROS_BYTES, end - start), None)
             offset = end
             if length := min(WINDOW_BYTES, member.size - offset):
-                member.readinto(buffer[:length])
-                yield Window(self, offset, length, buffer)
+                prepare = member.later(buffer, length)
+                yield Window(self, offset, length, buffer, prepare=prepare)
                 buffer = buffers.take()
                 offset += length
         buffers.give_back(buffer)
 
-    def hash(self, window: Window) -> None:
-        """Add a window with a buffer to the digest of the image; one of zeros is left without a digest."""
+    def hash(self, window: Window, sha256: bytes | None = None) -> None:
+        """Add a window with a buffer to the digest of the image; one of zeros is left without a digest.
+
+        Args:
+            window: the window; several may be hashed at once.
+            sha256: its SHA-256, where it was compared with that already.
+        """
         assert window.buffer is not None
-        window.digest = self._digest.add(window.offset, window.buffer[: window.length])
+        window.digest = self._digest.add(window.offset, window.buffer[: window.length], sha256)
 
     def write(self, window: Window, *, skip_identical: bool) -> None:
         """Write a window with a buffer, or zeros; with skip_identical, only if the device holds something else.

@@ -7,11 +7,21 @@ in nobody's way here: decompressing, hashing, and reading and writing devices al
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from manageboot.disk.buffer import aligned_buffer
 
 Stage = Callable[[Iterator[Any]], Iterator[Any]]
+
+
+class Parallel(NamedTuple):
+    """A stage that several threads share; what it hands on keeps its order, and so do its failures."""
+
+    prepare: Callable[[Any], Callable[[], Any]]
+    """Is given an item, one after the other, and returns what makes of it the item that is handed on; that is called
+    while others are prepared. At most as many items are between the two as there are threads."""
+    threads: int
+
 
 _TICK_S = 0.1
 """How often the caller's thread looks up, to report and to see signals."""
@@ -22,6 +32,12 @@ class _End:
 
 
 _END: Final = _End()
+
+
+class _Failed(NamedTuple):
+    """Comes instead of an item that could not be made."""
+
+    error: BaseException
 
 
 class _Stopped(BaseException):
@@ -75,7 +91,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
 
-    def run(self, stages: dict[str, Stage], report: Callable[[], None]) -> None:
+    def run(self, stages: dict[str, Stage | Parallel], report: Callable[[], None]) -> None:
         """Run stages until the last one has ended.
 
         Args:
@@ -89,8 +105,9 @@ class Pipeline:
         self._queues = [SimpleQueue() for _ in range(len(stages) + 1)]
         self._queues[0].put(_END)
         threads = [
-            threading.Thread(target=self._work, args=(position, stage), name=f"manageboot-{name}", daemon=True)
+            threading.Thread(target=target, name=f"manageboot-{name}", daemon=True)
             for position, (name, stage) in enumerate(stages.items())
+            for target in self._targets(position, stage)
         ]
         interrupted = True
         try:
@@ -122,6 +139,37 @@ class Pipeline:
         if signal is not None:
             raise signal
 
+    def _targets(self, position: int, stage: Stage | Parallel) -> list[Callable[[], None]]:
+        """Return what the threads of a stage do."""
+        if not isinstance(stage, Parallel):
+            return [lambda: self._work(position, stage)]
+        turn = threading.Lock()
+        return [lambda: self._share(position, stage, turn)] * stage.threads
+
+    def _share(self, position: int, stage: Parallel, turn: threading.Lock) -> None:
+        """Take items in turns; a queue of its own for each keeps its place in the order."""
+        inbox, outbox = self._queues[position : position + 2]
+        while True:
+            place: SimpleQueue[Any] = SimpleQueue()
+            with turn:
+                item = inbox.get()
+                if self._stopped or isinstance(item, _End):
+                    inbox.put(_END)  # for the other threads
+                    outbox.put(_END)
+                    return
+                outbox.put(place)
+                try:
+                    make = stage.prepare(item)
+                except BaseException as error:  # noqa: BLE001  it is raised again where it comes out
+                    place.put(_Failed(error))
+                    inbox.put(_END)
+                    return
+            try:
+                place.put(make())
+            except BaseException as error:  # noqa: BLE001  it is raised again where it comes out
+                place.put(_Failed(error))
+                return
+
     def _work(self, position: int, stage: Stage) -> None:
         last = position + 2 == len(self._queues)
         outbox = self._queues[position + 1]
@@ -142,8 +190,12 @@ class Pipeline:
 
     def _items(self, inbox: SimpleQueue[Any]) -> Iterator[Any]:
         while not isinstance(item := inbox.get(), _End):
+            if isinstance(item, SimpleQueue):
+                item = item.get()
             if self._stopped:
                 raise _Stopped
+            if isinstance(item, _Failed):
+                raise item.error
             yield item
         if self._stopped:
             raise _Stopped

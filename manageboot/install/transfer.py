@@ -1,17 +1,21 @@
 """The way of an update image to the devices: read and decompress, hash, write, read back, all at the same time."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, UpdateImage
 from manageboot.image.version import Version, read_version
 from manageboot.install.imagewriter import ZEROS_BYTES, ImageWriter, Window
-from manageboot.install.pipeline import Buffers, Pipeline, Stage
+from manageboot.install.pipeline import Buffers, Parallel, Pipeline, Stage
 from manageboot.install.progress import Counts
 from manageboot.install.readback import BATCH_WINDOWS, ReadBack
 
 _BUFFERS_AHEAD = 16
 """Enough that no stage waits for the one behind it because of a single slow request; more made nothing faster."""
+
+_THREADS_MAX = 8
+"""How many threads unpack and hash, at most: each takes memory, and no device keeps up with more."""
 
 
 class Transfer:
@@ -58,9 +62,9 @@ class Transfer:
 
         Durability: once it returns, the images are on the disk, all but the header that comes last.
         """
-        stages: dict[str, Stage] = {
+        stages: dict[str, Stage | Parallel] = {
             "decompress": lambda _: self._read(members),
-            "hash": self._hash,
+            "hash": Parallel(self._hash, min(len(os.sched_getaffinity(0)), _THREADS_MAX)),
             "write": self._write,
             "verify": self._read_back_and_release,
         }
@@ -73,13 +77,17 @@ class Transfer:
             else:
                 yield from self._writers[member.name].windows(member, self._buffers)
 
-    def _hash(self, windows: Iterator[Window]) -> Iterator[Window]:
-        for window in windows:
+    def _hash(self, window: Window) -> Callable[[], Window]:
+        fill = None if window.prepare is None else window.prepare()
+
+        def hashed() -> Window:
             if window.buffer is not None:
-                window.image.hash(window)
+                window.image.hash(window, None if fill is None else fill())
                 if window.digest is None:
                     self._release(window)
-            yield window
+            return window
+
+        return hashed
 
     def _write(self, windows: Iterator[Window]) -> Iterator[Window]:
         for window in _merge_zeros(windows):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from manageboot.install.pipeline import Buffers, Pipeline
+from manageboot.install.pipeline import Buffers, Parallel, Pipeline
 
 SIZE = 4096
 
@@ -189,3 +189,80 @@ def test_a_signal_that_comes_after_a_failure_does_not_leave_threads_behind(monke
 
     with pytest.raises(KeyboardInterrupt):
         run({"fail": fail, "write": write})
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_threads_that_share_a_stage_keep_the_order_and_hold_no_more_items_than_they_are(count: int):
+    lock = threading.Lock()
+    prepared: list[int] = []
+    out: list[int] = []
+    held = most = 0
+
+    def prepare(item: int):
+        nonlocal held, most
+        prepared.append(item)
+        with lock:
+            held += 1
+            most = max(most, held)
+
+        def make() -> int:
+            nonlocal held
+            if item % 7 == 0:
+                time.sleep(0.001)  # the others overtake it
+            with lock:
+                held -= 1
+            return item * 2
+
+        return make
+
+    def collect(items: Iterator[int]) -> Iterator[int]:
+        for item in items:
+            out.append(item)
+            yield item
+
+    run({"read": counting(200), "share": Parallel(prepare, count), "write": collect})
+    assert prepared == list(range(200))
+    assert out == [item * 2 for item in range(200)]
+    assert 1 <= most <= count
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("step", ["prepare", "make"])
+def test_what_comes_before_a_failure_of_a_shared_stage_is_handed_on_and_nothing_after(count: int, step: str):
+    out: list[int] = []
+
+    def prepare(item: int):
+        if step == "prepare" and item >= 50:
+            raise BoomError(item)
+
+        def make() -> int:
+            if item >= 50:
+                raise BoomError(item)
+            if item == 49:
+                time.sleep(0.01)  # so that a later one fails first
+            return item
+
+        return make
+
+    def collect(items: Iterator[int]) -> Iterator[int]:
+        for item in items:
+            out.append(item)
+            yield item
+
+    with pytest.raises(BoomError, match=r"^50$"):
+        run({"read": counting(10**6), "share": Parallel(prepare, count), "write": collect})
+    assert out == list(range(50))
+
+
+def test_an_interruption_ends_threads_that_share_a_stage():
+    stopped = threading.Event()
+
+    def prepare(item: int):
+        stopped.wait()
+        raise OSError(f"the input of {item} was closed")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run({"read": counting(5), "share": Parallel(prepare, 3), "rest": iter}, report=interrupt, cancel=stopped.set)
