@@ -1,11 +1,13 @@
 """A release as an update image: the members are its images, and nobody gets a window that was not verified."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 from manageboot import errors
-from manageboot.channel.place import Pack, Place, read
+from manageboot.channel.needs import Needs
+from manageboot.channel.place import Pack, Place
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, member_name
 from manageboot.image.sparse import SparseMap
@@ -48,12 +50,12 @@ class ReleaseImage:
         if set(found) != set(images):
             raise self.error(errors.ImageMemberError, f"it has {', '.join(found)}, and {', '.join(images)} are needed")
         path = f"{folder}/{INDEX}" if folder else INDEX
-        # One byte more than there may be is enough to know.
-        limit = min(release.idx.size, INDEX_BYTES_MAX)
-        index = release_index.verified(read(place, path, limit), release, f"{place.name}/{path}")
+        index = _index(place, path, release)
         path = f"{folder}/{PACK}" if folder else PACK
         self.bytes_total = release.pack.size
-        self._counted = _Counted(place.open(path))
+        self._place = place
+        self._needs = Needs(index, f"{place.name}/{path}")
+        self._counted = _Counted(place.open(path, self._needs))
         windows = WindowReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
         self.known = [self._member(index, number, image, windows) for number, image in enumerate(index.images)]
 
@@ -72,6 +74,7 @@ class ReleaseImage:
             window[:] = text[offset : offset + len(window)]
 
         yield Member(VERSION, extents, fill, self.error)
+        self._needs.in_order = True
         yield from self.known
 
     def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
@@ -79,11 +82,13 @@ class ReleaseImage:
         return kind(f"cannot read {self._name}: {cause}", hint=hint)
 
     def cancel(self) -> None:
-        """Do nothing: files keep nobody waiting."""
+        """Make a read fail that waits for a server; files keep nobody waiting."""
+        self._counted.cancel()
 
     def close(self) -> None:
-        """Close the pack."""
+        """Close the pack, and the place that it is of."""
         self._counted.close()
+        self._place.close()
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +106,19 @@ class ReleaseImage:
         return Member(member_name(image.role), extents, reader.read, self.error)
 
 
+def _index(place: Place, path: str, release: Release) -> Index:
+    """Read and verify the index of a release."""
+    name, published = f"{place.name}/{path}", release.idx
+
+    def judge(content: bytes) -> None:
+        release_index.check_file(
+            name, published.size, published.sha256, len(content), hashlib.sha256(content).hexdigest()
+        )
+
+    content = place.read(path, min(published.size, INDEX_BYTES_MAX), judge=judge, size=published.size)
+    return release_index.verified(content, release, name)
+
+
 class _Counted:
     """Counts what is read of a pack."""
 
@@ -113,6 +131,9 @@ class _Counted:
         stored = self._pack.read(offset, size)
         self.bytes += len(stored)
         return stored
+
+    def cancel(self) -> None:
+        self._pack.cancel()
 
     def close(self) -> None:
         if not self._closed:

@@ -154,7 +154,7 @@ def _parser(words: list[str] | None) -> _Parser:
         "--overwrite-trusted", action="store_true", help="with --slot: even if the slot is the trusted one"
     )
     check = add("check", "print which releases there are, and why one is refused")
-    check.add_argument("directory", nargs="?", metavar="DIRECTORY", help="instead of what the mirrors have")
+    check.add_argument("directory", nargs="?", metavar="DIRECTORY", help="or its URL, instead of what the mirrors have")
     commit = add("upgrade-commit", "let the passive slot boot next, on trial, and reboot")
     rollback = add("rollback", "go back to the other slot, and reboot")
     for verb in (install, commit):

@@ -102,6 +102,7 @@ def install(
             require_pinned(config, sha256)
             update = stack.enter_context(open_image(images, list(names.values()), channel=config.channel.fetch))
         else:
+            stack.callback(choice.place.close)
             update = stack.enter_context(channel.opened(choice, list(names.values())))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
         header_last = config.roles.header_last
