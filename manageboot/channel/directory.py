@@ -12,6 +12,8 @@ from manageboot.channel.place import Judge, Needed
 class Directory:
     """A place on a file system; what its methods promise stands at Place."""
 
+    is_remote = False
+
     def __init__(self, path: str) -> None:
         self.name = self.giver = path
 

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 class Network:
     """A place on web servers; what its methods promise stands at Place."""
 
+    is_remote = True
+
     def __init__(self, mirrors: Sequence[str], channel: Mapping[str, Any], *, folder: str = "") -> None:
         """Begin a run; nothing is asked for yet.
 

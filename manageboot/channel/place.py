@@ -50,6 +50,11 @@ class Place(Protocol):
         ...
 
     @property
+    def is_remote(self) -> bool:
+        """Whether what it gives is worth having only once."""
+        ...
+
+    @property
     def giver(self) -> str:
         """Who gave the last file: the place itself, or one of its mirrors."""
         ...

@@ -1,13 +1,13 @@
 """A release as an update image: the members are its images, and nobody gets a window that was not verified."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 from manageboot import errors
-from manageboot.channel.needs import Needs
 from manageboot.channel.place import Pack, Place
+from manageboot.channel.plan import Passive, Plan, PlannedReader
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, member_name
 from manageboot.image.sparse import SparseMap
@@ -15,7 +15,7 @@ from manageboot.release import index as release_index
 from manageboot.release.description import INDEX, INDEX_BYTES_MAX, PACK, Release
 from manageboot.release.frames import Unpacker
 from manageboot.release.index import Index
-from manageboot.release.layout import Image
+from manageboot.release.layout import Image, Window
 from manageboot.release.windows import WindowReader
 
 _Error = TypeVar("_Error", bound=errors.ManagebootError)
@@ -54,15 +54,39 @@ class ReleaseImage:
         path = f"{folder}/{PACK}" if folder else PACK
         self.bytes_total = release.pack.size
         self._place = place
-        self._needs = Needs(index, f"{place.name}/{path}")
-        self._counted = _Counted(place.open(path, self._needs))
-        windows = WindowReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
+        self._plan = Plan(index, f"{place.name}/{path}")
+        self._counted = _Counted(place.open(path, self._plan))
+        windows = PlannedReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
+        windows.plan = self._plan
         self.known = [self._member(index, number, image, windows) for number, image in enumerate(index.images)]
 
     @property
     def bytes_read(self) -> int:
         """How much of the pack has been read so far; any thread may ask."""
         return min(self._counted.bytes, self.bytes_total)
+
+    def read_also(self, passive: Passive) -> None:
+        """Read what was written to the passive slot there, instead of fetching it once more."""
+        self._plan.passive = passive
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it comes from a network."""
+        return self._place.is_remote
+
+    @property
+    def data_bytes(self) -> int:
+        """The size of all windows that are not zeros, in bytes."""
+        return sum(member.data_size for member in self.known)
+
+    def resume(self, report: Callable[[int], None]) -> None:
+        """Find out what the passive slot holds already, which is not fetched; nothing was read yet.
+
+        Args:
+            report: is told how many bytes were compared.
+        """
+        self._plan.compare(report)
+        self.bytes_total = self._plan.bytes_needed
 
     def members(self) -> Iterator[Member]:
         """Give the version, then the images."""
@@ -74,7 +98,7 @@ class ReleaseImage:
             window[:] = text[offset : offset + len(window)]
 
         yield Member(VERSION, extents, fill, self.error)
-        self._needs.in_order = True
+        self._plan.in_order = True
         yield from self.known
 
     def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
@@ -84,6 +108,8 @@ class ReleaseImage:
     def cancel(self) -> None:
         """Make a read fail that waits for a server; files keep nobody waiting."""
         self._counted.cancel()
+        if self._plan.passive is not None:
+            self._plan.passive.cancel()
 
     def close(self) -> None:
         """Close the pack, and the place that it is of."""
@@ -102,7 +128,7 @@ class ReleaseImage:
         extents = SparseMap(image.size)
         for window in index.windows(number):
             extents.add(window.number * WINDOW_BYTES, image.length(window.number))
-        reader = _ImageReader(index, number, windows)
+        reader = _ImageReader(image, self._plan.windows(number), windows)
         return Member(member_name(image.role), extents, reader.read, self.error)
 
 
@@ -144,9 +170,9 @@ class _Counted:
 class _ImageReader:
     """Gives the data of one image, in order and in pieces of any size, out of windows that were verified as a whole."""
 
-    def __init__(self, index: Index, number: int, windows: WindowReader) -> None:
-        self._image = index.images[number]
-        self._ahead = index.windows(number)
+    def __init__(self, image: Image, ahead: Iterator[Window], windows: WindowReader) -> None:
+        self._image = image
+        self._ahead = ahead
         self._windows = windows
         self._at = -1
         self._buffer = memoryview(bytearray(WINDOW_BYTES))

@@ -7,7 +7,7 @@ from manageboot import errors
 from manageboot.disk.digest import window_digest
 from manageboot.release.frames import Unpacker
 from manageboot.release.index import Index
-from manageboot.release.layout import BLOCK_BYTES, Image, Window
+from manageboot.release.layout import BLOCK_BYTES, Image, Operation, Window
 
 FRAMES_KEPT = 4
 """How many unpacked frames are kept, in case the next window needs one again: at most 16 MiB."""
@@ -40,13 +40,14 @@ class WindowReader:
             ManagebootError: what `read` raises.
         """
         at = 0
-        for blocks, frame, first in window.operations:
-            end = at + blocks * BLOCK_BYTES
-            if frame is None:
-                buffer[at:end] = bytes(end - at)
+        for operation in window.operations:
+            end = at + operation.blocks * BLOCK_BYTES
+            if operation.frame is None:
+                self._fill_alone(operation, buffer[at:end])
             else:
-                data = memoryview(self._unpacked(frame))
-                buffer[at:end] = data[first * BLOCK_BYTES : (first + blocks) * BLOCK_BYTES]
+                begin = operation.first * BLOCK_BYTES
+                data = memoryview(self._unpacked(operation.frame))
+                buffer[at:end] = data[begin : begin + end - at]
             at = end
         length = image.length(window.number)
         if (found := window_digest(buffer[:length])) != window.sha256:
@@ -55,6 +56,10 @@ class WindowReader:
                 f"and {window.sha256.hex()} was published"
             )
         buffer[length:at] = bytes(at - length)
+
+    def _fill_alone(self, operation: Operation, target: memoryview) -> None:  # noqa: ARG002  others have more kinds
+        """Fill what no frame has."""
+        target[:] = bytes(len(target))
 
     def _unpacked(self, frame: int) -> bytes:
         kept = self._kept.pop(frame, None)

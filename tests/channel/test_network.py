@@ -7,20 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from channel.channelnode import ChannelNode, channel_node
 from channel.test_source import Disk
 from manageboot import errors
 from manageboot.channel.network import Network
 from manageboot.channel.source import ReleaseImage
-from manageboot.disk.digest import WINDOW_BYTES
+from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
 from manageboot.fetch import failures
 from manageboot.install.imagewriter import ImageWriter
+from manageboot.install.passive import PassiveSlot
 from manageboot.install.transfer import Transfer
-from manageboot.release import description, index
+from manageboot.publish.cutting import Cutter
+from manageboot.release import description, index, indexwriter
+from manageboot.release.layout import BLOCK_BYTES, Frame, Window
 from support import hostile
 from support.hostile import Behaviour, Hostile, answers, honest
-from support.releases import Small, small_release
+from support.releases import Small, file_of, small_release
 
 pytestmark = pytest.mark.devices
 
@@ -210,6 +214,113 @@ class TestNode:
             self.configure(channel, "/nowhere", server.url)
             assert "/nowhere is passed over" in channel.node.run("check").stderr
             assert server.asked != []
+
+
+class Slot:
+    """Disks in memory, which an installation writes, and the next one goes on with."""
+
+    def __init__(self) -> None:
+        self.disks = {role: Disk() for role in IMAGES}
+        for disk in self.disks.values():
+            disk.size = 8 << 20
+            disk.content = bytearray(disk.size)
+
+    def install(self, folder: Path, release: Small, *, limit: int | None = None) -> list[int]:
+        """Install a release, and return which frames were asked for; a limit of bytes ends the line for good."""
+        known = index.Index(release.idx)
+
+        def ends(reply: hostile.Reply, asked: hostile.Asked) -> None:
+            assert limit is not None
+            if asked.start >= limit:
+                reply.keep = False
+                return
+            reply.part(asked)
+            reply.raw(asked.content[asked.start : min(asked.stop, limit)])
+            reply.keep = asked.stop <= limit
+
+        with mirror(folder, honest if limit is None else ends) as server:
+            place = Network([server.url], {**PATIENCE, "deadline": 600 if limit is None else 2})
+            described = description.parse(release.description)
+            names = {role: f"{role}.img" for role in IMAGES}
+            with ReleaseImage(place, "1.1", described, "0" * 64, list(names.values())) as update:
+                writers = {role: ImageWriter(self.disks[role], header_last=role == "boot") for role in names}  # type: ignore[arg-type]  # in memory
+                update.read_also(PassiveSlot(writers, "boot"))
+                update.resume(lambda _: None)
+                assert all(member.head for member in update.known)
+                transfer = Transfer(
+                    update, {names[role]: writer for role, writer in writers.items()}, skip_identical=True, verify=False
+                )
+                if limit is None:
+                    transfer.run(update.members(), lambda: None)
+                    writers["boot"].write_header()
+                else:
+                    with pytest.raises(failures.FetchError):
+                        transfer.run(update.members(), lambda: None)
+        asked = [(one.start, one.stop) for one in server.asked if one.path.endswith(PACK)]
+        return [
+            number
+            for start, stop in asked
+            for number, at in enumerate(known.offsets)
+            if start <= at < stop and (limit is None or at + known.frame(number).size <= limit)
+        ]
+
+
+def test_what_an_interrupted_installation_left_is_not_asked_for_again(folder: Path):
+    """The header of boot comes last, so its window is fetched once more; nothing else is."""
+    slot = Slot()
+    first = slot.install(folder, RELEASE, limit=INDEX.offsets[5] + 10)
+    assert sorted(first) == [0, 1, 2, 3, 4]
+    assert sorted(slot.install(folder, RELEASE)) == [0, 5, 6, 7]
+    for role, image in IMAGES.items():
+        assert slot.disks[role].content.startswith(image)
+
+
+def test_what_differs_is_fetched_and_nothing_else(folder: Path):
+    slot = Slot()
+    slot.install(folder, RELEASE)
+    slot.disks["root"].content[3 * WINDOW_BYTES + 17] ^= 1
+    assert sorted(slot.install(folder, RELEASE)) == [0, 5]
+    assert slot.disks["root"].content.startswith(IMAGES["root"])
+
+
+def test_what_was_written_before_comes_from_the_device(tmp_path: Path):
+    """Far behind, a window needs a frame once more, and half of the last one."""
+    half = WINDOW_BYTES // 2
+    image = IMAGES["root"]
+    again = [(image[:half], image[half * 3 : half * 4]), (image[half:WINDOW_BYTES], image[:half])]
+    repeated = image[: 5 * WINDOW_BYTES] + b"".join(b"".join(parts) for parts in again) + b"end"
+    release = deduplicated({"boot": IMAGES["boot"], "root": repeated})
+    release.write(tmp_path / "1.1")
+    slot = Slot()
+    asked = slot.install(tmp_path, release)
+    assert len(asked) == len(set(asked)) == index.Index(release.idx).frame_count == 8
+    assert slot.disks["root"].content.startswith(repeated)
+
+
+def deduplicated(images: dict[str, bytes]) -> Small:
+    """Make a release in which a window of data that the pack has takes it from there, as the builder does."""
+    frames: list[Frame] = []
+    rows, described, pack = [], [], b""
+    cutter = Cutter()
+    for role, content in images.items():
+        digest, windows = ImageDigest(), []
+        for offset in range(0, len(content), WINDOW_BYTES):
+            window = bytearray(content[offset : offset + WINDOW_BYTES])
+            sha256 = digest.add(offset, memoryview(window))
+            assert sha256 is not None
+            cut = cutter.cut(memoryview(window + bytes(-len(window) % BLOCK_BYTES)))
+            if cut.data:
+                stored = zstandard.ZstdCompressor().compress(cut.data)
+                frames.append(Frame(hashlib.sha256(stored).digest(), len(stored), len(cut.data) // BLOCK_BYTES))
+                pack += stored
+            windows.append(Window(offset // WINDOW_BYTES, sha256, cut.operations))
+        rows.append((role, len(content), windows))
+        described.append(description.Image(role, len(content), digest.hexdigest(len(content))))
+    idx = indexwriter.encode(rows, frames)
+    release = description.parse(RELEASE.description)._replace(
+        images=tuple(described), idx=file_of(idx), pack=file_of(pack)
+    )
+    return Small(description.encode(release), idx, pack)
 
 
 @pytest.mark.parametrize("url", ["http://me:secret@host/r/", "http://host/r/?token=secret", "http:///"])
