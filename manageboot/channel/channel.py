@@ -15,10 +15,11 @@ from manageboot import errors
 from manageboot.boot import floor as floors
 from manageboot.boot.floor import Floor, Installed
 from manageboot.boot.node import Node
-from manageboot.channel import clock, fit, kept, refusals
+from manageboot.channel import clock, fit, kept, places, refusals
 from manageboot.channel.fit import Facts
 from manageboot.channel.kept import Kept
-from manageboot.channel.place import Directory, Place, place_of, read
+from manageboot.channel.place import Place
+from manageboot.channel.places import Named
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
 from manageboot.protocol import Phase
@@ -40,7 +41,7 @@ class Wanted(NamedTuple):
     """What a command line asks for."""
 
     directory: str | None = None
-    """A release, or a directory of releases; None: what the mirrors have."""
+    """A release, or a directory of releases, by its path or URL; None: what the mirrors have."""
     sha256: str | None = None
     """That of the release.json, in hexadecimal; None: it has to be signed."""
     may_downgrade: bool = False
@@ -77,10 +78,18 @@ class Offers(NamedTuple):
     offers: list[Offer]
     """The newest first."""
     floor: Floor
+    places: tuple[Place, ...] = ()
+    """Where they were looked for."""
+
+    def close(self, *, but: Place | None = None) -> None:
+        """Let go of all places, but for one that is still read from."""
+        for place in self.places:
+            if place is not but:
+                place.close()
 
 
 def offers(config: Config, node: Node, wanted: Wanted, *, keep: Callable[[Kept], None] | None = None) -> Offers:
-    """Find the releases that were signed, or the one that was pinned.
+    """Find the releases that were signed, or the one that was pinned; the caller closes them.
 
     Args:
         config: the settings.
@@ -92,13 +101,21 @@ def offers(config: Config, node: Node, wanted: Wanted, *, keep: Callable[[Kept],
         NoReleaseError: nobody said where to look, or for which release.
         DataError, InputError, RefusedError, ConfigError: no place has any that can be trusted; why the first one has
             none.
+        FetchError, FetcherError, NotPermittedError: a network can't be asked.
     """
     floor = _floor(config, node, may_begin_anew=wanted.may_downgrade)
     facts = fit.facts(config, floor, may_downgrade=wanted.may_downgrade)
-    if wanted.sha256 is not None:
-        return Offers([_pinned(wanted, wanted.sha256, facts)], floor)
-    found = _signed(config, _places(config, wanted), facts, keep)
-    return Offers(sorted(found, key=lambda offer: -offer.release.release_index), floor)
+    where = _places(config, wanted)
+    looked_at = Offers([], floor, tuple(place for place, _ in where))
+    try:
+        if wanted.sha256 is not None:
+            found = [_pinned(where[0].place, wanted.sha256, facts)]
+        else:
+            found = _signed(config, where, facts, keep)
+    except BaseException:
+        looked_at.close()
+        raise
+    return looked_at._replace(offers=sorted(found, key=lambda offer: -offer.release.release_index))
 
 
 def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
@@ -163,9 +180,11 @@ def _floor(config: Config, node: Node, *, may_begin_anew: bool) -> Floor:
     return floors.raised_by(known, node.booted, None if entry is None else entry.transaction)
 
 
-def _places(config: Config, wanted: Wanted) -> list[tuple[Place, str | None]]:
+def _places(config: Config, wanted: Wanted) -> list[Named]:
     """Return where to look, and the only release that counts there, if there is one."""
     if wanted.directory is None:
+        if wanted.sha256 is not None:
+            raise errors.UsageError("cannot run: --release-sha256 needs the directory of the release")
         if config.channel.policy == "named":
             raise refusals.NoReleaseError(
                 "cannot install a release: none was named, and channel.policy asks for that",
@@ -175,18 +194,14 @@ def _places(config: Config, wanted: Wanted) -> list[tuple[Place, str | None]]:
             raise refusals.NoReleaseError(
                 "cannot look for releases: channel.mirrors names no place", hint="name a directory, or an update image"
             )
-        return [(place_of(mirror), None) for mirror in config.channel.mirrors]
-    path = files.absolute(wanted.directory)
-    if files.is_there(os.path.join(path, NAME)):
-        return [(Directory(os.path.dirname(path)), os.path.basename(path))]
-    return [(Directory(path), None)]
+        return [Named(place, None) for place in places.listed(config.channel.mirrors, config.channel.fetch)]
+    if wanted.sha256 is not None:
+        return [Named(places.of_release(wanted.directory, config.channel.fetch), None)]
+    return [places.named(wanted.directory, config.channel.fetch)]
 
 
-def _pinned(wanted: Wanted, sha256: str, facts: Facts) -> Offer:
-    if wanted.directory is None:
-        raise errors.UsageError("cannot run: --release-sha256 needs the directory of the release")
-    place = Directory(files.absolute(wanted.directory))
-    content = read(place, NAME, DESCRIPTION_BYTES_MAX)
+def _pinned(place: Place, sha256: str, facts: Facts) -> Offer:
+    content = place.read(NAME, DESCRIPTION_BYTES_MAX)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256.lower():
         cause = f"its SHA-256 is {found}, and {sha256.lower()} was asked for"
@@ -194,9 +209,7 @@ def _pinned(wanted: Wanted, sha256: str, facts: Facts) -> Offer:
     return _offer(place, "", content, Kept(), facts)
 
 
-def _signed(
-    config: Config, places: Sequence[tuple[Place, str | None]], facts: Facts, keep: Callable[[Kept], None] | None
-) -> list[Offer]:
+def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable[[Kept], None] | None) -> list[Offer]:
     """Return what the first place offers that can be trusted."""
     if config.channel.root is None:
         raise errors.UnsignedError(
@@ -204,7 +217,7 @@ def _signed(
             hint="--release-sha256 installs one whose release.json somebody vouches for",
         )
     try:
-        from manageboot.channel import trust
+        from manageboot.channel import trust  # noqa: F401  whether it is there
     except ImportError as error:
         raise refusals.TufMissingError(
             f"cannot verify signatures: {error}", hint="install manageboot[channel], or give --release-sha256"
@@ -212,20 +225,16 @@ def _signed(
     root, before = _root(config.channel.root), kept.load(config)
     state, found = before, None
     first: errors.ManagebootError | None = None
-    cause: errors.ManagebootError
-    for place, only in places:
-        try:
-            trusted = trust.refresh(place, root, state, least_time=clock.least(config.channel.root, state))
-            state = trusted.kept
-            found = [_verified(place, path, trusted, facts) for path in _wanted_paths(trusted, place, only)]
+    for named in where:
+        least_time = clock.least(config.channel.root, state)
+        asked = _ask(named, root, state, facts, least_time=least_time)
+        state = asked.kept
+        if asked.cause is None:
+            found = asked.offers
             break
-        except trust.RefusedPlaceError as refused:
-            cause, state = refused.error, refused.kept
-        except errors.ManagebootError as error:
-            cause = error
-        if len(places) > 1:
-            logger.warning("%s is passed over: %s [%s]", place.name, cause, cause.code)
-        first = first or cause
+        if len(where) > 1:
+            logger.warning("%s is passed over: %s [%s]", named.place.name, asked.cause, asked.cause.code)
+        first = first or asked.cause
     if found is not None:
         built = max((offer.release.built or 0 for offer in found), default=0)
         state = state.with_built(built)
@@ -235,6 +244,36 @@ def _signed(
         assert first is not None
         raise first
     return found
+
+
+class _Asked(NamedTuple):
+    """What a place has."""
+
+    offers: list[Offer]
+    kept: Kept
+    cause: errors.ManagebootError | None = None
+    """Why nothing that it has counts."""
+
+
+def _ask(named: Named, root: bytes, state: Kept, facts: Facts, *, least_time: int) -> _Asked:
+    """Ask a place for its releases; where it has mirrors, until one of them has metadata that can be trusted."""
+    from manageboot.channel import trust
+
+    place, only = named
+    first: errors.ManagebootError | None = None
+    while True:
+        try:
+            trusted = trust.refresh(place, root, state, least_time=least_time)
+            state = trusted.kept
+            return _Asked(
+                [_verified(place, path, trusted, facts) for path in _wanted_paths(trusted, place, only)], state
+            )
+        except trust.RefusedPlaceError as refused:
+            first, state = first or refused.error, refused.kept
+            if not isinstance(refused.error, errors.DataError) or not place.go_on(str(refused.error)):
+                return _Asked([], state, first)
+        except errors.ManagebootError as error:
+            return _Asked([], state, first or error)
 
 
 def _wanted_paths(trusted: "Trusted", place: Place, only: str | None) -> list[str]:
@@ -249,8 +288,9 @@ def _wanted_paths(trusted: "Trusted", place: Place, only: str | None) -> list[st
 
 
 def _verified(place: Place, path: str, trusted: "Trusted", facts: Facts) -> Offer:
-    content = read(place, path, DESCRIPTION_BYTES_MAX)
-    trusted.verify(path, content, f"{place.name}/{path}")
+    content = place.read(
+        path, DESCRIPTION_BYTES_MAX, judge=lambda content: trusted.verify(path, content, f"{place.name}/{path}")
+    )
     folder = os.path.dirname(path)
     offer = _offer(place, folder, content, trusted.kept, facts)
     offer = offer._replace(rollout=_rollout(trusted.targets[path].custom, offer.name))

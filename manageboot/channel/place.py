@@ -1,19 +1,27 @@
-"""A place that releases are read from: a directory, be it of a disk, a USB stick or a mount.
+"""A place that releases are read from. What it gives may be anything: whoever asks verifies it."""
 
-What it gives may be anything: whoever asks verifies it. Another kind of place needs the same three methods.
-"""
-
-import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
-from urllib.parse import unquote, urlsplit
 
-from manageboot import errors
-from manageboot.channel import refusals
+Judge = Callable[[bytes], object]
+"""Looks at a file; raises ReleaseDigestError where it is not the right one."""
 
-_CHUNK_BYTES = 64 << 10
+
+class Needed(Protocol):
+    """Which stored frames of a pack are needed, and what they have to be."""
+
+    def judge(self, offset: int, stored: bytes) -> None:
+        """Make sure that what a place gave at an offset is the frame that belongs there.
+
+        Raises:
+            ReleaseDigestError: it is not.
+        """
+        ...
+
+    def end(self, offset: int) -> int:
+        """Return where the frames end that are needed from an offset on, without a gap."""
+        ...
 
 
 class Pack(Protocol):
@@ -23,6 +31,10 @@ class Pack(Protocol):
         """Return the bytes at an offset; fewer where the file ends."""
         ...
 
+    def cancel(self) -> None:
+        """Make a read that waits fail, and all that follow; any thread may ask."""
+        ...
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -30,132 +42,59 @@ class Pack(Protocol):
 
 
 class Place(Protocol):
-    """Where releases are."""
+    """Where releases are: a directory, or the mirrors of a network."""
 
     @property
     def name(self) -> str:
         """What messages call it."""
         ...
 
-    def chunks(self, path: str) -> Iterator[bytes]:
-        """Give a file in pieces, without end if it has none.
+    @property
+    def is_remote(self) -> bool:
+        """Whether what it gives is worth having only once."""
+        ...
+
+    @property
+    def giver(self) -> str:
+        """Who gave the last file: the place itself, or one of its mirrors."""
+        ...
+
+    def read(
+        self,
+        path: str,
+        limit_bytes: int,
+        *,
+        judge: Judge | None = None,
+        size: int | None = None,
+        may_lack: bool = False,
+    ) -> bytes:
+        """Read a whole file.
+
+        Args:
+            path: where it is in the place.
+            limit_bytes: nobody would publish a longer one.
+            judge: looks at it; where there are mirrors, the first file counts that it lets pass.
+            size: in bytes, where it is known.
+            may_lack: it need not be there, so one mirror that has none is asked in vain, and no more of them.
+
+        Raises:
+            InputError, FetchError: there is no such file, or it can't be had.
+            ReleaseDigestError: it is longer than it may be, or the only one there is is wrong.
+        """
+        ...
+
+    def go_on(self, cause: str) -> bool:
+        """Leave out whoever gave the last file, which was wrong; tell whether there is somebody else to ask."""
+        ...
+
+    def open(self, path: str, needed: Needed) -> Pack:
+        """Open a pack, to read frames of it.
 
         Raises:
             InputError: there is no such file.
         """
         ...
 
-    def open(self, path: str) -> Pack:
-        """Open a file to read pieces of it.
-
-        Raises:
-            InputError: there is no such file.
-        """
+    def close(self) -> None:
+        """Let go of what it holds; any number of times."""
         ...
-
-
-class Directory:
-    """A place on a file system."""
-
-    def __init__(self, path: str) -> None:
-        self.name = path
-
-    def chunks(self, path: str) -> Iterator[bytes]:
-        """Give a file in pieces."""
-        return self._chunks(File(self._join(path)))
-
-    def open(self, path: str) -> "File":
-        """Open a file to read pieces of it."""
-        return File(self._join(path))
-
-    def _join(self, path: str) -> str:
-        return os.path.join(self.name, path)
-
-    def _chunks(self, file: "File") -> Iterator[bytes]:
-        with file:
-            offset = 0
-            while chunk := file.read(offset, _CHUNK_BYTES):
-                yield chunk
-                offset += len(chunk)
-
-
-class File:
-    """A regular file."""
-
-    def __init__(self, path: str) -> None:
-        """Open it.
-
-        Raises:
-            InputError: it is not there, or no regular file.
-            NotPermittedError, DeviceError: it can't be opened.
-        """
-        self._path = path
-        try:
-            # Nobody waits for whoever might write into a pipe.
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        except OSError as error:
-            raise errors.from_os_error(error, f"open {path}", errors.InputError) from error
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            os.close(self._descriptor)
-            raise errors.InputError(f"cannot open {path}: it is not a regular file")
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Return the bytes at an offset; fewer where the file ends.
-
-        Raises:
-            DeviceError: reading failed.
-        """
-        parts: list[bytes] = []
-        try:
-            while size and (part := os.pread(self._descriptor, size, offset)):
-                parts.append(part)
-                offset += len(part)
-                size -= len(part)
-        except OSError as error:
-            raise errors.from_os_error(error, f"read {self._path} at {offset}") from error
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._descriptor)
-
-
-def place_of(mirror: str) -> Place:
-    """Return the place that a mirror's path or URL names.
-
-    Raises:
-        NetworkError: it is on a network.
-        ConfigError: it is no absolute path, and no file: URL of this machine.
-    """
-    if mirror.startswith("/"):
-        return Directory(mirror)
-    url = urlsplit(mirror)
-    if url.scheme in {"http", "https"}:
-        raise refusals.NetworkError(
-            f"cannot read releases from {mirror}: this version reads directories only",
-            hint="copy them to a directory of this node, and name that",
-        )
-    if url.scheme != "file" or url.netloc not in {"", "localhost"} or not url.path.startswith("/"):
-        raise errors.ConfigError(f"cannot read releases from {mirror}: it is neither an absolute path nor a file: URL")
-    return Directory(unquote(url.path))
-
-
-def read(place: Place, path: str, limit_bytes: int) -> bytes:
-    """Read a whole file.
-
-    Raises:
-        InputError: there is no such file.
-        ReleaseDigestError: it is longer than anybody would publish it.
-    """
-    content = bytearray()
-    for chunk in place.chunks(path):
-        content += chunk
-        if len(content) > limit_bytes:
-            raise errors.ReleaseDigestError(
-                f"cannot read {place.name}/{path}: it has more than the {limit_bytes} bytes that are allowed"
-            )
-    return bytes(content)

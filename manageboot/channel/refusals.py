@@ -63,7 +63,7 @@ class UpdateMemoryError(DataError):
 
 
 class NetworkError(RefusedError):
-    """A release is to come over a network, which this version does not use."""
+    """A release is to come over a network by other means than http or https, which this version does not use."""
 
     code = "NO_NETWORK"
 

@@ -1,11 +1,13 @@
 """A release as an update image: the members are its images, and nobody gets a window that was not verified."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 from manageboot import errors
-from manageboot.channel.place import Pack, Place, read
+from manageboot.channel.place import Pack, Place
+from manageboot.channel.plan import Passive, Plan, PlannedReader
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, member_name
 from manageboot.image.member import Fill, Prepare
@@ -49,19 +51,43 @@ class ReleaseImage:
         if set(found) != set(images):
             raise self.error(errors.ImageMemberError, f"it has {', '.join(found)}, and {', '.join(images)} are needed")
         path = f"{folder}/{INDEX}" if folder else INDEX
-        # One byte more than there may be is enough to know.
-        limit = min(release.idx.size, INDEX_BYTES_MAX)
-        index = release_index.verified(read(place, path, limit), release, f"{place.name}/{path}")
+        index = _index(place, path, release)
         path = f"{folder}/{PACK}" if folder else PACK
         self.bytes_total = release.pack.size
-        self._counted = _Counted(place.open(path))
-        windows = WindowReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
+        self._place = place
+        self._plan = Plan(index, f"{place.name}/{path}")
+        self._counted = _Counted(place.open(path, self._plan))
+        windows = PlannedReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
+        windows.plan = self._plan
         self.known = [self._member(index, number, image, windows) for number, image in enumerate(index.images)]
 
     @property
     def bytes_read(self) -> int:
         """How much of the pack has been read so far; any thread may ask."""
         return min(self._counted.bytes, self.bytes_total)
+
+    def read_also(self, passive: Passive) -> None:
+        """Read what was written to the passive slot there, instead of fetching it once more."""
+        self._plan.passive = passive
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it comes from a network."""
+        return self._place.is_remote
+
+    @property
+    def data_bytes(self) -> int:
+        """The size of all windows that are not zeros, in bytes."""
+        return sum(member.data_size for member in self.known)
+
+    def resume(self, report: Callable[[int], None]) -> None:
+        """Find out what the passive slot holds already, which is not fetched; nothing was read yet.
+
+        Args:
+            report: is told how many bytes were compared.
+        """
+        self._plan.compare(report)
+        self.bytes_total = self._plan.bytes_needed
 
     def members(self) -> Iterator[Member]:
         """Give the version, then the images."""
@@ -73,6 +99,7 @@ class ReleaseImage:
             window[:] = text[offset : offset + len(window)]
 
         yield Member(VERSION, extents, fill, self.error)
+        self._plan.in_order = True
         yield from self.known
 
     def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
@@ -80,11 +107,15 @@ class ReleaseImage:
         return kind(f"cannot read {self._name}: {cause}", hint=hint)
 
     def cancel(self) -> None:
-        """Do nothing: files keep nobody waiting."""
+        """Make a read fail that waits for a server; files keep nobody waiting."""
+        self._counted.cancel()
+        if self._plan.passive is not None:
+            self._plan.passive.cancel()
 
     def close(self) -> None:
-        """Close the pack."""
+        """Close the pack, and the place that it is of."""
         self._counted.close()
+        self._place.close()
 
     def __enter__(self) -> Self:
         return self
@@ -98,8 +129,21 @@ class ReleaseImage:
         extents = SparseMap(image.size)
         for window in index.windows(number):
             extents.add(window.number * WINDOW_BYTES, image.length(window.number))
-        reader = _ImageReader(index, number, windows)
+        reader = _ImageReader(image, self._plan.windows(number), windows)
         return Member(member_name(image.role), extents, reader.read, self.error, later=reader.later)
+
+
+def _index(place: Place, path: str, release: Release) -> Index:
+    """Read and verify the index of a release."""
+    name, published = f"{place.name}/{path}", release.idx
+
+    def judge(content: bytes) -> None:
+        release_index.check_file(
+            name, published.size, published.sha256, len(content), hashlib.sha256(content).hexdigest()
+        )
+
+    content = place.read(path, min(published.size, INDEX_BYTES_MAX), judge=judge, size=published.size)
+    return release_index.verified(content, release, name)
 
 
 class _Counted:
@@ -115,6 +159,9 @@ class _Counted:
         self.bytes += len(stored)
         return stored
 
+    def cancel(self) -> None:
+        self._pack.cancel()
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -124,9 +171,9 @@ class _Counted:
 class _ImageReader:
     """Gives the data of one image, in order and in pieces of any size, out of windows that were verified as a whole."""
 
-    def __init__(self, index: Index, number: int, windows: WindowReader) -> None:
-        self._image = index.images[number]
-        self._ahead = index.windows(number)
+    def __init__(self, image: Image, ahead: Iterator[Window], windows: WindowReader) -> None:
+        self._image = image
+        self._ahead = ahead
         self._windows = windows
         self._at = -1
         self._last: Window | None = None

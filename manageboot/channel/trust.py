@@ -21,6 +21,7 @@ from manageboot.channel import kept as keeping
 from manageboot.channel import refusals
 from manageboot.channel.kept import Kept
 from manageboot.channel.place import Place
+from manageboot.fetch.failures import FetchGoneError, FetchRefusedError
 
 _FOLDER = "metadata/"
 _FAR_AHEAD_S = 10 * 365 * 86400
@@ -119,27 +120,22 @@ class _Fetcher(FetcherInterface):
     def __init__(self, place: Place, roots: dict[int, bytes]) -> None:
         self._place = place
         self._roots = roots
-        self.given: dict[str, bytearray] = {}
+        self.given: dict[str, bytes] = {}
         """What was asked for and given, by the name of the file."""
-        self.failure: errors.ManagebootError | None = None
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         name = url.removeprefix(_FOLDER)
         root = re.fullmatch(r"([1-9][0-9]{0,15})\.root\.json", name)
         if root and int(root[1]) in self._roots:
-            chunks = iter([self._roots[int(root[1])]])
+            content = self._roots[int(root[1])]
         else:
             try:
-                chunks = self._place.chunks(url)
-            except errors.InputError as error:
+                content = self._place.read(url, _FILE_BYTES_MAX, may_lack=root is not None)
+            except (errors.InputError, FetchGoneError, FetchRefusedError) as error:
+                # A bucket that lists nothing refuses what it does not have.
                 raise exceptions.DownloadHTTPError(str(error), 404) from error
-        return self._noted(name, chunks)
-
-    def _noted(self, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        given = self.given[name] = bytearray()
-        for chunk in chunks:
-            given += chunk
-            yield chunk
+        self.given[name] = content
+        return iter([content])
 
 
 def _updater(directory: str, fetcher: FetcherInterface) -> Updater:
@@ -169,7 +165,7 @@ def _accepted(directory: str, root: bytes, version: int, kept: Kept, fetcher: _F
     roots = {one: content for one, content in kept.roots.items() if one <= last} | {version: root}
     for one in range(version + 1, last + 1):
         if (given := fetcher.given.get(f"{one}.root.json")) is not None:
-            roots[one] = bytes(given)
+            roots[one] = given
     roles = {role: content for role in keeping.ROLES if (content := _read(directory, role)) is not None}
     return kept._replace(roots=roots, roles=roles)
 
@@ -186,21 +182,23 @@ def _judge_time(place: Place, whole: dict[str, Metadata[Any]], least_time: int, 
         if metadata.signed.is_expired(moment):
             cause = f"it expired at {_iso(metadata.signed.expires)}, and it is {_iso(moment)} at least"
             raise RefusedPlaceError(
-                refusals.MetadataExpiredError(f"cannot trust {role} of {place.name}: {cause}"), accepted
+                refusals.MetadataExpiredError(f"cannot trust {role} of {place.giver}: {cause}"), accepted
             )
 
 
 def _error(error: Exception, place: Place, fetcher: _Fetcher) -> errors.ManagebootError:
     """Say what python-tuf, or the place, has refused."""
-    what = f"cannot trust the metadata of {place.name}"
-    if isinstance(error, errors.ManagebootError):
-        return error
+    what = f"cannot trust the metadata of {place.giver}"
+    # python-tuf wraps what its fetcher raises.
+    cause = error.__cause__ if isinstance(error, exceptions.DownloadError) else error
+    if isinstance(cause, errors.ReleaseDigestError):
+        return errors.MetadataError(f"{what}: {cause}")
+    if isinstance(cause, errors.ManagebootError):
+        return cause
     if isinstance(error, exceptions.ExpiredMetadataError):
         return _expired(error, what, fetcher)
     if isinstance(error, exceptions.UnsignedMetadataError):
         return refusals.MetadataSignatureError(f"{what}: {error}")
-    if isinstance(error, exceptions.DownloadHTTPError):
-        return errors.InputError(str(error))
     return errors.MetadataError(f"{what}: {str(error) or type(error).__name__}")
 
 
@@ -209,7 +207,7 @@ def _expired(error: Exception, what: str, fetcher: _Fetcher) -> errors.Manageboo
     ends: list[datetime] = []
     for content in fetcher.given.values():
         try:
-            ends.append(Metadata.from_bytes(bytes(content)).signed.expires)
+            ends.append(Metadata.from_bytes(content).signed.expires)
         except Exception:  # noqa: BLE001  it may be anything, and is only asked for a time
             continue
     now = datetime.now(UTC)

@@ -154,7 +154,7 @@ def _parser(words: list[str] | None) -> _Parser:
         "--overwrite-trusted", action="store_true", help="with --slot: even if the slot is the trusted one"
     )
     check = add("check", "print which releases there are, and why one is refused")
-    check.add_argument("directory", nargs="?", metavar="DIRECTORY", help="instead of what the mirrors have")
+    check.add_argument("directory", nargs="?", metavar="DIRECTORY", help="or its URL, instead of what the mirrors have")
     update = add("update", "update this node as far as channel.unattended lets it")
     update.add_argument("--retry", action="store_true", help="also a release that did not stay here, or was taken back")
     update.add_argument(

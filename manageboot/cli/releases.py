@@ -32,5 +32,5 @@ def wanted(options: argparse.Namespace) -> Wanted | None:
 
 
 def _names_a_release(image: str, *, is_pinned: bool) -> bool:
-    """A directory was never an update image; what a server has is an archive, unless it is pinned as a release."""
-    return os.path.isdir(image) or ("://" in image and (is_pinned or not is_url(image)))
+    """A directory was never an update image. What a server has is one, unless its URL ends in a slash, or is pinned."""
+    return os.path.isdir(image) or ("://" in image and (is_pinned or image.endswith("/") or not is_url(image)))

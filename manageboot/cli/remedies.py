@@ -69,7 +69,8 @@ ERRORS = {
     "UNSIGNED": "Install a signed release, or pin one with `--release-sha256`. `channel.root` names the root of trust,"
     " and `channel.required` lets nothing else pass.",
     "NO_RELEASE": "`manageboot check` says what there is. `channel.mirrors` names where releases are.",
-    "NO_NETWORK": "Copy the releases to a directory of the node, and name that in `channel.mirrors`.",
+    "NO_NETWORK": "Put the releases on a web server, or copy them to a directory of the node, and name that in"
+    " `channel.mirrors`.",
     "NO_TUF": "Install `manageboot[channel]`; docs/channel.md says how on Debian 12.",
     "UPDATE_MEMORY": "See what happened to the disk. `manageboot update --retry` begins a new file; releases that did"
     " not stay here are taken again then.",

@@ -40,6 +40,16 @@ class Download:
         """The offset after the last byte that was accepted: where another run goes on."""
         return self._position
 
+    @property
+    def left(self) -> int:
+        """How many bytes are to come, where that is known."""
+        return self._end - self._position
+
+    @property
+    def mirror(self) -> str | None:
+        """The mirror that sent the last piece; None: none did, or it is not to be asked again."""
+        return None if self._mirror is None else self._mirror.base
+
     def take(self, size: int) -> bytes:
         """Return the next piece. Fewer bytes come only at the end of what was asked for; none: that is reached.
 

@@ -188,6 +188,11 @@ class Fetcher:
         causes = self._causes(file) or "it comes too slowly"
         return kind(f"cannot fetch {file.shown} within {self._options.deadline:g} s: {causes}")
 
+    def lacking(self, file: File) -> failures.FetchError:
+        """Return the error for a file that the mirror that was asked last does not have, or does not give."""
+        assert file.last is not None
+        return ERRORS[file.last.outcome](f"cannot fetch {file.shown}: {self._causes(file)}")
+
     def _check_cancelled(self, file: File) -> None:
         if self._cancelled.is_set():
             raise failures.FetchBrokenError(f"cannot fetch {file.shown}: it was cancelled")

@@ -9,26 +9,33 @@ from manageboot.fetch.wire import TO_THE_END
 class SmallFile:
     """A small file from whichever mirror delivers it. Take it, judge it, and say `accept` or `reject`."""
 
-    def __init__(self, fetcher: Fetcher, name: str, limit: int) -> None:
+    def __init__(self, fetcher: Fetcher, name: str, limit: int, *, may_lack: bool = False) -> None:
         """Begin; nothing is asked for yet.
 
         Args:
             fetcher: the run.
             name: of the file, as it is put at the end of a base URL.
             limit: in bytes; a mirror that sends more lies.
+            may_lack: it need not be there: the first mirror that has none is believed, as another one may be far away.
         """
         if limit >= TO_THE_END:
             raise ValueError("a limit is needed")
         self._fetcher = fetcher
         self._file = File(name)
         self._limit = limit
+        self._may_lack = may_lack
         self._mirror: Mirror | None = None
+
+    @property
+    def mirror(self) -> str | None:
+        """The mirror that sent it; None: none did, or it is not to be asked again."""
+        return None if self._mirror is None else self._mirror.base
 
     def take(self) -> bytes:
         """Return the file.
 
         Raises:
-            FetchGoneError: no mirror has it.
+            FetchGoneError: no mirror has it; with `may_lack`, one has not.
             FetchError: no mirror delivers it for another reason; the subclass says why.
             FetcherError, NotPermittedError, ConfigError: the child can't be started.
         """
@@ -42,6 +49,8 @@ class SmallFile:
                     content += chunk
             except RequestError as error:
                 self._fetcher.failed(self._file, mirror, error, 0)
+                if self._may_lack and self._file.ended:
+                    raise self._fetcher.lacking(self._file) from None
             except TimeoutError:
                 self._fetcher.close()
                 raise self._fetcher.too_late(self._file) from None

@@ -1,6 +1,7 @@
 """Write one image to one device."""
 
 import mmap
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,6 +63,8 @@ class ImageWriter:
         self.header: mmap.mmap | None = None
         """What is written last, once it is known."""
         self._data_size = 0
+        self._landed = 0
+        self._landing = threading.Condition()
         self._header_last = header_last
         self._digest = ImageDigest()
         self._found = memoryview(aligned_buffer(WINDOW_BYTES))
@@ -129,6 +132,17 @@ class ImageWriter:
 
         Durability: none before the device is flushed.
         """
+        self._write(window, skip_identical=skip_identical)
+        with self._landing:
+            self._landed = window.offset + window.length
+            self._landing.notify_all()
+
+    def wait_until(self, offset: int, limit_s: float) -> bool:
+        """Wait until all before an offset was written, or is known to be there; tell whether it is."""
+        with self._landing:
+            return self._landing.wait_for(lambda: self._landed >= offset, limit_s)
+
+    def _write(self, window: Window, *, skip_identical: bool) -> None:
         if window.buffer is None:
             self.device.zero(window.offset, self.device.round_up(window.length))
             return

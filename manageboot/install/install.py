@@ -29,6 +29,7 @@ from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import SlotRecord, now
 from manageboot.channel import channel
 from manageboot.channel.channel import Wanted
+from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
 from manageboot.disk import diskusers
 from manageboot.disk.blockdev import BlockDevice, wipe
@@ -39,8 +40,9 @@ from manageboot.image.acceptance import check_whole, checked
 from manageboot.image.source import is_url, without_query
 from manageboot.install import directboot
 from manageboot.install.imagewriter import ImageWriter, no_header
-from manageboot.install.progress import Style, step
-from manageboot.install.progressfile import shown
+from manageboot.install.passive import PassiveSlot
+from manageboot.install.progress import Counts, Style, step
+from manageboot.install.progressfile import ProgressFile, shown
 from manageboot.install.transfer import Transfer
 from manageboot.install.vouched import choose, require_pinned
 from manageboot.protocol import Content, Slot, Verb
@@ -102,21 +104,25 @@ def install(
             require_pinned(config, sha256)
             update = stack.enter_context(open_image(images, list(names.values()), channel=config.channel.fetch))
         else:
+            stack.callback(choice.place.close)
             update = stack.enter_context(channel.opened(choice, list(names.values())))
         opened = {role: stack.enter_context(BlockDevice(path)) for role, path in devices.items()}
         header_last = config.roles.header_last
         writers = {name: ImageWriter(opened[role], header_last=role == header_last) for role, name in names.items()}
-        members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
 
         begin_s = time.monotonic()
         entry = SlotRecord(
             Content.INSTALLING, transaction=os.urandom(8).hex(), started=now(),
             source=os.path.basename(without_query(images[-1])) if choice is None else choice.name,
+            source_sha256=None if choice is None else choice.sha256,
             # What the block tells of the commit before is over with this.
             nonce=node.environment.markers.nonce or None,
         )  # fmt: skip
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
+        passive = PassiveSlot({role: writers[name] for role, name in names.items()}, header_last)
+        _spare(update, passive, progress, file, compare=skips)
+        members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
         if console.debug:
             what = "what differs from what is there" if skips else "all of it"
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
@@ -208,12 +214,26 @@ def _judged(
     return chain(first, members)
 
 
+def _spare(update: UpdateImage, passive: PassiveSlot, progress: Style, file: ProgressFile, *, compare: bool) -> None:
+    """Let nothing be fetched that the devices of the slot hold, or will hold once it was written."""
+    if not isinstance(update, ReleaseImage) or not update.is_fetched:
+        return
+    update.read_also(passive)
+    if compare:
+        with step("compare", update.data_bytes, progress, file) as meter:
+            update.resume(lambda done: meter.update(Counts(done)))
+
+
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:
     """Tell whether an installation of the same source was begun and did not finish.
 
-    The name alone decides: if it is another image, the comparison finds that out, window by window.
+    The name decides, or the SHA-256 of release.json, wherever that came from. If it is another image all the same, the
+    comparison finds that out, window by window.
     """
-    if before is None or before.source != entry.source:
+    if before is None:
+        return False
+    same_release = entry.source_sha256 is not None and before.source_sha256 == entry.source_sha256
+    if before.source != entry.source and not same_release:
         return False
     return before.content is Content.INSTALLING or (before.content is Content.VOID and before.failure is not None)
 

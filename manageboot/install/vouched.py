@@ -15,6 +15,8 @@ from manageboot.events.events import Event
 def choose(config: Config, node: Node, wanted: Wanted) -> Offer:
     """Choose the release that is installed, and keep the metadata that names it; the caller holds the lock.
 
+    The caller closes its place.
+
     Raises:
         RefusedError: none may be installed here, or it is another system's disk.
         NotPermittedError: only root may go below the floor.
@@ -28,7 +30,12 @@ def choose(config: Config, node: Node, wanted: Wanted) -> Offer:
     if wanted.may_downgrade and os.geteuid():
         raise errors.NotPermittedError("cannot go below the floor: only root may", hint="run it as root")
     found = channel.offers(config, node, wanted, keep=lambda state: kept.store(config, state))
-    offer = channel.choose(node, wanted, found)
+    try:
+        offer = channel.choose(node, wanted, found)
+    except BaseException:
+        found.close()
+        raise
+    found.close(but=offer.place)
     index = offer.release.release_index
     if wanted.may_downgrade and index < found.floor.release_index:
         events.announce(

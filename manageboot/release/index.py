@@ -64,12 +64,28 @@ class Index:
 
     def windows(self, image: int) -> Iterator[Window]:
         """Give the windows of an image, by its number in `images`, from its start to its end."""
-        first = sum(one.windows for one in self.images[:image])
+        first = self.first_row(image)
         operation = self._starts[first] if self.images[image].windows else 0
         for row in range(first, first + self.images[image].windows):
             sha256, number, count = WINDOW_ROW.unpack_from(self._rows, self._windows_at + row * WINDOW_ROW.size)
             yield Window(number, sha256, tuple(self._operations(operation, count)))
             operation += count
+
+    @property
+    def window_count(self) -> int:
+        """How many windows are listed, of all images."""
+        count: int = self._window_count
+        return count
+
+    def first_row(self, image: int) -> int:
+        """Return how many windows the images before this one have."""
+        return sum(one.windows for one in self.images[:image])
+
+    def window(self, row: int) -> tuple[int, Window]:
+        """Return the number of an image, and a window of it, by its place among those of all images."""
+        image = next(at for at in range(len(self.images)) if row < self.first_row(at + 1))
+        sha256, number, count = WINDOW_ROW.unpack_from(self._rows, self._windows_at + row * WINDOW_ROW.size)
+        return image, Window(number, sha256, tuple(self._operations(self._starts[row], count)))
 
     def digest(self, image: int) -> str:
         """Return the digest of an image, as disk.digest has it, from the SHA-256 of its windows."""

@@ -102,8 +102,7 @@ class WindowReader:
                 data = memoryview(self._unpack(gathered[operation.frame]))
                 buffer[at:end] = data[begin : begin + end - at]
             else:
-                copied = None if self._old is None else self._old.copy(operation)
-                buffer[at:end] = bytes(end - at) if copied is None else copied
+                self._fill_alone(operation, buffer[at:end])
             at = end
         length = image.length(window.number)
         if (found := window_digest(buffer[:length])) != window.sha256:
@@ -121,6 +120,11 @@ class WindowReader:
             ManagebootError: what `read` raises.
         """
         self.put_together(image, window, self.gather(window), buffer)
+
+    def _fill_alone(self, operation: Operation, target: memoryview) -> None:
+        """Fill what no frame has."""
+        copied = None if self._old is None else self._old.copy(operation)
+        target[:] = bytes(len(target)) if copied is None else copied
 
     def _unpack(self, frame: Verified) -> bytes:
         def unpack() -> bytes:

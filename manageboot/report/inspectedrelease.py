@@ -10,7 +10,7 @@ from manageboot import errors
 from manageboot.boot.node import observe
 from manageboot.channel import channel
 from manageboot.channel.channel import Wanted
-from manageboot.channel.place import Directory, read
+from manageboot.channel.directory import Directory
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
 from manageboot.release import description
@@ -52,7 +52,7 @@ def find(images: Sequence[str]) -> Found | None:
         raise errors.InputError(
             f"cannot inspect {images[0]}: it has no {NAME}", hint="`manageboot check` lists a directory of releases"
         )
-    content = read(Directory(path), NAME, DESCRIPTION_BYTES_MAX)
+    content = Directory(path).read(NAME, DESCRIPTION_BYTES_MAX)
     release = description.parse(content, os.path.join(path, NAME))
     return Found(path, release, hashlib.sha256(content).hexdigest())
 

@@ -23,6 +23,7 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
     """
     node = observe(config)
     found = channel.offers(config, node, Wanted(directory))
+    found.close()
     booted = found.floor.slots.get(node.booted)
     now = clock.now(config.channel.root, kept.load(config))
     return {

@@ -76,6 +76,7 @@ def at_channel(config: Config, node: Node, memory: Memory) -> Found:
                 kept.store(config, state)
 
     found = channel.offers(config, node, Wanted(), keep=keep)
+    found.close()
     moment = clock.now(config.channel.root, kept.load(config))
     tried = _tried(config, node, memory)
 

@@ -11,33 +11,28 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from manageboot import errors
 from manageboot.channel import trust
+from manageboot.channel.directory import Directory
 from manageboot.channel.kept import Kept
-from manageboot.channel.place import File
-
-_CHUNK_BYTES = 1 << 16
 
 
-class Served:
-    """A place on a loopback server."""
+class Served(Directory):
+    """A place on a loopback server, of which metadata is read, and no pack."""
 
     def __init__(self, metadata_url: str) -> None:
-        self.name = metadata_url.rstrip("/")
+        super().__init__(metadata_url.rstrip("/"))
 
-    def chunks(self, path: str) -> Iterator[bytes]:
+    def read(self, path: str, limit_bytes: int, **_: object) -> bytes:
         url = f"{self.name}/{path.removeprefix('metadata/')}"
         try:
-            response = urllib.request.urlopen(url, timeout=30)
+            with urllib.request.urlopen(url, timeout=30) as response:
+                # What is longer than anybody may read is cut, and too long all the same.
+                return bytes(response.read(limit_bytes + 1))
         except urllib.error.URLError as error:
             raise errors.InputError(f"cannot open {url}: {error}") from error
-        return iter(lambda: response.read(_CHUNK_BYTES), b"")
-
-    def open(self, path: str) -> File:
-        raise errors.InputError(f"cannot open {path}: no pack is served")
 
 
 def main(arguments: list[str]) -> int:

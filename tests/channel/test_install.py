@@ -150,7 +150,7 @@ def test_a_bad_mirror_is_passed_over(channel: ChannelNode, tmp_path: Path):
     channel.configure(mirrors=f'"{tmp_path}/bad", "file://{good}"')
     done = channel.node.run("upgrade-install")
     assert (done.returncode, "bad is passed over" in done.stderr) == (0, True), done
-    channel.configure(mirrors='"http://example.org/releases"')
+    channel.configure(mirrors='"nfs://example.org/releases"')
     channel.node.fails("upgrade-install", status=69, code="NO_NETWORK")
 
 

@@ -11,7 +11,8 @@ from unittest import mock
 import pytest
 
 from manageboot import errors
-from manageboot.channel.place import Directory, place_of
+from manageboot.channel.directory import Directory
+from manageboot.channel.places import listed
 from manageboot.channel.refusals import NetworkError
 from manageboot.channel.source import ReleaseImage
 from manageboot.disk.digest import WINDOW_BYTES
@@ -156,19 +157,23 @@ def test_a_release_of_other_images_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("mirror", ["/a b", "file:///a%20b", "file://localhost/a%20b"])
 def test_a_mirror_is_a_directory(mirror: str):
-    assert place_of(mirror).name == "/a b"
+    assert [place.name for place in listed([mirror], {})] == ["/a b"]
 
 
 @pytest.mark.parametrize(
     ("mirror", "kind"),
     [
-        ("https://example.org/", NetworkError),
-        ("http://example.org/", NetworkError),
+        ("ftp://example.org/", NetworkError),
+        ("nfs://example.org/releases", NetworkError),
         ("file://example.org/a", errors.ConfigError),
         ("releases", errors.ConfigError),
-        ("ftp://example.org/", errors.ConfigError),
     ],
 )
 def test_another_mirror_is_refused(mirror: str, kind: type[errors.ManagebootError]):
     with pytest.raises(kind, match="cannot read releases from"):
-        place_of(mirror)
+        listed([mirror], {})
+
+
+def test_all_urls_are_one_place_where_the_first_of_them_is():
+    mirrors = ["/stick", "https://one.example/r", "/disk", "http://two.example/"]
+    assert [place.name for place in listed(mirrors, {})] == ["/stick", "https://one.example/r", "/disk"]

@@ -13,8 +13,8 @@ from securesystemslib.signer import CryptoSigner
 
 from manageboot import errors
 from manageboot.channel import refusals, trust
+from manageboot.channel.directory import Directory
 from manageboot.channel.kept import Kept
-from manageboot.channel.place import Directory
 from manageboot.channel.trust import RefusedPlaceError, Trusted
 from support.releases import small_release
 from support.tufrepository import Repository
@@ -68,7 +68,7 @@ import sys
 sys.modules["cryptography"] = None
 from manageboot.channel import trust
 from manageboot.channel.kept import Kept
-from manageboot.channel.place import Directory
+from manageboot.channel.directory import Directory
 root = open(sys.argv[1] + "/metadata/1.root.json", "rb").read()
 try:
     print(*trust.refresh(Directory(sys.argv[1]), root, Kept(), least_time=0).targets)

@@ -68,7 +68,7 @@ def without_root(node: Node, patch: pytest.MonkeyPatch) -> list[str | Path]:
 
 
 def over_a_network(node: Node, patch: pytest.MonkeyPatch) -> list[str | Path]:
-    node.config.write_text(f'{node.config.read_text()}[channel]\nmirrors = ["https://example.org/releases"]\n')
+    node.config.write_text(f'{node.config.read_text()}[channel]\nmirrors = ["nfs://example.org/releases"]\n')
     return ["check"]
 
 

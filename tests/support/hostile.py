@@ -5,6 +5,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple, Self
 
 PIECE = 64 * 1024
@@ -216,12 +217,17 @@ def answers(status: int, **headers: object) -> Behaviour:
 
 
 class Hostile:
-    """The server: it follows its script, whose last line holds for all further requests."""
+    """The server: it follows its script, whose last line holds for all further requests.
+
+    It has one file, under each name; or those of a folder, of which its script is about one name.
+    """
 
     def __init__(
         self,
         *script: Behaviour,
         content: bytes = CONTENT,
+        folder: Path | None = None,
+        about: str = "",
         host: str = "127.0.0.1",
         wrap: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
@@ -229,6 +235,8 @@ class Hostile:
         self._script: Iterable[Behaviour] = script
         self._left = list(script)
         self._content = content
+        self._folder = folder
+        self._about = about
         self._wrap = wrap
         self._closing = threading.Event()
         self._listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -263,6 +271,18 @@ class Hostile:
         for thread in threads:
             thread.join()
 
+    def _look(self, path: str, headers: dict[str, str]) -> tuple[Asked, Behaviour]:
+        content = self._content
+        if self._folder is not None:
+            file = self._folder / path.lstrip("/")
+            if not file.is_file():
+                return Asked(path, headers, b""), answers(404)
+            content = file.read_bytes()
+        asked = Asked(path, headers, content)
+        if not path.endswith(self._about):
+            return asked, honest
+        return asked, self._left.pop(0) if len(self._left) > 1 else self._left[0]
+
     def _serve(self, connection: socket.socket) -> None:
         try:
             with self._wrap(connection) if self._wrap else connection as line:
@@ -273,10 +293,10 @@ class Hostile:
                     while line_ := reader.readline().decode("latin-1").strip():
                         name, _, value = line_.partition(":")
                         headers[name.strip().lower()] = value.strip()
-                    asked = Asked(first.decode("latin-1").split()[1], headers, self._content)
-                    self.asked.append(asked)
                     reply = Reply(line, self._closing)
-                    (self._left.pop(0) if len(self._left) > 1 else self._left[0])(reply, asked)
+                    asked, behave = self._look(first.decode("latin-1").split()[1], headers)
+                    self.asked.append(asked)
+                    behave(reply, asked)
                     if not reply.keep:
                         break
         except OSError:

@@ -1,0 +1,331 @@
+"""Releases from a network: what comes is right, none of it twice, and a mirror that sent a wrong frame is left out."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from channel.channelnode import ChannelNode, channel_node
+from channel.test_source import Disk
+from manageboot import errors
+from manageboot.channel.network import Network
+from manageboot.channel.source import ReleaseImage
+from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
+from manageboot.fetch import failures
+from manageboot.install.imagewriter import ImageWriter
+from manageboot.install.passive import PassiveSlot
+from manageboot.install.transfer import Transfer
+from manageboot.publish.cutting import Cutter
+from manageboot.release import description, index, indexwriter
+from manageboot.release.layout import BLOCK_BYTES, Frame, Window
+from support import hostile
+from support.hostile import Behaviour, Hostile, answers, honest
+from support.releases import Small, file_of, small_release
+
+pytestmark = pytest.mark.devices
+
+PATIENCE = {"stall": 30, "backoff": 0.001, "deadline": 600}
+LINES = "".join(f"{key} = {value}\n" for key, value in PATIENCE.items())
+PACK = "full.pack"
+AHEAD = 64 * 1024
+"""What may be in the pipe of the child, unread, when a connection breaks."""
+
+
+def images() -> dict[str, bytes]:
+    dice = random.Random(2)
+    return {"boot": dice.randbytes(WINDOW_BYTES + 700), "root": dice.randbytes(5 * WINDOW_BYTES + 5)}
+
+
+IMAGES = images()
+RELEASE = small_release(IMAGES, version="1.1")
+INDEX = index.Index(RELEASE.idx)
+FRAME = max(frame.size for frame in INDEX.frames())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("www")
+    RELEASE.write(directory / "1.1")
+    return directory
+
+
+def mirror(folder: Path, *script: Behaviour, about: str = PACK) -> Hostile:
+    return Hostile(*script, folder=folder, about=about)
+
+
+def bring(*mirrors: Hostile, release: Small = RELEASE, stall_s: float = 30) -> Network:
+    """Bring a release, whose release.json somebody vouches for, to disks in memory; return what was asked for it."""
+    place = Network([one.url for one in mirrors], {**PATIENCE, "stall": stall_s})
+    described = description.parse(release.description)
+    disks = {f"{role}.img": Disk() for role in IMAGES}
+    for disk in disks.values():
+        disk.size = 8 << 20
+        disk.content = bytearray(disk.size)
+    with ReleaseImage(place, "1.1", described, "0" * 64, list(disks)) as update:
+        # An installation looks at the beginnings first.
+        assert all(member.head for member in update.known)
+        writers = {name: ImageWriter(disk, header_last=False) for name, disk in disks.items()}  # type: ignore[arg-type]  # in memory
+        Transfer(update, writers, skip_identical=False, verify=False).run(update.members(), lambda: None)
+    for role, image in IMAGES.items():
+        assert disks[f"{role}.img"].content.startswith(image)
+    return place
+
+
+def came(place: Network) -> int:
+    return sum(traffic.bytes for traffic in place.traffic())
+
+
+STALLS = (hostile.stall(1_500_000), hostile.mute, hostile.slower)
+FAULTS = [
+    (hostile.cut(0), 0),
+    (hostile.cut(1_500_000), 0),
+    pytest.param(STALLS[0], FRAME + AHEAD, marks=pytest.mark.long),
+    pytest.param(hostile.mute, 0, marks=pytest.mark.long),
+    pytest.param(hostile.slower, FRAME, marks=pytest.mark.long),
+    pytest.param(hostile.no_ranges, 0, marks=pytest.mark.long),
+    pytest.param(hostile.endless, 0, marks=pytest.mark.long),
+    pytest.param(hostile.begins_early, 0, marks=pytest.mark.long),
+    pytest.param(hostile.begins_late, 0, marks=pytest.mark.long),
+    pytest.param(hostile.less, 0, marks=pytest.mark.long),
+    pytest.param(hostile.does_not_say_which, 0, marks=pytest.mark.long),
+    pytest.param(hostile.multipart, 0, marks=pytest.mark.long),
+    pytest.param(hostile.says_too_much, 0, marks=pytest.mark.long),
+    (hostile.other_release, FRAME),
+    (hostile.wrong_bytes, FRAME + AHEAD),
+    pytest.param(hostile.recoded, FRAME + AHEAD, marks=pytest.mark.long),
+    pytest.param(hostile.portal, 0, marks=pytest.mark.long),
+    pytest.param(hostile.rubbish, 0, marks=pytest.mark.long),
+    pytest.param(hostile.endless_headers, 0, marks=pytest.mark.long),
+    pytest.param(hostile.closes, 0, marks=pytest.mark.long),
+    pytest.param(answers(302, Location="http://127.0.0.1:1/"), 0, marks=pytest.mark.long),
+    pytest.param(answers(403), 0, marks=pytest.mark.long),
+    pytest.param(answers(404), 0, marks=pytest.mark.long),
+    pytest.param(answers(416), 0, marks=pytest.mark.long),
+    pytest.param(answers(429, Retry_After=3600), 0, marks=pytest.mark.long),
+    pytest.param(answers(500), 0, marks=pytest.mark.long),
+]
+"""What a mirror does to a pack, and how much may come in vain: never more than a frame, and what is in the pipe."""
+
+
+@pytest.mark.parametrize(("fault", "wasted"), FAULTS, ids=lambda value: getattr(value, "__qualname__", None))
+def test_whatever_a_mirror_does_to_the_pack_the_other_one_brings_the_rest(folder: Path, fault: Behaviour, wasted: int):
+    # The heads of both images come as they should, then the fault begins.
+    with mirror(folder, honest, honest, fault) as first, mirror(folder, honest) as second:
+        # Who stalls is waited for no longer than that; on a busy machine, an honest one may look so.
+        place = bring(first, second, stall_s=1 if fault in STALLS else 30)
+        size = len(RELEASE.pack) + len(RELEASE.idx)
+        assert size <= came(place) <= size + wasted
+
+
+def test_few_requests_bring_a_release(folder: Path):
+    """One for the index, one for the beginning of each image, and one for what lies between those beginnings."""
+    with mirror(folder, honest) as server:
+        bring(server)
+        ranges = [(asked.path.rpartition("/")[2], asked.start, asked.stop) for asked in server.asked]
+        assert len(server.connections) == 1
+    boot, root = (INDEX.offsets[number] for number in (1, 2))
+    end = len(RELEASE.pack)
+    assert ranges == [
+        ("release.idx", 0, len(RELEASE.idx)),
+        (PACK, 0, boot),
+        (PACK, root, INDEX.offsets[3]),
+        (PACK, boot, root),
+        (PACK, INDEX.offsets[3], end),
+    ]
+
+
+@pytest.mark.parametrize("about", ["release.idx", PACK])
+def test_wrong_bytes_of_the_only_mirror_are_a_lie(folder: Path, about: str):
+    with (
+        mirror(folder, hostile.wrong_bytes, about=about) as server,
+        pytest.raises(failures.FetchLiedError, match=r"its SHA-256 is \w+, and \w+ was published"),
+    ):
+        bring(server)
+
+
+def test_a_wrong_frame_in_the_middle_costs_that_frame_and_no_restart(folder: Path):
+    """The next mirror goes on at the frame that was wrong; those before it are not asked for again."""
+    bad = INDEX.offsets[4]
+
+    def spoils(reply: hostile.Reply, asked: hostile.Asked) -> None:
+        content = bytearray(asked.content)
+        content[bad + 100] ^= 1
+        honest(reply, asked._replace(content=bytes(content)))
+
+    with mirror(folder, spoils) as first, mirror(folder, honest) as second:
+        place = bring(first, second)
+        assert [asked.start for asked in second.asked] == [bad]
+        assert came(place) <= len(RELEASE.pack) + len(RELEASE.idx) + FRAME + AHEAD
+        assert [traffic.is_out for traffic in place.traffic()] == [True, False]
+
+
+class TestNode:
+    """The command line of a node."""
+
+    @pytest.fixture
+    def channel(self, tmp_path: Path) -> Iterator[ChannelNode]:
+        with channel_node(tmp_path) as node:
+            node.release(1)
+            yield node
+
+    @staticmethod
+    def configure(channel: ChannelNode, *mirrors: str) -> None:
+        channel.configure(LINES, mirrors=", ".join(f'"{one}"' for one in mirrors))
+
+    def test_the_newest_release_comes_from_whichever_mirror_has_it(self, channel: ChannelNode):
+        www = channel.repository.directory
+        with (
+            mirror(www, hostile.portal, about="timestamp.json") as portal,
+            mirror(www, hostile.wrong_bytes) as liar,
+            mirror(www, honest) as good,
+        ):
+            self.configure(channel, portal.url, liar.url, good.url)
+            done = channel.node.run("upgrade-install")
+            assert done.returncode == 0, done.stderr
+            assert channel.holds("B", 1)
+            assert f"{portal.url} is passed over: metadata/timestamp.json: cannot trust" in done.stderr
+            assert f"{liar.url} is passed over: 1.1/full.pack" in done.stderr
+            # What lied about one file is asked for no other.
+            assert {asked.path for asked in portal.asked} == {"/metadata/2.root.json", "/metadata/timestamp.json"}
+
+    @pytest.mark.long
+    def test_a_release_has_a_url_of_its_own(self, channel: ChannelNode):
+        pin = hashlib.sha256((channel.repository.directory / "1.1/release.json").read_bytes()).hexdigest()
+        with mirror(channel.repository.directory.parent, honest) as server:
+            self.configure(channel)
+            url = f"{server.url}www/1.1"
+            channel.node.fails("upgrade-install", url, "--release-sha256", "0" * 64, status=65, code="PINNED_SHA256")
+            channel.node.ok("upgrade-install", f"{url}/")
+            assert channel.holds("B", 1)
+            channel.node.ok("upgrade-install", url, "--release-sha256", pin)
+            report = json.loads(channel.node.ok("check", f"{server.url}www/", "--json"))
+            assert [one["place"] for one in report["releases"]] == [url]
+
+    @pytest.mark.long
+    def test_a_stick_is_asked_before_the_network(self, channel: ChannelNode):
+        with mirror(channel.repository.directory, honest) as server:
+            self.configure(channel, str(channel.repository.directory), server.url)
+            channel.node.ok("upgrade-install")
+            assert server.asked == []
+            self.configure(channel, "/nowhere", server.url)
+            assert "/nowhere is passed over" in channel.node.run("check").stderr
+            assert server.asked != []
+
+
+class Slot:
+    """Disks in memory, which an installation writes, and the next one goes on with."""
+
+    def __init__(self) -> None:
+        self.disks = {role: Disk() for role in IMAGES}
+        for disk in self.disks.values():
+            disk.size = 8 << 20
+            disk.content = bytearray(disk.size)
+
+    def install(self, folder: Path, release: Small, *, limit: int | None = None) -> list[int]:
+        """Install a release, and return which frames were asked for; a limit of bytes ends the line for good."""
+        known = index.Index(release.idx)
+
+        def ends(reply: hostile.Reply, asked: hostile.Asked) -> None:
+            assert limit is not None
+            if asked.start >= limit:
+                reply.keep = False
+                return
+            reply.part(asked)
+            reply.raw(asked.content[asked.start : min(asked.stop, limit)])
+            reply.keep = asked.stop <= limit
+
+        with mirror(folder, honest if limit is None else ends) as server:
+            place = Network([server.url], {**PATIENCE, "deadline": 600 if limit is None else 2})
+            described = description.parse(release.description)
+            names = {role: f"{role}.img" for role in IMAGES}
+            with ReleaseImage(place, "1.1", described, "0" * 64, list(names.values())) as update:
+                writers = {role: ImageWriter(self.disks[role], header_last=role == "boot") for role in names}  # type: ignore[arg-type]  # in memory
+                update.read_also(PassiveSlot(writers, "boot"))
+                update.resume(lambda _: None)
+                assert all(member.head for member in update.known)
+                transfer = Transfer(
+                    update, {names[role]: writer for role, writer in writers.items()}, skip_identical=True, verify=False
+                )
+                if limit is None:
+                    transfer.run(update.members(), lambda: None)
+                    writers["boot"].write_header()
+                else:
+                    with pytest.raises(failures.FetchError):
+                        transfer.run(update.members(), lambda: None)
+        asked = [(one.start, one.stop) for one in server.asked if one.path.endswith(PACK)]
+        return [
+            number
+            for start, stop in asked
+            for number, at in enumerate(known.offsets)
+            if start <= at < stop and (limit is None or at + known.frame(number).size <= limit)
+        ]
+
+
+def test_what_an_interrupted_installation_left_is_not_asked_for_again(folder: Path):
+    """The header of boot comes last, so its window is fetched once more; nothing else is."""
+    slot = Slot()
+    first = slot.install(folder, RELEASE, limit=INDEX.offsets[5] + 10)
+    assert sorted(first) == [0, 1, 2, 3, 4]
+    assert sorted(slot.install(folder, RELEASE)) == [0, 5, 6, 7]
+    for role, image in IMAGES.items():
+        assert slot.disks[role].content.startswith(image)
+
+
+def test_what_differs_is_fetched_and_nothing_else(folder: Path):
+    slot = Slot()
+    slot.install(folder, RELEASE)
+    slot.disks["root"].content[3 * WINDOW_BYTES + 17] ^= 1
+    assert sorted(slot.install(folder, RELEASE)) == [0, 5]
+    assert slot.disks["root"].content.startswith(IMAGES["root"])
+
+
+def test_what_was_written_before_comes_from_the_device(tmp_path: Path):
+    """Far behind, a window needs a frame once more, and half of the last one."""
+    half = WINDOW_BYTES // 2
+    image = IMAGES["root"]
+    again = [(image[:half], image[half * 3 : half * 4]), (image[half:WINDOW_BYTES], image[:half])]
+    repeated = image[: 5 * WINDOW_BYTES] + b"".join(b"".join(parts) for parts in again) + b"end"
+    release = deduplicated({"boot": IMAGES["boot"], "root": repeated})
+    release.write(tmp_path / "1.1")
+    slot = Slot()
+    asked = slot.install(tmp_path, release)
+    assert len(asked) == len(set(asked)) == index.Index(release.idx).frame_count == 8
+    assert slot.disks["root"].content.startswith(repeated)
+
+
+def deduplicated(images: dict[str, bytes]) -> Small:
+    """Make a release in which a window of data that the pack has takes it from there, as the builder does."""
+    frames: list[Frame] = []
+    rows, described, pack = [], [], b""
+    cutter = Cutter()
+    for role, content in images.items():
+        digest, windows = ImageDigest(), []
+        for offset in range(0, len(content), WINDOW_BYTES):
+            window = bytearray(content[offset : offset + WINDOW_BYTES])
+            sha256 = digest.add(offset, memoryview(window))
+            assert sha256 is not None
+            cut = cutter.cut(memoryview(window + bytes(-len(window) % BLOCK_BYTES)))
+            if cut.data:
+                stored = zstandard.ZstdCompressor().compress(cut.data)
+                frames.append(Frame(hashlib.sha256(stored).digest(), len(stored), len(cut.data) // BLOCK_BYTES))
+                pack += stored
+            windows.append(Window(offset // WINDOW_BYTES, sha256, cut.operations))
+        rows.append((role, len(content), windows))
+        described.append(description.Image(role, len(content), digest.hexdigest(len(content))))
+    idx = indexwriter.encode(rows, frames)
+    release = description.parse(RELEASE.description)._replace(
+        images=tuple(described), idx=file_of(idx), pack=file_of(pack)
+    )
+    return Small(description.encode(release), idx, pack)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host/r/", "http://host/r/?token=secret", "http:///"])
+def test_what_is_no_url_of_a_directory(url: str):
+    from manageboot.channel.places import named
+
+    with pytest.raises(errors.UsageError):
+        named(url, PATIENCE)
