@@ -1,7 +1,9 @@
 """Images that are worked on as a whole, to make or to check deltas: each in a file without a name, mapped."""
 
 import mmap
+import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable
 
 from manageboot import errors
@@ -36,15 +38,26 @@ class Content:
         try:
             with tempfile.TemporaryFile(dir=directory) as file:
                 file.truncate(self.blocks * BLOCK_BYTES)
-                self._map = mmap.mmap(file.fileno(), self.blocks * BLOCK_BYTES)
+                self._map = mmap.mmap(file.fileno(), self.blocks * BLOCK_BYTES, prot=mmap.PROT_READ)
+                self._descriptor = os.dup(file.fileno())
         except OSError as error:
             raise errors.from_os_error(error, f"make a file in {directory}", errors.CreateError) from error
+        weakref.finalize(self, os.close, self._descriptor)
         self.bytes = memoryview(self._map)
 
     def put(self, number: int, window: memoryview) -> None:
-        """Write a window that is not all zeros; they come in order."""
-        begin = number * WINDOW_BYTES
-        self.bytes[begin : begin + len(window)] = window
+        """Write a window that is not all zeros; they come in order.
+
+        Raises:
+            DeviceError: there is no room for it, or writing failed.
+        """
+        # Not through the map: a disk that is full would end the process there.
+        done = 0
+        try:
+            while done < len(window):
+                done += os.pwrite(self._descriptor, window[done:], number * WINDOW_BYTES + done)
+        except OSError as error:
+            raise errors.from_os_error(error, f"write the unpacked image of {self.role}") from error
         self.windows.append(number)
 
     def window(self, number: int) -> memoryview:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,17 @@ def content(directory: Path, data: bytes, role: str = "root") -> Content:
         if any(window):
             found.put(number, memoryview(window))
     return found
+
+
+def test_a_disk_that_is_full_is_an_error(tmp_path: Path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    one = Content("root", WINDOW_BYTES, str(tmp_path))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(errors.DeviceError, match=r"^cannot write the unpacked image of root: File too large"):
+            one.put(0, memoryview(b"x" * WINDOW_BYTES))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_blocks_are_found_wherever_they_are_and_runs_are_long(tmp_path: Path):
