@@ -148,8 +148,7 @@ class Plan:
                 operations += self._written(row, operation) or [operation]
         for frame in sorted({one.frame for one in operations if one.frame is not None}):
             self._near.use(frame, self._index.frame(frame).size)
-        # A reader asks operations for what both kinds have.
-        return window._replace(operations=tuple(operations))  # type: ignore[arg-type]
+        return window._replace(operations=tuple(operations))  # type: ignore[arg-type]  # readers ask what both kinds have
 
     def _written(self, row: int, operation: Operation) -> list[Local]:
         """Return where the blocks of an operation were written before; nothing, if the frame is to be read."""
