@@ -1,8 +1,6 @@
 """Rollouts as they are signed: given, changed, stopped without reading the release, and lifted."""
 
 import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,19 +10,6 @@ from manageboot.cli import main
 from manageboot.publish import check
 from manageboot.release.rollout import Rollout
 from support.repository import OTHERS, Repository
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("repository")
-    Repository(directory).make()
-    return directory
-
-
-@pytest.fixture
-def repository(tmp_path: Path, template: Path) -> Repository:
-    shutil.copytree(template, tmp_path / "copy")
-    return Repository(tmp_path / "copy")
 
 
 def checked(repository: Repository) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import stat
 import sys
 from pathlib import Path
@@ -16,19 +15,6 @@ from manageboot.cli import main
 from manageboot.publish import check, keys, metadata
 from manageboot.system import files
 from support.repository import OTHERS, Repository
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("repository")
-    Repository(directory).make()
-    return directory
-
-
-@pytest.fixture
-def repository(tmp_path: Path, template: Path) -> Repository:
-    shutil.copytree(template, tmp_path / "copy")
-    return Repository(tmp_path / "copy")
 
 
 def checked(repository: Repository) -> dict[str, Any]:
