@@ -126,6 +126,7 @@ class UnsoundError(DataError):
     """The boot chain of this node has a fault; the report says which."""
 
     code = "UNSOUND"
+    usual_hint = "do what the report says of each finding, then run `manageboot doctor` again"
 
 
 class BootloaderError(DataError):
@@ -150,6 +151,7 @@ class PartitionTableError(DataError):
     """The disk has no partition table that can be read, or one that can't be right."""
 
     code = "PARTITION_TABLE"
+    usual_hint = "name the whole disk, not a partition, and see what `sgdisk --verify DISK` says of it"
 
 
 class InputError(ManagebootError):
@@ -157,6 +159,7 @@ class InputError(ManagebootError):
 
     exit_code = 66
     code = "NO_INPUT"
+    usual_hint = "see whether what is named is there, and can be read"
 
 
 class BlockMissingError(InputError):
@@ -276,6 +279,7 @@ class CreateError(ManagebootError):
 
     exit_code = 73
     code = "CANNOT_CREATE"
+    usual_hint = "make room, mount the file system for writing, or move away what is in its place"
 
 
 class BlockFullError(CreateError):
@@ -301,6 +305,7 @@ class ReadBackError(DeviceError):
     """The device does not hold what was written to it."""
 
     code = "READ_BACK"
+    usual_hint = "look at the health of the disk; if it happens again, replace it"
 
 
 class RebootError(DeviceError):
@@ -340,6 +345,10 @@ class ConfigError(ManagebootError):
 
 _EXHAUSTED = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 _EXHAUSTED_HINT = "try again when the system has more to spare, and see `ulimit -a`"
+_HINTS = {
+    errno.EIO: "see what the kernel said, with `dmesg`, and look at the health of the disk",
+    errno.ENOSPC: "make room there",
+}
 _OF_THE_SYSTEM = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EAGAIN})
 
 
@@ -388,4 +397,4 @@ def from_os_error(
         hint = hint or ("run it as root" if os.geteuid() else None)
     elif error.errno == errno.EIO or (error.errno == errno.ENOSPC and not issubclass(otherwise, CreateError)):
         kind = DeviceError
-    return kind(f"cannot {doing}: {error.strerror or error}", hint=hint)
+    return kind(f"cannot {doing}: {error.strerror or error}", hint=hint or _HINTS.get(error.errno or 0))

@@ -40,8 +40,8 @@ def test_a_disk_image_has_to_be_converted(tmp_path: Path):
     unpack = "unpack it, and give the image of the disk that is inside"
     assert refusal(CASES["gzip-compressed"], tmp_path / "x").hint == unpack
     assert refusal(CASES["a tar archive"], tmp_path / "x").hint == unpack
-    assert refusal(CASES["an ext4 file system"], tmp_path / "x").hint is None
-    assert refusal(CASES["a whole disk with an MBR"], tmp_path / "x").hint is None
+    assert refusal(CASES["an ext4 file system"], tmp_path / "x").hint == PartitionTableError.usual_hint
+    assert refusal(CASES["a whole disk with an MBR"], tmp_path / "x").hint == PartitionTableError.usual_hint
 
 
 @pytest.mark.parametrize("data", [FOREIGN["whole disk, GPT"][1], b"\x80" * 9000], ids=["damaged GPT", "unknown"])
