@@ -3,15 +3,12 @@
 import os
 import time
 from collections.abc import Iterator
-from glob import glob
-from importlib.util import find_spec
 from typing import Any
 
 from manageboot import errors
 from manageboot.config import Config
-from manageboot.unattended import lastrun, memory, window
+from manageboot.unattended import lastrun, memory
 from manageboot.unattended.decision import Policy
-from manageboot.unattended.window import minute
 
 TIMER = "manageboot-update.timer"
 UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system")
@@ -47,6 +44,8 @@ def render(update: dict[str, Any]) -> list[tuple[str, str]]:
     last = update["last"]
     lines = []
     if last is not None:
+        from manageboot.unattended.window import minute
+
         code = "" if last["code"] is None else f" [{last['code']}]"
         lines.append(("update", f"{minute(last['ran'])}: {last['text']}{code}"))
     for one in update["set_aside"]:
@@ -57,6 +56,9 @@ def render(update: dict[str, Any]) -> list[tuple[str, str]]:
 
 def missing(config: Config) -> Iterator[str]:
     """Say what keeps updates from happening, where the timer is enabled."""
+    from glob import glob
+    from importlib.util import find_spec
+
     if not any(glob(os.path.join(units, "*.wants", TIMER)) for units in UNITS):
         return
     channel = config.channel
@@ -76,6 +78,8 @@ def _window(config: Config) -> Iterator[str]:
     if config.channel.window is None:
         yield "channel.unattended is commit, and channel.window does not say when the node may reboot"
         return
+    from manageboot.unattended import window
+
     try:
         found = window.find(config, int(time.time()))
     except errors.ManagebootError as error:

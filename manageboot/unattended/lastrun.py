@@ -4,17 +4,11 @@ import os
 from typing import Any, NamedTuple
 
 from manageboot.config import Config
-from manageboot.events.metrics import Update
 from manageboot.system import files
 from manageboot.unattended import memory
 from manageboot.unattended.decision import Result
 from manageboot.unattended.memory import Known
 
-_WAITS = {
-    Result.AVAILABLE, Result.BY_HAND, Result.LATER, Result.STAGED, Result.INSTALLED, Result.WAITING, Result.NO_WINDOW,
-    Result.CLOCK_BEHIND,
-}  # fmt: skip
-"""How a run ends with a release that is not tried yet."""
 _NAME = "update.json"
 _LIMIT_BYTES = 64 << 10
 
@@ -93,26 +87,6 @@ def to_json(last: LastRun) -> dict[str, Any]:
     values["result"] = last.result.value
     values["release"] = None if last.release is None else memory.release_to_json(last.release)
     return values
-
-
-def measured(last: LastRun, set_aside: int) -> Update:
-    """Return what the metrics have of it.
-
-    Args:
-        last: the run.
-        set_aside: how many releases are not taken again by themselves.
-    """
-    waits = last.release if last.result in _WAITS else None
-    return Update(
-        results=[result.value for result in Result],
-        result=last.result.value,
-        code=last.code,
-        ran=last.ran,
-        looked=last.looked,
-        waiting_index=0 if waits is None else waits.release_index,
-        opens=last.opens,
-        set_aside=set_aside,
-    )
 
 
 def _parse(stored: dict[str, Any]) -> LastRun:

@@ -13,6 +13,7 @@ from manageboot.channel.channel import Wanted
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
+from manageboot.events.metrics import Update
 from manageboot.install import install
 from manageboot.install.progress import Style
 from manageboot.system import lock
@@ -25,6 +26,11 @@ from manageboot.unattended.memory import Memory
 from manageboot.unattended.window import Opening
 from manageboot.upgrade import verbs
 
+_WAITS = {
+    Result.AVAILABLE, Result.BY_HAND, Result.LATER, Result.STAGED, Result.INSTALLED, Result.WAITING, Result.NO_WINDOW,
+    Result.CLOCK_BEHIND,
+}  # fmt: skip
+"""How a run ends with a release that is not tried yet."""
 _STEPS_MAX = 4
 """It looks, installs and commits, and ends."""
 
@@ -161,7 +167,7 @@ class _Run:
             last = last._replace(failures=self._before.failures, again=self._before.again)
         with beside("`status` does not know how the update ended"):
             lastrun.store(self._config, last)
-        events.show_update(self._config, lastrun.measured(last, len(self._memory.set_aside)))
+        events.show_update(self._config, _measured(last, len(self._memory.set_aside)))
         return last
 
     def _announce(self, event: Event, said: str, node: Node, *, cause: str | None = None) -> None:
@@ -174,3 +180,18 @@ class _Run:
     @property
     def _version(self) -> str | None:
         return None if self._release is None else self._release.version
+
+
+def _measured(last: LastRun, set_aside: int) -> Update:
+    """Return what the metrics have of a run, beside how many releases are not taken again by themselves."""
+    waits = last.release if last.result in _WAITS else None
+    return Update(
+        results=[result.value for result in Result],
+        result=last.result.value,
+        code=last.code,
+        ran=last.ran,
+        looked=last.looked,
+        waiting_index=0 if waits is None else waits.release_index,
+        opens=last.opens,
+        set_aside=set_aside,
+    )

@@ -55,7 +55,7 @@ def test_where_the_timer_is_off_nothing_is_missing(tmp_path: Path, enabled: Path
 def test_without_the_library_for_signatures_there_is_no_update(
     tmp_path: Path, enabled: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(updating, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert list(updating.missing(settings(tmp_path, WHOLE))) == [
         "python-tuf, which verifies signatures, is not installed"
     ]
