@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from support import forked
 from support.images import MIB
 from support.loop import loop_device, run
 
@@ -51,9 +52,8 @@ class Node:
         return dict(line.split("=", 1) for line in lines)
 
     def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run manageboot as a caller does."""
-        command = self.command(*arguments)
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
+        """Run manageboot as a caller does; the process is a fork of one that has imported it."""
+        return forked.run(self.command(*arguments), **options)
 
     def command(self, *arguments: str | Path) -> list[str]:
         """The command line of a run."""
