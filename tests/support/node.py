@@ -16,6 +16,7 @@ from typing import Any, Self
 from support import forked
 from support.images import MIB
 from support.loop import loop_device, run
+from support.once import put_copy
 
 SIZES = {"boot": 5 * MIB, "root": 12 * MIB, "var": 17 * MIB}
 
@@ -111,10 +112,10 @@ class LoopNode(Node):
 
     def attach(self, stack: ExitStack) -> None:
         """Make the devices of both slots, which go away with the stack."""
+        put_copy(self.directory, "old slots", _make_old_slots)
         for slot, devices in self.devices.items():
-            for part, size in SIZES.items():
+            for part in SIZES:
                 file = self.directory / f"{slot}_{part}"
-                file.write_bytes(random.Random(f"{slot}{part}").randbytes(size))
                 devices[part] = stack.enter_context(loop_device(file, sector_size=self.sector_size))
 
     def write_config(self, **extra: str) -> None:
@@ -154,3 +155,10 @@ class LoopNode(Node):
         descriptor = os.open(self.devices[slot][part], os.O_RDONLY)
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
+
+
+def _make_old_slots(directory: Path) -> None:
+    """Fill each device of both slots with what nothing else has."""
+    for slot in "AB":
+        for part, size in SIZES.items():
+            (directory / f"{slot}_{part}").write_bytes(random.Random(f"{slot}{part}").randbytes(size))
