@@ -42,6 +42,7 @@ def test_it_has_the_same_and_ends_the_same(how: str, monkeypatch: pytest.MonkeyP
     (tmp_path / "input").write_text("ünï\r\n")
     umask = os.umask(0o027)
     handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     runs = []
     try:
         for way in (forked.run, started):
@@ -50,6 +51,7 @@ def test_it_has_the_same_and_ends_the_same(how: str, monkeypatch: pytest.MonkeyP
                 environment = {**os.environ}
                 runs.append(way([*COMMAND, how, "two words", "\udcff"], cwd=TESTS, stdin=given, env=environment))
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
         signal.signal(signal.SIGHUP, handler)
         os.umask(umask)
     here, there = (what_it_has(done) for done in runs)

@@ -26,7 +26,9 @@ from typing import IO, Any
 
 _SERVER = Path(__file__).with_name("forkserver.py")
 _FOR_A_RUN = ("PATH", "PYTEST_CURRENT_TEST", "MANAGEBOOT_DEBUG", "NOTIFY_SOCKET")
-"""Environment variables that nothing reads while it is imported. With any other one, a program is started."""
+"""Environment variables that nothing reads while it is imported. Where another one differs, a program is started."""
+_ENVIRONMENT = dict(os.environ)
+"""That of the server: of the time before any test changes it."""
 
 
 def run(
@@ -52,6 +54,7 @@ def run(
         "environment": environment,
         "umask": _umask(),
         "ignored": _ignored_signals(),
+        "blocked": list(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     }
     with open(os.devnull, "rb") as nothing:
         given = {None: 0, subprocess.DEVNULL: nothing}.get(stdin, stdin)
@@ -61,11 +64,13 @@ def run(
 
 class _Server:
     def __init__(self) -> None:
-        self.start = _of_the_start(os.environ)
+        self.start = _of_the_start(_ENVIRONMENT)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, _SERVER, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, env=_ENVIRONMENT, pass_fds=[theirs.fileno()]
+            )
 
     def end(self) -> None:
         self._control.close()

@@ -111,6 +111,7 @@ def become(request: dict[str, Any], standard: list[int]) -> None:
     for number in signal.valid_signals() - UNCHANGEABLE:
         ignored = number in request["ignored"]
         signal.signal(number, signal.SIG_IGN if ignored else SET_BY_PYTHON.get(number, signal.SIG_DFL))
+    signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked"])
     for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
     os.closerange(3, max(standard) + os.sysconf("SC_OPEN_MAX"))
