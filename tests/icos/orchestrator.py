@@ -5,7 +5,8 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from support import forked
 
 ONE_TRY_S = 15 * 60
 
@@ -41,12 +42,7 @@ class Orchestrator:
         return self._call("upgrade-commit")
 
     def _call(self, *action: str) -> bool:
-        nothing_said: dict[str, Any] = {
-            "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-        }
-        command = [self._program, "guestos", *action]
+        command = [str(self._program), "guestos", *action]
         # When its time is up the caller forgets it; it is not killed.
-        done = subprocess.run(command, check=False, timeout=ONE_TRY_S, **nothing_said)
+        done = forked.run(command, stdin=subprocess.DEVNULL, timeout=ONE_TRY_S)
         return done.returncode == 0

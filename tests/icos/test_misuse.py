@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 
+from support import forked
 from support.guestnode import GuestNode, release
 from support.images import MIB
 from support.loop import run
@@ -36,12 +37,12 @@ class Caller:
 
     def run(self, *arguments: str | Path, **options: Any) -> tuple[int, str]:
         """Run it to its end; return its exit status and the code word of its error line."""
-        with self.start(*arguments, **options) as process:
-            stdout, stderr = process.communicate(timeout=PATIENCE_S)
-        errors = [line for line in (stderr or "").splitlines() if ": error: " in line]
-        assert len(errors) == bool(process.returncode), stderr
-        assert not stdout
-        return process.returncode, errors[0].rpartition("[")[2].rstrip("]") if errors else ""
+        command = [self.program, "guestos", *map(str, arguments)]
+        done = forked.run(command, **{"stdin": subprocess.DEVNULL, "timeout": PATIENCE_S, **options})
+        errors = [line for line in done.stderr.splitlines() if ": error: " in line]
+        assert len(errors) == bool(done.returncode), done.stderr
+        assert not done.stdout
+        return done.returncode, errors[0].rpartition("[")[2].rstrip("]") if errors else ""
 
     @contextmanager
     def running(self, *arguments: str | Path, image: Path, **options: Any) -> Iterator["Running"]:

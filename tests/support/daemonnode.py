@@ -148,7 +148,7 @@ class DaemonNode(Node):
 
     def manageboot(self, *arguments: str) -> str:
         """Run a verb, which has to succeed."""
-        return run(sys.executable, "-m", "manageboot", "-c", self.config, *arguments)
+        return self.ok(*arguments).strip()
 
     def events(self) -> list[str]:
         """The names of all events so far."""

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from support.loop import run
+from support.once import put_copy
 
 MIB = 1 << 20
 
@@ -44,11 +45,16 @@ def make_update(
     members: tuple[str, ...] = ("boot.img", "root.img", "VERSION.TXT"),
 ) -> Path:
     """Make an update image in a directory, beside the files that it consists of; return its path."""
+
+    def make(new: Path) -> None:
+        make_image(new / "boot.img", boot_size, seed=seed)
+        make_image(new / "root.img", root_size, seed=seed + 1)
+        (new / "VERSION.TXT").write_text(f"{version}\n")
+        pack(new, *members, name=name)
+
     directory.mkdir(parents=True, exist_ok=True)
-    make_image(directory / "boot.img", boot_size, seed=seed)
-    make_image(directory / "root.img", root_size, seed=seed + 1)
-    (directory / "VERSION.TXT").write_text(f"{version}\n")
-    return pack(directory, *members, name=name)
+    put_copy(directory, ("update", version, boot_size, root_size, name, seed, members), make)
+    return directory / name
 
 
 def make_boot_image(directory: Path, version: str, size: int, *, more: int = 0) -> Path:
@@ -82,10 +88,16 @@ def make_bootable_update(
     name: str = "update-img.tar.zst",
 ) -> Path:
     """Make an update image that GRUB can boot, beside the files that it consists of; return its path."""
-    make_boot_image(directory, version, boot_size, more=more)
-    make_image(directory / "root.img", root_size, seed=len(version), density=density)
-    (directory / "VERSION.TXT").write_text(f"{version}\n")
-    return pack(directory, "boot.img", "root.img", "VERSION.TXT", name=name)
+
+    def make(new: Path) -> None:
+        make_boot_image(new, version, boot_size, more=more)
+        make_image(new / "root.img", root_size, seed=len(version), density=density)
+        (new / "VERSION.TXT").write_text(f"{version}\n")
+        pack(new, "boot.img", "root.img", "VERSION.TXT", name=name)
+
+    directory.mkdir(parents=True, exist_ok=True)
+    put_copy(directory, ("bootable", version, boot_size, root_size, more, density, name), make)
+    return directory / name
 
 
 def pack(directory: Path, *members: str, name: str = "update-img.tar.zst") -> Path:

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from support import forked
 from support.images import MIB
 from support.loop import loop_device, run
+from support.once import put_copy
 
 SIZES = {"boot": 5 * MIB, "root": 12 * MIB, "var": 17 * MIB}
 
@@ -51,9 +53,8 @@ class Node:
         return dict(line.split("=", 1) for line in lines)
 
     def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run manageboot as a caller does."""
-        command = self.command(*arguments)
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
+        """Run manageboot as a caller does; the process is a fork of one that has imported it."""
+        return forked.run(self.command(*arguments), **options)
 
     def command(self, *arguments: str | Path) -> list[str]:
         """The command line of a run."""
@@ -111,10 +112,10 @@ class LoopNode(Node):
 
     def attach(self, stack: ExitStack) -> None:
         """Make the devices of both slots, which go away with the stack."""
+        put_copy(self.directory, "old slots", _make_old_slots)
         for slot, devices in self.devices.items():
-            for part, size in SIZES.items():
+            for part in SIZES:
                 file = self.directory / f"{slot}_{part}"
-                file.write_bytes(random.Random(f"{slot}{part}").randbytes(size))
                 devices[part] = stack.enter_context(loop_device(file, sector_size=self.sector_size))
 
     def write_config(self, **extra: str) -> None:
@@ -154,3 +155,10 @@ class LoopNode(Node):
         descriptor = os.open(self.devices[slot][part], os.O_RDONLY)
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
+
+
+def _make_old_slots(directory: Path) -> None:
+    """Fill each device of both slots with what nothing else has."""
+    for slot in "AB":
+        for part, size in SIZES.items():
+            (directory / f"{slot}_{part}").write_bytes(random.Random(f"{slot}{part}").randbytes(size))
