@@ -2,6 +2,7 @@
 
 import grubenv
 from manageboot.events import history
+from powercuts.agentjudge import modules
 from powercuts.judge import told_too_early, trusted_too_early
 
 
@@ -36,3 +37,10 @@ def test_a_trial_is_told_of_once_the_block_knows_of_it():
             "manageboot.log": log(("installed", "B"), (last, "B")),
         }
         assert bool([*told_too_early(files)]) == wrong
+
+
+def test_the_agent_that_judges_has_what_a_node_has():
+    """What builds releases needs libraries that no node has, nor a machine that only judges."""
+    found = {*modules()}
+    assert {"grubenv.updating", "manageboot.cli.main", "manageboot.unattended.memory"} <= found
+    assert not [name for name in found if name.startswith(("manageboot.publish", "manageboot.manual"))]
