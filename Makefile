@@ -26,6 +26,7 @@ help:
 	@echo "make check-protocol    the boot protocol, walked with the real GRUB, and with a host that boots its guests directly"
 	@echo "make mutants    deliberate faults in all that takes part in the protocol, each of which that walk has to find"
 	@echo "make crash-install     every write and flush of an installation made to fail, and kills at random instants"
+	@echo "make crash-releases    floor, trusted metadata and memory of updates after a power cut at every write and flush"
 	@echo "make power-cuts  a node's life in QEMU, its power cut at every instant, and each state judged; with -full all kinds of nodes"
 	@echo "make power-cuts-peers      the same cuts of the shell procedure and of RAUC, by the rules of any updater"
 	@echo "make power-cuts-mutants    steps of durability taken out of the agent, each of which the cuts of power have to show"
@@ -120,6 +121,10 @@ mutants: packages $(VENV)/installed
 .PHONY: crash-install
 crash-install: packages $(VENV)/installed
 	@cd tests && ../$(BIN)/python -m install.crash && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m offline.crash
+
+.PHONY: crash-releases
+crash-releases: packages $(VENV)/installed
+	@cd tests && exec env PYTHONPATH=..:../qemu-harness ../$(BIN)/python -m channel.crash
 
 # One life in QEMU, and every power cut in it; a few minutes. POWER_CUTS names other lives, or --all.
 POWER_CUTS := guest --samples 1 --boots 1

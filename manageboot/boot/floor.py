@@ -4,21 +4,18 @@ It lies in a file beside the history, which both slots reach, with the release t
 installation, so a fallback never asks for it. Who can write to the disk can remove it.
 """
 
-import os
-import re
 from typing import Any, NamedTuple
 
-from grubenv import Inside
 from manageboot import errors
+from manageboot.boot import sharedfile
+from manageboot.boot.sharedfile import number, word, words
 from manageboot.config import Config
 from manageboot.protocol import Slot
-from manageboot.system import files
 
 FILE_NAME = "manageboot.floor"
 SCHEMA = 1
 
 _LIMIT_BYTES = 64 << 10
-_NUMBER_MAX = (1 << 53) - 1
 
 
 class Installed(NamedTuple):
@@ -45,15 +42,6 @@ class Floor(NamedTuple):
     slots: dict[Slot, Installed] = {}  # noqa: RUF012  nobody changes it
 
 
-def path_of(config: Config) -> str | None:
-    """Return where the file is; None: the disk of another system is worked on, which keeps its own."""
-    if isinstance(config.boot.grubenv, Inside):
-        return None
-    history = config.state.history
-    directory = config.boot.directory if history is None else os.path.dirname(os.path.realpath(history))
-    return os.path.join(directory, FILE_NAME)
-
-
 def load(config: Config) -> Floor:
     """Read the floor; where there is no file, nothing was confirmed yet. Takes no lock.
 
@@ -61,20 +49,7 @@ def load(config: Config) -> Floor:
         FloorDamagedError: it says what no version of this schema would.
         DeviceError, NotPermittedError: it can't be read.
     """
-    path = path_of(config)
-    if path is None:
-        return Floor()
-    try:
-        return _parse(files.parse(files.read(path, _LIMIT_BYTES)))
-    except FileNotFoundError:
-        return Floor()
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}") from error
-    except ValueError as error:
-        raise errors.FloorDamagedError(
-            f"cannot read {path}: {error}",
-            hint="upgrade-install --allow-downgrade takes a release all the same, and begins a new floor",
-        ) from error
+    return sharedfile.load(config, FILE_NAME, _LIMIT_BYTES, parse, _damaged) or Floor()
 
 
 def note(config: Config, slot: Slot, installed: Installed | None, *, anew: bool = False) -> None:
@@ -160,57 +135,36 @@ def to_json(installed: Installed) -> dict[str, Any]:
     }
 
 
-def _store(config: Config, floor: Floor) -> None:
-    import json
-
-    path = path_of(config)
-    if path is None:
-        return
-    slots = {slot.value: to_json(one) for slot, one in floor.slots.items()}
-    whole = {"schema": SCHEMA, "index": floor.release_index, "min_index": floor.min_index, "slots": slots}
-    try:
-        files.replace(path, f"{json.dumps(whole, indent=1)}\n".encode(), durable=True)
-    except OSError as error:
-        raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
-
-
-def _parse(stored: Any) -> Floor:
+def parse(content: bytes) -> Floor:
     """Take the file apart. Raises ValueError where it says what no version of this schema would."""
-    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-        raise ValueError(f"it has no schema {SCHEMA}")
+    stored = sharedfile.parse(content, SCHEMA)
     slots = stored.get("slots")
     if not isinstance(slots, dict) or not all(isinstance(one, dict) for one in slots.values()):
         raise ValueError("it does not say what the slots hold")
     return Floor(
-        _number(stored, "index"),
-        _number(stored, "min_index"),
+        number(stored, "index"),
+        number(stored, "min_index"),
         {Slot(name): _installed(values) for name, values in slots.items()},
     )
 
 
+def _store(config: Config, floor: Floor) -> None:
+    slots = {slot.value: to_json(one) for slot, one in floor.slots.items()}
+    whole = {"schema": SCHEMA, "index": floor.release_index, "min_index": floor.min_index, "slots": slots}
+    sharedfile.store(config, FILE_NAME, whole)
+
+
+def _damaged(message: str) -> errors.ManagebootError:
+    hint = "upgrade-install --allow-downgrade takes a release all the same, and begins a new floor"
+    return errors.FloorDamagedError(message, hint=hint)
+
+
 def _installed(values: dict[str, Any]) -> Installed:
-    keys = values.get("signed_by")
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("signed_by is not a list of words")
     return Installed(
-        version=_word(values, "version", ".{1,64}"),
-        release_index=_number(values, "index"),
-        min_index=_number(values, "min_index"),
-        sha256=_word(values, "sha256", "[0-9a-f]{64}"),
-        signed_by=tuple(keys),
-        transaction=_word(values, "transaction", "[0-9a-f]{1,64}"),
+        version=word(values, "version", ".{1,64}"),
+        release_index=number(values, "index"),
+        min_index=number(values, "min_index"),
+        sha256=word(values, "sha256", "[0-9a-f]{64}"),
+        signed_by=words(values, "signed_by"),
+        transaction=word(values, "transaction", "[0-9a-f]{1,64}"),
     )
-
-
-def _number(values: dict[str, Any], key: str) -> int:
-    value = values.get(key)
-    if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
-        raise ValueError(f"{key} is not a number from 0 to {_NUMBER_MAX}")
-    return value
-
-
-def _word(values: dict[str, Any], key: str, pattern: str) -> str:
-    value = values.get(key)
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise ValueError(f"{key} does not match {pattern}")
-    return value

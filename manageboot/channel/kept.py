@@ -4,20 +4,17 @@ It is one file beside the floor, which both slots reach, and it is replaced as a
 with all that it signs, or the old one is.
 """
 
-import os
 from typing import Any, NamedTuple
 
 from manageboot import errors
-from manageboot.boot import floor
+from manageboot.boot import sharedfile
 from manageboot.config import Config
-from manageboot.system import files
 
 FILE_NAME = "manageboot.tuf"
 SCHEMA = 1
 ROLES = ("timestamp", "snapshot", "targets")
 
 _LIMIT_BYTES = 16 << 20
-_NUMBER_MAX = (1 << 53) - 1
 
 
 class Kept(NamedTuple):
@@ -53,12 +50,6 @@ class Kept(NamedTuple):
         return self._replace(built=max(self.built, built))
 
 
-def path_of(config: Config) -> str | None:
-    """Return where the file is; None: the disk of another system is worked on, which keeps its own."""
-    beside = floor.path_of(config)
-    return None if beside is None else os.path.join(os.path.dirname(beside), FILE_NAME)
-
-
 def load(config: Config) -> Kept:
     """Read what was kept; where there is no file, nothing was.
 
@@ -66,20 +57,7 @@ def load(config: Config) -> Kept:
         MetadataError: it says what no version of this schema would.
         DeviceError, NotPermittedError: it can't be read.
     """
-    path = path_of(config)
-    if path is None:
-        return Kept()
-    try:
-        return _parse(files.parse(files.read(path, _LIMIT_BYTES)))
-    except FileNotFoundError:
-        return Kept()
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}") from error
-    except ValueError as error:
-        raise errors.MetadataError(
-            f"cannot read {path}: {error}",
-            hint="remove it; then what the channel has is believed from the first root on",
-        ) from error
+    return sharedfile.load(config, FILE_NAME, _LIMIT_BYTES, parse, _damaged) or Kept()
 
 
 def store(config: Config, kept: Kept) -> None:
@@ -90,11 +68,6 @@ def store(config: Config, kept: Kept) -> None:
 
     Durability: once it returns, it survives a power cut; before, the old file is there or the new one.
     """
-    import json
-
-    path = path_of(config)
-    if path is None:
-        return
     whole = {
         "schema": SCHEMA,
         "roots": {str(version): content.decode("latin-1") for version, content in sorted(kept.roots.items())},
@@ -103,28 +76,25 @@ def store(config: Config, kept: Kept) -> None:
         "signed_by": list(kept.signed_by),
         "expires": kept.expires,
     }
-    try:
-        files.replace(path, f"{json.dumps(whole, indent=1)}\n".encode(), durable=True)
-    except OSError as error:
-        raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
+    sharedfile.store(config, FILE_NAME, whole)
 
 
-def _parse(stored: Any) -> Kept:
+def parse(content: bytes) -> Kept:
     """Take the file apart. Raises ValueError where it says what no version of this schema would."""
-    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-        raise ValueError(f"it has no schema {SCHEMA}")
+    stored = sharedfile.parse(content, SCHEMA)
     roots, roles = _contents(stored, "roots"), _contents(stored, "roles")
     versions = sorted(int(version) for version in roots)
     if versions != list(range(min(versions, default=0), max(versions, default=-1) + 1)) or not roles.keys() <= {*ROLES}:
         raise ValueError("its metadata is not whole")
-    built, keys, expires = stored.get("built"), stored.get("signed_by"), stored.get("expires")
-    if type(built) is not int or not 0 <= built <= _NUMBER_MAX:
-        raise ValueError("built is not a time")
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("signed_by is not a list of words")
+    built, keys = sharedfile.number(stored, "built"), sharedfile.words(stored, "signed_by")
+    expires = stored.get("expires")
     if expires is not None and not isinstance(expires, str):
         raise ValueError("expires is not a time")
-    return Kept({int(version): content for version, content in roots.items()}, roles, built, tuple(keys), expires)
+    return Kept({int(version): content for version, content in roots.items()}, roles, built, keys, expires)
+
+
+def _damaged(message: str) -> errors.ManagebootError:
+    return errors.MetadataError(message, hint="remove it; then what the channel has is believed from the first root on")
 
 
 def _contents(stored: dict[str, Any], key: str) -> dict[str, bytes]:

@@ -97,6 +97,8 @@ def _sign(options: argparse.Namespace) -> str:
     days = dict(_numbers(options.expires, 36500))
     if "root" in days:
         raise errors.UsageError("cannot run: root is signed by `manageboot release root`")
+    if not options.key and not options.draft:
+        raise errors.UsageError("cannot run: sign needs --key; only a draft can wait for it")
     # A shell completes the name of a directory with a slash.
     versions = [version.rstrip("/") for version in options.versions]
     order = sign.Order(
@@ -107,6 +109,7 @@ def _sign(options: argparse.Namespace) -> str:
         sign.DAYS | days,
         options.progress,
         _rollout(options),
+        options.draft,
     )
     return sign.sign(options.directory, order)
 

@@ -87,7 +87,10 @@ def _add_sign(sign: argparse.ArgumentParser) -> None:
     sign.add_argument("directory", metavar="DIRECTORY", help="what is published")
     sign.add_argument("versions", nargs="*", metavar="VERSION", help="releases to add; none: renew")
     sign.add_argument("--remove", action="append", default=[], metavar="VERSION", help="a release to withdraw")
-    sign.add_argument("--key", action="append", required=True, metavar="KEY", help=_KEY)
+    sign.add_argument(
+        "--draft", action="store_true", help="draft targets, or sign the draft: whose keys are not all in one place"
+    )
+    sign.add_argument("--key", action="append", default=[], metavar="KEY", help=_KEY)
     sign.add_argument("--secret", metavar="FILE", help=_SECRET)
     sign.add_argument(
         "--expires",

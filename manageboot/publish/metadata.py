@@ -142,6 +142,25 @@ def write(directory: str, name: str, metadata: "Metadata[Any]") -> None:
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
 
 
+def remove(directory: str, name: str) -> None:
+    """Remove one file, if it is there.
+
+    Raises:
+        NotPermittedError, DeviceError: it can't be removed.
+    """
+    path = os.path.join(folder(directory), name)
+    try:
+        if os.path.lexists(path):
+            os.unlink(path)
+    except OSError as error:
+        raise errors.from_os_error(error, f"remove {path}") from error
+
+
+def draft_name(version: int, role: str) -> str:
+    """Return how a draft is called, which nodes don't look for."""
+    return f"{version}.{role}.draft.json"
+
+
 def next_version(directory: str, role: str) -> int:
     """Return a version that no file of a role has, nor had: a name is never given to other content."""
     found = [re.fullmatch(rf"([1-9][0-9]*)\.{role}\.json", name) for name in os.listdir(folder(directory))]

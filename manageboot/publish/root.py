@@ -67,13 +67,10 @@ def change(directory: str, changes: Changes, private_keys: Sequence[str], secret
         return _sign(directory, state, draft, private_keys, secret)
 
 
-def _name(version: int) -> str:
-    return f"{version}.root.draft.json"
-
-
 def _draft(directory: str, state: State) -> "Metadata[Root] | None":
-    path = os.path.join(metadata.folder(directory), _name(len(state.roots) + 1))
-    return metadata.read(directory, os.path.basename(path)) if os.path.lexists(path) else None
+    name = metadata.draft_name(len(state.roots) + 1, "root")
+    is_there = os.path.lexists(os.path.join(metadata.folder(directory), name))
+    return metadata.read(directory, name) if is_there else None
 
 
 def _first() -> "Root":
@@ -127,12 +124,13 @@ def _sign(directory: str, state: State, draft: "Metadata[Root]", private_keys: S
         draft.sign(signer, append=True)
     result = draft.signed.get_root_verification_result(previous, draft.signed_bytes, draft.signatures)
     version = draft.signed.version
+    name = metadata.draft_name(version, "root")
     if not result.verified:
-        metadata.write(directory, _name(version), draft)
+        metadata.write(directory, name, draft)
         missing = max(result.first.missing, result.second.missing)
         return f"root {version} is a draft: {missing} of the keys {keys.named(result.unsigned)} have to sign it yet"
     metadata.write(directory, f"{version}.root.json", draft)
-    _remove(os.path.join(metadata.folder(directory), _name(version)))
+    metadata.remove(directory, name)
     return f"root {version} is published, until {draft.signed.expires:%Y-%m-%d}{_rest(directory)}"
 
 
@@ -140,11 +138,3 @@ def _rest(directory: str) -> str:
     """Say what has to be signed again, as a half sentence."""
     stale = sorted(metadata.load(directory).stale)
     return f"; nodes refuse {' and '.join(stale)} until the new keys sign again" if stale else ""
-
-
-def _remove(path: str) -> None:
-    try:
-        if os.path.lexists(path):
-            os.unlink(path)
-    except OSError as error:
-        raise errors.from_os_error(error, f"remove {path}") from error

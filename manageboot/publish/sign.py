@@ -1,6 +1,7 @@
 """Tells nodes of releases: signs targets, then snapshot, then timestamp, so that a cut leaves what was there.
 
 Nodes begin with timestamp.json, which is replaced last. The other files get names that nobody has asked for before.
+Targets whose keys are not all in one place are a draft first.
 """
 
 import copy
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manageboot import errors
 from manageboot.install.progress import Style
-from manageboot.publish import keys, metadata, secrets
+from manageboot.publish import draft, keys, metadata, secrets
 from manageboot.publish.checkrelease import check_release
 from manageboot.publish.metadata import State
 from manageboot.publish.secrets import Secret
@@ -18,7 +19,7 @@ from manageboot.release import description, rollout
 from manageboot.release.rollout import Rollout
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer
+    from securesystemslib.signer import Key, Signer
     from tuf.api.metadata import Metadata, Root, Targets
 
 DAYS = {"targets": 365, "snapshot": 90, "timestamp": 14}
@@ -41,6 +42,8 @@ class Order(NamedTuple):
     style: Style = "auto"
     rollout: Rollout | None = None
     """How many nodes take the added releases by themselves; None: all."""
+    draft: bool = False
+    """Whether only targets are drafted, or their draft is signed."""
 
 
 def sign(directory: str, order: Order) -> str:
@@ -49,13 +52,13 @@ def sign(directory: str, order: Order) -> str:
     Args:
         directory: what is published.
         order: without releases to add or to withdraw, it renews what the keys can sign: timestamp alone, snapshot with
-            it, or all three.
+            it, or all three. With snapshot it publishes a draft that enough keys of targets have signed.
 
     Returns:
-        What was signed, as a sentence.
+        What was signed, as a sentence; of a draft, also what it changes, in a line each.
 
     Raises:
-        MetadataError: there is no root, or what is published is not whole.
+        MetadataError: there is no root, what is published is not whole, or a draft waits that would count no more.
         SignaturesMissingError: too few keys were given; nothing was written.
         DataError, InputError: a release is not whole, or its index is not higher than that of all others.
         LockedError: another run is at work.
@@ -69,21 +72,9 @@ def sign(directory: str, order: Order) -> str:
         if state.root.is_expired():
             cause = f"its root has expired on {state.root.expires:%Y-%m-%d}"
             raise errors.MetadataError(f"cannot sign {directory}: {cause}", hint="manageboot release root --expires")
-        may = {keyid: state.root.keys[keyid] for role in ORDER for keyid in state.root.roles[role].keyids}
-        signers = keys.signers(order.private_keys, may, order.secret)
-        fresh = _targets(directory, state, order)
-        made = _make(directory, state, fresh, signers, order.days)
-        for role, signed in made.items():
-            _check_signatures(state.root, role, signed)
-        for role, signed in made.items():
-            name = f"{role}.json" if role == "timestamp" else f"{signed.signed.version}.{role}.json"
-            metadata.write(directory, name, signed)
-    until = min(made.values(), key=lambda one: one.signed.expires).signed.expires
-    staged = "" if order.rollout is None else f" for {order.rollout}"
-    said = [f"release {version} is signed{staged}" for version in order.versions]
-    said += [f"release {version} is withdrawn" for version in order.remove]
-    what = ", ".join(f"{role} {signed.signed.version}" for role, signed in made.items())
-    return f"{', '.join([*said, what])}; to be renewed before {until:%Y-%m-%d}"
+        waiting = draft.find(directory, state)
+        act = _draft if order.draft else _publish
+        return act(directory, state, waiting, order)
 
 
 def target_path(version: str) -> str:
@@ -98,13 +89,57 @@ def index_of(target: Any) -> int | None:
     return index if isinstance(index, int) and not isinstance(index, bool) else None
 
 
-def _targets(directory: str, state: State, order: Order) -> "Targets | None":
-    """Return what is to be signed as targets; None: it stays as it is."""
+def _publish(directory: str, state: State, waiting: "Metadata[Targets] | None", order: Order) -> str:
+    """Sign all that is new, and let nodes see it; return what was signed, as a sentence."""
+    signers = keys.signers(order.private_keys, _may_sign(state, ORDER), order.secret)
+    is_asked = bool(order.versions or order.remove)
+    ready = waiting if waiting and not is_asked and draft.is_complete(state, waiting) else None
+    fresh = _targets(directory, state.roles.get("targets"), order) if is_asked or not state.roles else None
+    made = _make(directory, state, ready or fresh, signers, order.days)
+    if waiting is not None and "targets" in made and made["targets"] is not ready:
+        name = metadata.draft_name(waiting.signed.version, "targets")
+        raise errors.MetadataError(
+            f"cannot sign targets: {draft.stands(state, waiting)}",
+            hint=f"sign the draft with --draft, or remove {os.path.join(metadata.folder(directory), name)}",
+        )
+    for role, signed in made.items():
+        _check_signatures(state.root, role, signed)
+    for role, signed in made.items():
+        name = f"{role}.json" if role == "timestamp" else f"{signed.signed.version}.{role}.json"
+        metadata.write(directory, name, signed)
+    staged = "" if order.rollout is None else f" for {order.rollout}"
+    said = [f"release {version} is signed{staged}" for version in order.versions]
+    said += [f"release {version} is withdrawn" for version in order.remove]
+    if ready is not None and "targets" in made:
+        said += draft.releases(state, ready)
+        draft.remove(directory, ready)
+    what = ", ".join(f"{role} {signed.signed.version}" for role, signed in made.items())
+    until = min(made.values(), key=lambda one: one.signed.expires).signed.expires
+    return f"{', '.join([*said, what])}; to be renewed before {until:%Y-%m-%d}"
+
+
+def _draft(directory: str, state: State, waiting: "Metadata[Targets] | None", order: Order) -> str:
+    """Draft targets, or change the draft, which takes away its signatures; sign it with the keys that are there."""
+    from tuf.api.metadata import Metadata
+
+    signers = keys.signers(order.private_keys, _may_sign(state, ["targets"]), order.secret)
+    if waiting is None or order.versions or order.remove:
+        targets = _targets(directory, waiting or state.roles.get("targets"), order)
+        targets.version = metadata.next_version(directory, "targets")
+        targets.expires = metadata.expiry(order.days["targets"], metadata.now())
+        waiting = Metadata(targets)
+    return draft.write(directory, state, waiting, signers)
+
+
+def _may_sign(state: State, roles: Sequence[str]) -> "dict[str, Key]":
+    return {keyid: state.root.keys[keyid] for role in roles for keyid in state.root.roles[role].keyids}
+
+
+def _targets(directory: str, known: "Metadata[Targets] | None", order: Order) -> "Targets":
+    """Return what is to be signed as targets; `known` is what they are made from."""
     from tuf.api.metadata import TargetFile, Targets
 
-    if not order.versions and not order.remove:
-        return None if state.roles else Targets()
-    targets: Targets = copy.deepcopy(state.roles["targets"].signed) if state.roles else Targets()
+    targets = Targets() if known is None else copy.deepcopy(known.signed)
     for version in order.remove:
         if targets.targets.pop(target_path(version), None) is None:
             raise errors.InputError(f"cannot withdraw release {version}: it is not signed")
@@ -145,9 +180,21 @@ def _same(directory: str, version: str, targets: "Targets") -> Any:
 
 
 def _make(
-    directory: str, state: State, fresh: "Targets | None", signers: "Sequence[Signer]", days: Mapping[str, int]
+    directory: str,
+    state: State,
+    fresh: "Targets | Metadata[Targets] | None",
+    signers: "Sequence[Signer]",
+    days: Mapping[str, int],
 ) -> "dict[str, Metadata[Any]]":
-    """Make the files that are to be written, in order."""
+    """Make the files that are to be written, in order.
+
+    Args:
+        directory: what is published.
+        state: the same.
+        fresh: the targets; signed: they are published as soon as the snapshot can be; None: they stay as they are.
+        signers: sign what is of their roles.
+        days: how long each role is to be trusted.
+    """
     from tuf.api.metadata import Metadata, Snapshot, Timestamp
 
     now = metadata.now()
@@ -163,7 +210,10 @@ def _make(
             if signer.public_key.keyid in state.root.roles[role].keyids:
                 made[role].sign(signer, append=True)
 
-    if fresh is not None or "targets" in state.stale or "targets" in able:
+    if isinstance(fresh, Metadata):
+        if "snapshot" in able or not state.roles:
+            made["targets"] = fresh
+    elif fresh is not None or "targets" in state.stale or "targets" in able:
         add("targets", lambda: fresh or copy.deepcopy(state.roles["targets"].signed))
     if "targets" in made or "snapshot" in state.stale or "snapshot" in able:
         add("snapshot", lambda: Snapshot(meta={"targets.json": _named(made.get("targets") or state.roles["targets"])}))

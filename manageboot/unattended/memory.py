@@ -4,21 +4,17 @@ It is one file beside the floor, written only where it changes: before a release
 and once one did not stay.
 """
 
-import os
-import re
 from typing import Any, NamedTuple
 
-from manageboot import errors
-from manageboot.boot import floor
+from manageboot.boot import sharedfile
+from manageboot.boot.sharedfile import word
 from manageboot.channel import refusals
 from manageboot.config import Config
-from manageboot.system import files
 
 FILE_NAME = "manageboot.update"
 SCHEMA = 1
 
 _LIMIT_BYTES = 64 << 10
-_NUMBER_MAX = (1 << 53) - 1
 _KEPT_MAX = 100
 """Releases that are older than what was confirmed are not kept, so there are never many."""
 
@@ -62,12 +58,6 @@ class Memory(NamedTuple):
         return self._replace(set_aside=(*self.set_aside, one)[-_KEPT_MAX:])
 
 
-def path_of(config: Config) -> str | None:
-    """Return where the file is; None: the disk of another system is worked on, which keeps its own."""
-    beside = floor.path_of(config)
-    return None if beside is None else os.path.join(os.path.dirname(beside), FILE_NAME)
-
-
 def load(config: Config) -> Memory:
     """Read the file; where there is none, there was no update yet.
 
@@ -75,17 +65,7 @@ def load(config: Config) -> Memory:
         UpdateMemoryError: it says what no version of this schema would.
         DeviceError, NotPermittedError: it can't be read.
     """
-    path = path_of(config)
-    if path is None:
-        return Memory()
-    try:
-        return _parse(files.parse(files.read(path, _LIMIT_BYTES)))
-    except FileNotFoundError:
-        return Memory()
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}") from error
-    except ValueError as error:
-        raise refusals.UpdateMemoryError(f"cannot read {path}: {error}") from error
+    return sharedfile.load(config, FILE_NAME, _LIMIT_BYTES, parse, refusals.UpdateMemoryError) or Memory()
 
 
 def store(config: Config, memory: Memory) -> None:
@@ -96,11 +76,6 @@ def store(config: Config, memory: Memory) -> None:
 
     Durability: once it returns, it survives a power cut; before, the old file is there or the new one.
     """
-    import json
-
-    path = path_of(config)
-    if path is None:
-        return
     whole = {
         "schema": SCHEMA,
         "chosen": None if memory.chosen is None else release_to_json(memory.chosen),
@@ -108,10 +83,7 @@ def store(config: Config, memory: Memory) -> None:
         "set_aside": [to_json(one) for one in memory.set_aside],
         "lifted": memory.lifted,
     }
-    try:
-        files.replace(path, f"{json.dumps(whole, indent=1)}\n".encode(), durable=True)
-    except OSError as error:
-        raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
+    sharedfile.store(config, FILE_NAME, whole)
 
 
 def release_to_json(release: Known) -> dict[str, Any]:
@@ -124,10 +96,9 @@ def to_json(one: SetAside) -> dict[str, Any]:
     return {**release_to_json(one.release), "cause": one.cause, "noted": one.noted}
 
 
-def _parse(stored: Any) -> Memory:
+def parse(content: bytes) -> Memory:
     """Take the file apart. Raises ValueError where it says what no version of this schema would."""
-    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-        raise ValueError(f"it has no schema {SCHEMA}")
+    stored = sharedfile.parse(content, SCHEMA)
     listed, lifted = stored.get("set_aside"), stored.get("lifted")
     if type(listed) is not list or type(lifted) not in {str, type(None)}:
         raise ValueError("it does not say what is set aside")
@@ -135,7 +106,7 @@ def _parse(stored: Any) -> Memory:
         _optional(stored.get("chosen")),
         _optional(stored.get("committed")),
         tuple(
-            SetAside(parse_release(one), _word(one, "cause", "[a-z-]{1,40}"), _word(one, "noted", ".{1,40}"))
+            SetAside(parse_release(one), word(one, "cause", "[a-z-]{1,40}"), word(one, "noted", ".{1,40}"))
             for one in listed
         ),
         lifted,
@@ -148,14 +119,7 @@ def _optional(values: Any) -> Known | None:
 
 def parse_release(values: Any) -> Known:
     """Take apart what `release_to_json` made. Raises ValueError where it can't have."""
-    index = values.get("index") if isinstance(values, dict) else None
-    if type(index) is not int or not 0 <= index <= _NUMBER_MAX:
-        raise ValueError("a release has no index")
-    return Known(_word(values, "version", ".{1,64}"), index, _word(values, "sha256", "[0-9a-f]{64}"))
-
-
-def _word(values: dict[str, Any], key: str, pattern: str) -> str:
-    value = values.get(key)
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise ValueError(f"{key} does not match {pattern}")
-    return value
+    found = values if isinstance(values, dict) else {}
+    return Known(
+        word(found, "version", ".{1,64}"), sharedfile.number(found, "index"), word(found, "sha256", "[0-9a-f]{64}")
+    )

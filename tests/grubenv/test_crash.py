@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.grubenv.crash import record_guest, record_host
-from tests.grubenv.crash.log import SECTOR, Flush, Image, Recording, Write, divide, load, pack, save, unpack
 from tests.grubenv.crash.matrix import Result, judge
 from tests.grubenv.crash.operations import OPERATIONS, key
-from tests.grubenv.crash.states import Phase, crash_states
 from tests.grubenv.disks import need_loop_devices
 from tests.grubenv.support import need
+from tests.support.crashlog import SECTOR, Flush, Image, Recording, Write, divide, load, pack, save, unpack
+from tests.support.crashstates import Phase, crash_states
 
 UPDATE, STAGED = OPERATIONS[:2]
 EDITENV = next(operation for operation in OPERATIONS if operation.tool == "grub-editenv")

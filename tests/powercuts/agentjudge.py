@@ -19,6 +19,7 @@ from manageboot.cli import main
 from support.loop import loop_device
 
 ROLES = ("boot", "root", "var")
+_NOT_ON_NODES = ("manageboot.manual", "manageboot.publish")
 
 
 class Ended(NamedTuple):
@@ -130,7 +131,13 @@ def agent(disk: Path, places: dict[str, tuple[int, int]]) -> Iterator[Agent]:
 
 def _import_all() -> None:
     """Import what verbs import when they need it, once for all runs."""
+    for name in modules():
+        importlib.import_module(name)
+
+
+def modules() -> Iterator[str]:
+    """Name what verbs may import: all but what no node has, and what runs when it is imported."""
     for package in (grubenv, manageboot):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
+            if not module.name.startswith(_NOT_ON_NODES) and not module.name.endswith("__main__"):
+                yield module.name

@@ -11,6 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
 from manageboot.events import history
+from powercuts import vouched
 from powercuts.cuts import SECTOR, Cut, losses, subsets
 from powercuts.filesystems import FileSystem
 from powercuts.judge import Judge, Told, Verdict, manageboots_rules
@@ -19,6 +20,7 @@ from powercuts.pending import Pending, Write
 from powercuts.realboots import Booted, Sound
 from powercuts.recording import ANY_UPDATER, END, MANAGEBOOT, Done, Recording
 from powercuts.replay import Replay, scratch
+from powercuts.vouched import Vouched
 from qemu_harness.process import HarnessError
 from qemu_harness.writelog import Kind, Request
 
@@ -123,6 +125,7 @@ class Walk:
         self._violations: list[Violation] = []
         self._instants: list[Instant] = []
         self._newest_event = -1
+        self._vouched = Vouched()
         self._taken = self._left = 0
         self.sound: list[Sound] = []
         """Those of the judged states whose system has to come up."""
@@ -288,7 +291,9 @@ class Walk:
     def _told(self, cut: Cut, step: Done) -> Told:
         may_boot = step.after if cut.kind == "told" else step.during
         installed = step.installs if cut.kind == "told" else ""
-        return Told(may_boot, step.slot, step.again, self._newest_event, step.meddles, installed, step.trusted)
+        return Told(
+            may_boot, step.slot, step.again, self._newest_event, step.meddles, installed, step.trusted, self._vouched
+        )
 
     def _leave(self, step: Done) -> None:
         """Take down what a step has left that later ones have to keep."""
@@ -296,12 +301,15 @@ class Walk:
             for role in ("boot", "root"):
                 name = f"{step.meddles}_{role}"
                 self.replay.adopt(name, f"after {step.name}", self._home / f"adopted-{name}.img")
-        image, log = self._home / "told.img", self._home / "told.log"
+        image = self._home / "told.img"
         self.replay.copy("grub", image)
-        FileSystem(image).read({"/manageboot.log": log})
-        if log.exists():
-            entries = history.parse(log.read_bytes()).entries
+        places = {name: self._home / f"told-{name}" for name in (history.FILE_NAME, *vouched.NAMES)}
+        FileSystem(image).read({f"/{name}": place for name, place in places.items()})
+        files = {name: place.read_bytes() for name, place in places.items() if place.exists()}
+        if history.FILE_NAME in files:
+            entries = history.parse(files[history.FILE_NAME]).entries
             self._newest_event = max((entry.sequence for entry in entries), default=-1)
+        self._vouched = vouched.read(files)
 
     def _compare_with_the_end(self) -> None:
         """Make sure that the log was complete: the disk that it makes is the one that the node has left."""

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manageboot.events import history
+from powercuts import vouched
 from powercuts.agentjudge import Agent, Ended, agent
 from powercuts.boots import Boot, GrubJudge
 from powercuts.filesystems import FileSystem
 from powercuts.recording import Recording
 from powercuts.replay import Replay
+from powercuts.vouched import Vouched
 from support.grubemu import Grub, Question
 
 OTHER = {"A": "B", "B": "A"}
-_GRUB_FILES = ("grubenv", "manageboot.env", "manageboot.log", "grub.cfg")
+_GRUB_FILES = ("grubenv", "manageboot.env", "manageboot.log", "grub.cfg", *vouched.NAMES)
 _RECORD = "/lib/manageboot/record.json"
 _REFUSED = 69
 _DAMAGED = "BLOCK_DAMAGED"
@@ -45,6 +47,8 @@ class Told(NamedTuple):
     """The slot that an installation was told to have filled."""
     trusted: str = ""
     """The slots whose system is confirmed, where the rules ask for it."""
+    vouched: Vouched = Vouched()
+    """What was kept of releases by then."""
 
 
 class Verdict(NamedTuple):
@@ -120,6 +124,7 @@ class Judge:
             if "manageboot.fault=damaged" in first.arguments and told.meddled != "block":
                 wrong.append("GRUB can't read the block")
             wrong += self._history(files.get("manageboot.log"), told)
+            wrong += vouched.missing(files, told.vouched)
             wrong += self._agent_goes_on(first, files, told, is_trial)
         finally:
             self._replay.undo(undos)

@@ -92,6 +92,23 @@ def test_a_token_signs_with_a_pin_from_a_file(
     assert main.run(["release", "check", str(repository.www)]) == 0
 
 
+def test_a_file_and_a_token_sign_a_draft_one_after_the_other(
+    repository: Repository, token: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert main.run(["release", "keys", "--of", token, str(tmp_path / "token")]) == 0
+    public = ["--add", f"targets={tmp_path / 'token.pub'}", "--threshold", "targets=2"]
+    signed = [word for name in repository.key("root1", "root2") for word in ("--key", name)]
+    assert main.run(["release", "root", str(repository.www), *public, *signed]) == 0
+    (tmp_path / "pin").write_text(f"{PIN}\n")
+    draft = ["release", "sign", str(repository.www), "--draft", "--key"]
+    assert main.run([*draft, token, "--secret", str(tmp_path / "pin")]) == 0
+    assert main.run([*draft, *repository.key("targets")]) == 0
+    assert "is a draft that enough keys have signed" in capfd.readouterr().err
+    assert main.run(["release", "sign", str(repository.www), *others(repository)]) == 0
+    assert main.run(["release", "check", str(repository.www)]) == 0
+    assert "targets    version 2, " in capfd.readouterr().out
+
+
 def test_a_wrong_pin_is_tried_once(
     repository: Repository,
     token: str,

@@ -7,11 +7,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.grubenv.crash.log import Recording, load
 from tests.grubenv.crash.matrix import Result, judge
 from tests.grubenv.crash.operations import OPERATIONS, Operation, key
 from tests.grubenv.crash.record_guest import VFAT, fixture
 from tests.grubenv.crash.record_host import EXT4, record_ext4
+from tests.support.crashlog import Recording, load
 
 MOST_RESTARTS = 10
 _HEADINGS = (

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import grubenv
 from grubenv.repairing import repair
 from tests.grubenv.blocks import FALLBACK
-from tests.grubenv.crash.log import SECTOR, Image
 from tests.grubenv.crash.operations import NAMES, STABLE
-from tests.grubenv.crash.states import Reading
 from tests.grubenv.disks import mount
 from tests.grubenv.support import run_grub
+from tests.support.crashlog import SECTOR, Image
+from tests.support.crashstates import Reading
 from tests.support.loop import loop_device
 
 BATCH = 60

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from tests.grubenv.blocks import block, lines
 from tests.grubenv.crash.judge import BATCH, Disk, grub_reads, grub_saves, read_image, system_recovers
-from tests.grubenv.crash.log import SECTOR, Flush, Image, Recording, Write, apply
 from tests.grubenv.crash.operations import OLD, Operation
-from tests.grubenv.crash.states import Phase, crash_states
+from tests.support.crashlog import SECTOR, Flush, Image, Recording, Write, apply
+from tests.support.crashstates import Phase, crash_states
 
 BEFORE_GRUB_SAVED = block(lines(boot_alternative="A", boot_cycle="install", foreign="kept"))
 TRIED = ("B", "failsafe_check")

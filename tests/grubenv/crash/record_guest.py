@@ -10,8 +10,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from tests.grubenv.crash.log import divide, save, unpack_dm
 from tests.grubenv.crash.operations import OPERATIONS, perform
+from tests.support.crashlog import divide, save, unpack_dm
 
 MIB = 1 << 20
 RECORDINGS = Path(__file__).parents[1] / "recordings"
@@ -61,6 +61,8 @@ def record_vfat(base: Path, scratch: Path) -> None:
     for name in ("grubenv", "tests/grubenv/crash"):
         shutil.copytree(_ROOT / name, root / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(_ROOT / "tests/grubenv/blocks.py", root / "project/tests/grubenv")
+    (root / "project/tests/support").mkdir()
+    shutil.copy(_ROOT / "tests/support/crashlog.py", root / "project/tests/support")
     (root / "images").mkdir()
     for kind, (size_mib, options) in VFAT.items():
         image = scratch / "image"

@@ -1,15 +1,13 @@
 """Recording on this machine: a loop device whose backing file lies on a file system that logs."""
 
 import subprocess
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
-from tests.grubenv.crash.log import Recording, divide, unpack
 from tests.grubenv.crash.operations import OPERATIONS, Operation, perform
 from tests.grubenv.disks import MIB
+from tests.support.crashlog import Recording, divide, unpack
+from tests.support.logged import logged
 from tests.support.loop import loop_device
 
 SIZE = 16 * MIB
@@ -17,8 +15,6 @@ SIZE = 16 * MIB
 MARK_ROOM = MIB
 """Behind the file system, so that the marks lie outside of it."""
 EXT4 = {"ext4": (), "ext4, no journal": ("-O", "^has_journal")}
-_ROOT = Path(__file__).parents[3]
-_START_S = 10
 
 
 def record_ext4(kind: str, directory: Path, operations: Iterable[Operation] = OPERATIONS) -> dict[str, Recording]:
@@ -39,24 +35,3 @@ def record_ext4(kind: str, directory: Path, operations: Iterable[Operation] = OP
         for operation in operations:
             perform(operation, device, content, "ext4", str(point))
     return divide(unpack(log.read_bytes()), SIZE + MARK_ROOM)
-
-
-@contextmanager
-def logged(image: Path, log: Path, point: Path) -> Iterator[Path]:
-    """Yield the path of a file that stands for the image, and log what is written to it."""
-    point.mkdir(exist_ok=True)
-    server = subprocess.Popen([sys.executable, "-m", "tests.grubenv.crash.fuselog", image, log, point], cwd=_ROOT)
-    try:
-        deadline = time.monotonic() + _START_S
-        while not (point / "disk").exists():
-            assert server.poll() is None, "the FUSE server ended"
-            assert time.monotonic() < deadline, "the FUSE server did not start"
-            time.sleep(0.02)
-        try:
-            yield point / "disk"
-        finally:
-            subprocess.run(["fusermount", "-u", point], check=True)
-            server.wait(_START_S)
-    finally:
-        server.kill()
-        server.wait()

@@ -5,19 +5,19 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tests.grubenv.crash.log import Event, Flush, Image, Write, apply
+from tests.support.crashlog import Event, Flush, Image, Write, apply
 
 ALL_SUBSETS_OF = 5
 """Up to so many writes between two flushes, every subset is tried; of more, a part."""
 SAMPLED_SUBSETS = 16
 
 
-Reading = tuple[str, str]
-"""What GRUB reads: the values of the two names."""
+Reading = tuple[str, ...]
+"""What is read of a disk, in words."""
 
 
 class Phase(NamedTuple):
-    """A part of a recording, and what GRUB may read if the power is cut in it."""
+    """A part of a recording, and what may be read if the power is cut in it."""
 
     events: list[Event]
     allowed: frozenset[Reading]

@@ -8,7 +8,7 @@ import sys
 
 import fuse
 
-from tests.grubenv.crash.log import Flush, Write, pack
+from tests.support.crashlog import Flush, Write, pack
 
 
 class LoggedDisk(fuse.Operations):
