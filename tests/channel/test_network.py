@@ -232,14 +232,14 @@ class Slot:
         def ends(reply: hostile.Reply, asked: hostile.Asked) -> None:
             assert limit is not None
             if asked.start >= limit:
-                reply.keep = False
+                answers(404)(reply, asked)
                 return
             reply.part(asked)
             reply.raw(asked.content[asked.start : min(asked.stop, limit)])
             reply.keep = asked.stop <= limit
 
         with mirror(folder, honest if limit is None else ends) as server:
-            place = Network([server.url], {**PATIENCE, "deadline": 600 if limit is None else 2})
+            place = Network([server.url], PATIENCE)
             described = description.parse(release.description)
             names = {role: f"{role}.img" for role in IMAGES}
             with ReleaseImage(place, "1.1", described, "0" * 64, list(names.values())) as update:
