@@ -189,6 +189,9 @@ class TestNode:
             assert channel.holds("B", 1)
             assert f"{portal.url} is passed over: metadata/timestamp.json: cannot trust" in done.stderr
             assert f"{liar.url} is passed over: 1.1/full.pack" in done.stderr
+            # Nobody is asked for what is not taken.
+            pack = [asked for asked in good.asked if asked.path.endswith(PACK)]
+            assert sum(asked.stop - asked.start for asked in pack) == len(pack[0].content)
             # What lied about one file is asked for no other.
             assert {asked.path for asked in portal.asked} == {"/metadata/2.root.json", "/metadata/timestamp.json"}
 
@@ -225,7 +228,9 @@ class Slot:
             disk.size = 8 << 20
             disk.content = bytearray(disk.size)
 
-    def install(self, folder: Path, release: Small, *, limit: int | None = None) -> list[int]:
+    def install(
+        self, folder: Path, release: Small, *, limit: int | None = None, runtime: Path | None = None
+    ) -> list[int]:
         """Install a release, and return which frames were asked for; a limit of bytes ends the line for good."""
         known = index.Index(release.idx)
 
@@ -246,6 +251,8 @@ class Slot:
                 writers = {role: ImageWriter(self.disks[role], header_last=role == "boot") for role in names}  # type: ignore[arg-type]  # in memory
                 update.read_also(PassiveSlot(writers, "boot"))
                 update.resume(lambda _: None)
+                if runtime is not None:
+                    update.keep_in(str(runtime))
                 assert all(member.head for member in update.known)
                 transfer = Transfer(
                     update, {names[role]: writer for role, writer in writers.items()}, skip_identical=True, verify=False
@@ -271,6 +278,21 @@ def test_what_an_interrupted_installation_left_is_not_asked_for_again(folder: Pa
     first = slot.install(folder, RELEASE, limit=INDEX.offsets[5] + 10)
     assert sorted(first) == [0, 1, 2, 3, 4]
     assert sorted(slot.install(folder, RELEASE)) == [0, 5, 6, 7]
+    for role, image in IMAGES.items():
+        assert slot.disks[role].content.startswith(image)
+
+
+def test_what_was_fetched_and_not_written_is_not_asked_for_again(folder: Path, tmp_path: Path):
+    """That with the header is kept until the end, and taken for nothing that it is not."""
+    slot = Slot()
+    slot.install(folder, RELEASE, limit=INDEX.offsets[4] + 10, runtime=tmp_path)
+    header = tmp_path / "fetched" / INDEX.frame(0).sha256.hex()
+    assert header.read_bytes() == RELEASE.pack[: INDEX.offsets[1]]
+    (tmp_path / "fetched/of-another-release").touch()
+    assert sorted(slot.install(folder, RELEASE, limit=INDEX.offsets[5] + 10, runtime=tmp_path)) == [4]
+    assert not (tmp_path / "fetched/of-another-release").exists()
+    header.write_bytes(header.read_bytes()[:-1] + b"?")
+    assert sorted(slot.install(folder, RELEASE, runtime=tmp_path)) == [0, 5, 6, 7]
     for role, image in IMAGES.items():
         assert slot.disks[role].content.startswith(image)
 
