@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from manageboot import errors
 from manageboot.channel.place import Pack, Place
@@ -19,6 +19,9 @@ from manageboot.release.frames import Unpacker
 from manageboot.release.index import Index
 from manageboot.release.layout import Image, Window
 from manageboot.release.windows import WindowReader
+
+if TYPE_CHECKING:
+    from manageboot.fetch.mirrors import Traffic
 
 _Error = TypeVar("_Error", bound=errors.ManagebootError)
 
@@ -76,6 +79,10 @@ class ReleaseImage:
     def is_fetched(self) -> bool:
         """Whether it comes from a network."""
         return self._place.is_remote
+
+    def traffic(self) -> "tuple[Traffic, ...]":
+        """Return what went to and came from each mirror so far."""
+        return self._place.traffic()
 
     @property
     def data_bytes(self) -> int:

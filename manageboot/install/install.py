@@ -34,7 +34,7 @@ from manageboot.config import Config
 from manageboot.disk import diskusers
 from manageboot.disk.blockdev import BlockDevice, wipe
 from manageboot.disk.devices import writable_devices
-from manageboot.events import events
+from manageboot.events import events, metrics
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
 from manageboot.image.source import is_url, without_query
@@ -122,6 +122,7 @@ def install(
         skips = skip_identical or _resumes(records.get(slot), entry)
         passive = PassiveSlot({role: writers[name] for role, name in names.items()}, header_last)
         fetched = _spare(config, update, passive, progress, file, compare=skips)
+        stack.callback(_tell_traffic, config, update)
         members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
         if console.debug:
             what = "what differs from what is there" if skips else "all of it"
@@ -228,6 +229,13 @@ def _spare(
             update.resume(lambda done: meter.update(Counts(done)))
     update.keep_in(config.state.runtime_directory)
     return True
+
+
+def _tell_traffic(config: Config, update: UpdateImage) -> None:
+    """Write what the mirrors did into the metrics, whatever has become of the installation."""
+    if isinstance(update, ReleaseImage) and update.is_fetched:
+        with beside("the metrics of the mirrors may be behind"):
+            metrics.write_fetch(config, update.traffic())
 
 
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:

@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,46 +18,16 @@ from typing import NamedTuple
 import pytest
 
 from manageboot.release import index
-from support.hostile import Asked, Hostile, Reply
 from support.images import MIB
+from support.line import Line
 from support.node import LoopNode
 from support.releases import Small, small_release
 
 pytestmark = pytest.mark.devices
 
-PIECE = 16 * 1024
 AHEAD = 64 * 1024
 """What the pipe of the child holds."""
 PATIENCE_S = 300
-
-
-class Line:
-    """A server whose line has a speed, and that says when so many bytes of the pack went through."""
-
-    def __init__(self, www: Path) -> None:
-        self.sent = 0
-        self.reached = threading.Event()
-        self._until = 0
-        self._lock = threading.Lock()
-        self.server = Hostile(self._send, folder=www, about="full.pack")
-
-    def wake_after(self, size: int) -> None:
-        """Set `reached` after so many bytes more."""
-        with self._lock:
-            self.reached.clear()
-            self._until = self.sent + size
-
-    def _send(self, reply: Reply, asked: Asked) -> None:
-        reply.part(asked)
-        for at in range(asked.start, asked.stop, PIECE):
-            piece = asked.content[at : min(at + PIECE, asked.stop)]
-            reply.raw(piece)
-            with self._lock:
-                self.sent += len(piece)
-                if self.sent >= self._until:
-                    self.reached.set()
-            # So slow that what was sent has been taken, and is not in the buffers of the kernel.
-            time.sleep(0.006)
 
 
 class Kills(NamedTuple):

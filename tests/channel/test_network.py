@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from manageboot.install.transfer import Transfer
 from manageboot.publish.cutting import Cutter
 from manageboot.release import description, index, indexwriter
 from manageboot.release.layout import BLOCK_BYTES, Frame, Window
+from manageboot.report.inspection import inspect
 from support import hostile
 from support.hostile import Behaviour, Hostile, answers, honest
 from support.releases import Small, file_of, small_release
@@ -163,6 +165,13 @@ def test_a_wrong_frame_in_the_middle_costs_that_frame_and_no_restart(folder: Pat
         assert [traffic.is_out for traffic in place.traffic()] == [True, False]
 
 
+def test_a_release_on_a_server_is_looked_at(folder: Path):
+    with mirror(folder, honest) as server:
+        shown = inspect(None, [f"{server.url}1.1/"])
+    assert shown == inspect(None, [str(folder / "1.1")])
+    assert shown["sha256"] == hashlib.sha256(RELEASE.description).hexdigest()
+
+
 class TestNode:
     """The command line of a node."""
 
@@ -173,8 +182,8 @@ class TestNode:
             yield node
 
     @staticmethod
-    def configure(channel: ChannelNode, *mirrors: str) -> None:
-        channel.configure(LINES, mirrors=", ".join(f'"{one}"' for one in mirrors))
+    def configure(channel: ChannelNode, *mirrors: str, more: str = "") -> None:
+        channel.configure(LINES + more, mirrors=", ".join(f'"{one}"' for one in mirrors))
 
     def test_the_newest_release_comes_from_whichever_mirror_has_it(self, channel: ChannelNode):
         www = channel.repository.directory
@@ -183,7 +192,9 @@ class TestNode:
             mirror(www, hostile.wrong_bytes) as liar,
             mirror(www, honest) as good,
         ):
-            self.configure(channel, portal.url, liar.url, good.url)
+            self.configure(
+                channel, portal.url, liar.url, good.url, more=f'[metrics]\ndirectory = "{channel.directory}"'
+            )
             done = channel.node.run("upgrade-install")
             assert done.returncode == 0, done.stderr
             assert channel.holds("B", 1)
@@ -192,6 +203,11 @@ class TestNode:
             # Nobody is asked for what is not taken.
             pack = [asked for asked in good.asked if asked.path.endswith(PACK)]
             assert sum(asked.stop - asked.start for asked in pack) == len(pack[0].content)
+            metrics = (channel.directory / "manageboot_fetch.prom").read_text()
+            assert f'manageboot_fetch_mirror_out{{mirror="{liar.url}"}} 1.0\n' in metrics
+            assert f'manageboot_fetch_error{{code="FETCH_LIED",mirror="{liar.url}"}} 1.0\n' in metrics
+            [came] = re.findall(rf'manageboot_fetch_bytes{{mirror="{good.url}"}} (.*)', metrics)
+            assert float(came) >= len(pack[0].content)
             # What lied about one file is asked for no other.
             assert {asked.path for asked in portal.asked} == {"/metadata/2.root.json", "/metadata/timestamp.json"}
 
