@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from manageboot import errors
 from manageboot.channel.place import Pack, Place
 from manageboot.channel.plan import Passive, Plan, PlannedReader
+from manageboot.channel.spool import Spool
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, member_name
 from manageboot.image.member import Fill, Prepare
@@ -18,6 +19,9 @@ from manageboot.release.frames import Unpacker
 from manageboot.release.index import Index
 from manageboot.release.layout import Image, Window
 from manageboot.release.windows import WindowReader
+
+if TYPE_CHECKING:
+    from manageboot.fetch.mirrors import Traffic
 
 _Error = TypeVar("_Error", bound=errors.ManagebootError)
 
@@ -55,8 +59,9 @@ class ReleaseImage:
         path = f"{folder}/{PACK}" if folder else PACK
         self.bytes_total = release.pack.size
         self._place = place
+        self._index = index
         self._plan = Plan(index, f"{place.name}/{path}")
-        self._counted = _Counted(place.open(path, self._plan))
+        self._counted = _Counted(place.open(path, self._plan), self._plan)
         windows = PlannedReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
         windows.plan = self._plan
         self.known = [self._member(index, number, image, windows) for number, image in enumerate(index.images)]
@@ -75,6 +80,10 @@ class ReleaseImage:
         """Whether it comes from a network."""
         return self._place.is_remote
 
+    def traffic(self) -> "tuple[Traffic, ...]":
+        """Return what went to and came from each mirror so far."""
+        return self._place.traffic()
+
     @property
     def data_bytes(self) -> int:
         """The size of all windows that are not zeros, in bytes."""
@@ -89,6 +98,14 @@ class ReleaseImage:
         self._plan.compare(report)
         self.bytes_total = self._plan.bytes_needed
 
+    def keep_in(self, directory: str) -> None:
+        """Keep what is fetched in the runtime directory until it is on its device, for the run that follows a kill.
+
+        After `read_also` and `resume`; nothing was read yet.
+        """
+        self._counted.spool = Spool(directory, self._index, self._plan)
+        self.bytes_total = self._plan.bytes_needed
+
     def members(self) -> Iterator[Member]:
         """Give the version, then the images."""
         text = self._version.encode()
@@ -99,7 +116,6 @@ class ReleaseImage:
             window[:] = text[offset : offset + len(window)]
 
         yield Member(VERSION, extents, fill, self.error)
-        self._plan.in_order = True
         yield from self.known
 
     def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
@@ -129,7 +145,7 @@ class ReleaseImage:
         extents = SparseMap(image.size)
         for window in index.windows(number):
             extents.add(window.number * WINDOW_BYTES, image.length(window.number))
-        reader = _ImageReader(image, self._plan.windows(number), windows)
+        reader = _ImageReader(image, number, self._plan, windows)
         return Member(member_name(image.role), extents, reader.read, self.error, later=reader.later)
 
 
@@ -147,19 +163,29 @@ def _index(place: Place, path: str, release: Release) -> Index:
 
 
 class _Counted:
-    """Counts what is read of a pack."""
+    """Counts what is read of a pack, but for what a run before has fetched."""
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: Pack, plan: Plan) -> None:
         self.bytes = 0
+        self.spool: Spool | None = None
         self._pack = pack
+        self._plan = plan
         self._closed = False
 
     def read(self, offset: int, size: int) -> bytes:
-        stored = self._pack.read(offset, size)
-        self.bytes += len(stored)
+        if self.spool is None:
+            return self._read(offset, size)
+        number = self._plan.number(offset)
+        if (kept := self.spool.take(number)) is not None:
+            return kept
+        self.spool.make_room(number)
+        stored = self._read(offset, size)
+        self.spool.keep(number, stored)
         return stored
 
     def cancel(self) -> None:
+        if self.spool is not None:
+            self.spool.cancel()
         self._pack.cancel()
 
     def close(self) -> None:
@@ -167,13 +193,19 @@ class _Counted:
             self._closed = True
             self._pack.__exit__(None, None, None)
 
+    def _read(self, offset: int, size: int) -> bytes:
+        stored = self._pack.read(offset, size)
+        self.bytes += len(stored)
+        return stored
+
 
 class _ImageReader:
     """Gives the data of one image, in order and in pieces of any size, out of windows that were verified as a whole."""
 
-    def __init__(self, image: Image, ahead: Iterator[Window], windows: WindowReader) -> None:
+    def __init__(self, image: Image, number: int, plan: Plan, windows: WindowReader) -> None:
         self._image = image
-        self._ahead = ahead
+        self._plan = plan
+        self._ahead = plan.windows(number)
         self._windows = windows
         self._at = -1
         self._last: Window | None = None
@@ -183,6 +215,8 @@ class _ImageReader:
         done = 0
         while done < len(target):
             number, start = divmod(offset + done, WINDOW_BYTES)
+            # The first window of each image may be asked for to look at its head.
+            self._plan.in_order |= number > 0
             if number != self._at:
                 window = self._window(number)
                 # Not before it is verified: a window that failed is never given.
@@ -197,6 +231,7 @@ class _ImageReader:
         """Say how the window at an offset gets into a buffer."""
 
         def prepare() -> Fill:
+            self._plan.in_order = True
             window = self._window(offset // WINDOW_BYTES)
             gathered = self._windows.gather(window)
 
