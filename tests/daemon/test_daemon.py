@@ -39,6 +39,7 @@ def test_without_a_trial_it_only_watches(quiet: DaemonNode):
         assert "STATUS=slot A is booted and trusted" in daemon.notices
         daemon.wait_for(lambda: quiet.status()["daemon"]["running"], "the status")
         assert quiet.status()["daemon"]["status"] == "slot A is booted and trusted"
+        daemon.wait_for(lambda: quiet.remembered()["boot_told"], "what it tells of this boot")
         daemon.stop()
         assert "STOPPING=1" in daemon.notices
         log = daemon.log().splitlines()

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from manageboot import bootloader
 from support.loop import run
+from support.once import put_copy
 
 SHIPPED = Path(bootloader.__file__).with_name("grub.cfg")
 STOCK = Path(__file__).with_name("stock.cfg")
@@ -201,17 +202,21 @@ class Grub:
         return image
 
     def _base(self) -> Path:
-        """Make the disk without its GRUB partition, once: what sgdisk writes it flushes with everything else."""
+        """Return the disk without its GRUB partition, which is the same for all scripts."""
         image = self._directory / "base.img"
         if not image.exists():
-            with image.open("wb") as file:
-                file.truncate((_FIRST["B"] + _SECTORS + 2048) * SECTOR)
-            numbers = {2: "grub", 4: "A", 7: "B"}
-            run("sgdisk", *(f"--new={n}:{_FIRST[name]}:+{_SECTORS - 1}" for n, name in numbers.items()), image)
-            boot = self._part("ext4", self._directory / "boot.img", {"vmlinuz": b"k", "initrd.img": b"i"})
-            for slot in "AB":
-                self._into(image, boot, slot)
+            put_copy(self._directory, "disk without its GRUB partition", lambda new: self._make_base(new / image.name))
         return image
+
+    def _make_base(self, image: Path) -> None:
+        with image.open("wb") as file:
+            file.truncate((_FIRST["B"] + _SECTORS + 2048) * SECTOR)
+        numbers = {2: "grub", 4: "A", 7: "B"}
+        # What it writes it flushes, with everything else.
+        run("sgdisk", *(f"--new={n}:{_FIRST[name]}:+{_SECTORS - 1}" for n, name in numbers.items()), image)
+        boot = self._part("ext4", self._directory / "boot.img", {"vmlinuz": b"k", "initrd.img": b"i"})
+        for slot in "AB":
+            self._into(image, boot, slot)
 
     def _part(self, kind: str, image: Path, files: dict[str, bytes]) -> Path:
         content = self._directory / f"content-{image.stem}"
