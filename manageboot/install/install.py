@@ -38,11 +38,11 @@ from manageboot.events import events
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
 from manageboot.image.source import is_url, without_query
-from manageboot.install import directboot
+from manageboot.install import directboot, way
 from manageboot.install.imagewriter import ImageWriter, no_header
 from manageboot.install.passive import PassiveSlot
-from manageboot.install.progress import Counts, Style, step
-from manageboot.install.progressfile import ProgressFile, shown
+from manageboot.install.progress import Style, step
+from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
 from manageboot.install.vouched import choose, require_pinned
 from manageboot.protocol import Content, Slot, Verb
@@ -121,7 +121,7 @@ def install(
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
         passive = PassiveSlot({role: writers[name] for role, name in names.items()}, header_last)
-        _spare(update, passive, progress, file, compare=skips)
+        stack.enter_context(way.choose(update, passive, config, node, progress, file, compare=skips))
         members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
         if console.debug:
             what = "what differs from what is there" if skips else "all of it"
@@ -180,13 +180,20 @@ def install(
             seconds=round(time.monotonic() - begin_s, 3),
             written_bytes=transfer.counts.written,
         )
-        return f"slot {slot} holds {named}{spared}{kept}"
+        return f"slot {slot} holds {named}{spared}{kept}{_came(update)}"
 
 
 def _spared(config: Config, slot: Slot) -> str:
     """Name what the slot has and an installation neither writes nor wipes."""
     spared = [role for role in config.slots[slot] if role not in config.roles.written + config.roles.wiped]
     return f", and its {' and '.join(spared)} as before" if spared else ""
+
+
+def _came(update: UpdateImage) -> str:
+    """Tell what came by a delta; where that was not all, `_warn` has told why."""
+    if not isinstance(update, ReleaseImage) or update.way.version is None:
+        return ""
+    return f"; of {update.way.version} in the booted slot, and {update.bytes_needed} bytes of frames"
 
 
 def _judged(
@@ -212,16 +219,6 @@ def _judged(
         if member.name == header_last and not member.head[:HEADER_BYTES].strip(b"\0"):
             raise no_header(member.name, member.size)
     return chain(first, members)
-
-
-def _spare(update: UpdateImage, passive: PassiveSlot, progress: Style, file: ProgressFile, *, compare: bool) -> None:
-    """Let nothing be fetched that the devices of the slot hold, or will hold once it was written."""
-    if not isinstance(update, ReleaseImage) or not update.is_fetched:
-        return
-    update.read_also(passive)
-    if compare:
-        with step("compare", update.data_bytes, progress, file) as meter:
-            update.resume(lambda done: meter.update(Counts(done)))
 
 
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:

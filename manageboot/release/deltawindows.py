@@ -30,19 +30,22 @@ class DeltaReader(WindowReader):
             read_old: gives the blocks of the old images.
             unpacker: unpacks the frames of the pack.
         """
-        super().__init__(delta, read, unpacker, _Old(delta, read_old))
+        super().__init__(delta, read, unpacker, OldImages(delta, read_old))
 
 
-class _Old:
+class OldImages:
     """What a delta takes from the old images."""
 
     def __init__(self, delta: DeltaIndex, read: ReadOld) -> None:
+        """Give what a delta tells of, out of what `read` gives."""
         self._delta = delta
         self._read = read
 
     def copy(self, operation: Operation) -> bytes | None:
+        """Return what an operation copies; None: it copies nothing."""
         assert isinstance(operation, deltalayout.Operation)
         return None if operation.extent is None else self._read(operation.extent)
 
     def dictionary(self, frame: int) -> bytes:
+        """Return the dictionary of a frame; empty: it needs none."""
         return b"".join(map(self._read, self._delta.dictionary(frame)))
