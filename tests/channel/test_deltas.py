@@ -28,28 +28,16 @@ from manageboot.protocol import Content
 from manageboot.release import costs, delta, description, index
 from manageboot.release.layout import BLOCK_BYTES
 from support import hostile
-from support.deltas import extent_of, with_delta
+from support.deltas import changed, extent_of, with_delta
 from support.hostile import Hostile, honest
 from support.releases import small_release, watched_decompressor
 
 PATIENCE = {"stall": 30, "backoff": 0.001, "deadline": 600}
 
 
-def images() -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Old ones and new ones: of each window some blocks moved, some changed a little, and some are new."""
-    dice = random.Random(19)
-    old = {"boot": dice.randbytes(300_700), "root": dice.randbytes(3 * WINDOW_BYTES + 5)}
-    new = {role: bytearray(content) for role, content in old.items()}
-    for content in new.values():
-        for at in range(0, len(content) - 20 * BLOCK_BYTES, 96 * BLOCK_BYTES):
-            content[at + 5 * BLOCK_BYTES + 17] ^= 1
-            content[at + 7 * BLOCK_BYTES : at + 8 * BLOCK_BYTES] = dice.randbytes(BLOCK_BYTES)
-            content[at + 9 * BLOCK_BYTES : at + 12 * BLOCK_BYTES] = old["root"][8192 : 8192 + 3 * BLOCK_BYTES]
-            content[at + 13 * BLOCK_BYTES : at + 14 * BLOCK_BYTES] = bytes(BLOCK_BYTES)
-    return old, {role: bytes(content) for role, content in new.items()}
-
-
-OLD_IMAGES, NEW_IMAGES = images()
+DICE = random.Random(19)
+OLD_IMAGES = {"boot": DICE.randbytes(300_700), "root": DICE.randbytes(3 * WINDOW_BYTES + 5)}
+NEW_IMAGES = changed(OLD_IMAGES, DICE)
 OLD = small_release(OLD_IMAGES, version="1.0")
 NEW = with_delta(small_release(NEW_IMAGES, version="1.1", release_index=2), NEW_IMAGES, OLD, OLD_IMAGES)
 RELEASE = description.parse(NEW.description)

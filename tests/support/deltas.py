@@ -1,6 +1,7 @@
 """Make small deltas without the builder: every operation occurs, and nothing is searched for."""
 
 import hashlib
+import random
 
 import zstandard
 
@@ -46,6 +47,19 @@ def with_delta(new: Small, new_images: Images, old: Small, old_images: Images) -
     release = release._replace(deltas=(*release.deltas, delta))
     files = {**new.deltas, delta.idx_name: idx, delta.pack_name: pack}
     return new._replace(description=description.encode(release), deltas=files)
+
+
+def changed(old: Images, dice: random.Random) -> Images:
+    """Make new images out of old ones: some blocks of the root come again, some change a little, and some are new."""
+    new = {role: bytearray(content) for role, content in old.items()}
+    moved = old["root"][8192 : 8192 + 3 * BLOCK_BYTES]
+    for content in new.values():
+        for at in range(0, len(content) - 20 * BLOCK_BYTES, 96 * BLOCK_BYTES):
+            content[at + 5 * BLOCK_BYTES + 17] ^= 1
+            content[at + 7 * BLOCK_BYTES : at + 8 * BLOCK_BYTES] = dice.randbytes(BLOCK_BYTES)
+            content[at + 9 * BLOCK_BYTES : at + 9 * BLOCK_BYTES + len(moved)] = moved
+            content[at + 13 * BLOCK_BYTES : at + 14 * BLOCK_BYTES] = bytes(BLOCK_BYTES)
+    return {role: bytes(content) for role, content in new.items()}
 
 
 def extent_of(images: tuple[description.Image, ...], contents: Images, extent: Extent) -> bytes:
