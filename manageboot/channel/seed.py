@@ -13,8 +13,8 @@ from manageboot.release.layout import BLOCK_BYTES
 class SeedSlot(Protocol):
     """The devices of a slot, by their roles; they are only read."""
 
-    def read(self, role: str, offset: int, size: int) -> bytes:
-        """Return what a device holds now, at an offset and of a size in bytes; any thread asks, also several at once.
+    def read_into(self, role: str, offset: int, target: memoryview) -> None:
+        """Fill a buffer with what a device holds now, at an offset in bytes; any thread asks, also several at once.
 
         Raises:
             DeviceError: it can't be read.
@@ -30,15 +30,16 @@ class Seed:
         self._images = images
         self._slot = slot
 
-    def read(self, extent: Extent) -> bytes:
+    def read(self, extent: Extent) -> bytearray:
         """Return the blocks of an extent; what lies behind the image on its device counts as zeros.
 
         Raises:
             DeviceError: the device can't be read.
         """
         image = self._images[extent.image]
-        begin, size = extent.first * BLOCK_BYTES, extent.blocks * BLOCK_BYTES
-        return self._slot.read(image.role, begin, min(size, image.size - begin)).ljust(size, b"\0")
+        begin, blocks = extent.first * BLOCK_BYTES, bytearray(extent.blocks * BLOCK_BYTES)
+        self._slot.read_into(image.role, begin, memoryview(blocks)[: image.size - begin])
+        return blocks
 
 
 def deltas_from(release: Release, booted: Installed | None, record: SlotRecord | None) -> tuple[Delta, ...]:

@@ -16,17 +16,17 @@ class BootedSlot:
         self._devices = devices
         self._own = threading.local()
 
-    def read(self, role: str, offset: int, size: int) -> bytes:
-        """Return what a device holds now, in bytes; any thread asks, also several at once.
+    def read_into(self, role: str, offset: int, target: memoryview) -> None:
+        """Fill a buffer with what a device holds now, at an offset in bytes; any thread asks, also several at once.
 
         Raises:
             DeviceError: it can't be read.
         """
-        device, parts = self._devices[role], []
+        device = self._devices[role]
         if not hasattr(self._own, "buffer"):
             self._own.buffer = memoryview(aligned_buffer(WINDOW_BYTES))
-        for done in range(0, size, WINDOW_BYTES):
-            part = min(WINDOW_BYTES, size - done)
-            device.read_into(offset + done, self._own.buffer[: device.round_up(part)])
-            parts.append(bytes(self._own.buffer[:part]))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        for done in range(0, len(target), WINDOW_BYTES):
+            part = target[done : done + WINDOW_BYTES]
+            whole = self._own.buffer[: device.round_up(len(part))]
+            device.read_into(offset + done, whole)
+            part[:] = whole[: len(part)]

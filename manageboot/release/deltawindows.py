@@ -6,10 +6,11 @@ from manageboot.release import deltalayout
 from manageboot.release.delta import DeltaIndex
 from manageboot.release.deltalayout import Extent
 from manageboot.release.frames import Unpacker
+from manageboot.release.layout import BLOCK_BYTES
 from manageboot.release.stored import ReadStored
 from manageboot.release.windows import Operation, WindowReader
 
-ReadOld = Callable[[Extent], bytes]
+ReadOld = Callable[[Extent], bytes | bytearray]
 """Gives the blocks of an extent of the old images; they need not be right. The last block of an image is filled with
 zeros, whatever lies behind the image on its device. Any thread calls it, also several at once."""
 
@@ -41,11 +42,17 @@ class OldImages:
         self._delta = delta
         self._read = read
 
-    def copy(self, operation: Operation) -> bytes | None:
+    def copy(self, operation: Operation) -> bytes | bytearray | None:
         """Return what an operation copies; None: it copies nothing."""
         assert isinstance(operation, deltalayout.Operation)
         return None if operation.extent is None else self._read(operation.extent)
 
-    def dictionary(self, frame: int) -> bytes:
+    def dictionary(self, frame: int) -> bytearray:
         """Return the dictionary of a frame; empty: it needs none."""
-        return b"".join(map(self._read, self._delta.dictionary(frame)))
+        extents = self._delta.dictionary(frame)
+        whole = bytearray(sum(extent.blocks for extent in extents) * BLOCK_BYTES)
+        end = 0
+        for extent in extents:
+            begin, end = end, end + extent.blocks * BLOCK_BYTES
+            whole[begin:end] = self._read(extent)
+        return whole

@@ -62,10 +62,10 @@ class Memory:
         self.content = {role: one + b"behind the image" * 512 for role, one in content.items()}
         self.broken_at: int | None = None
 
-    def read(self, role: str, offset: int, size: int) -> bytes:
-        if self.broken_at is not None and offset <= self.broken_at < offset + size:
-            raise errors.DeviceError(f"cannot read {size} bytes at {offset}")
-        return self.content[role][offset : offset + size]
+    def read_into(self, role: str, offset: int, target: memoryview) -> None:
+        if self.broken_at is not None and offset <= self.broken_at < offset + len(target):
+            raise errors.DeviceError(f"cannot read {len(target)} bytes at {offset}")
+        target[:] = self.content[role][offset : offset + len(target)]
 
 
 class Done(NamedTuple):

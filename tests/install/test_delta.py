@@ -5,9 +5,13 @@ import json
 import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -129,6 +133,43 @@ def test_a_kill_in_the_middle_of_a_delta_costs_what_was_not_written_yet(seeded: 
         assert not [one for one in server.asked if one.path.endswith("full.pack")]
     assert 0 < sum(sizes) < size
     assert seeded.holds()
+
+
+PEAK_MEMORY = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+ON_EIGHT = """
+import os, sys
+os.sched_getaffinity = lambda _: set(range(8))
+from manageboot.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.long
+def test_memory_is_bounded_whatever_the_number_of_processors(node: LoopNode, tmp_path: Path):
+    """As many threads as there can be, the largest dictionaries there can be, and more windows than buffers."""
+    dice = random.Random(6)
+    old = {"boot": dice.randbytes(300_700), "root": dice.randbytes(40 * MIB)}
+    new = {role: bytearray(content) for role, content in old.items()}
+    for content in new.values():
+        content[::4096] = bytes(len(content[::4096]))
+    with ExitStack() as stack:
+        for slot in "AB":
+            disk = Path(stack.enter_context(TemporaryDirectory(dir=tmp_path)), "root")
+            with disk.open("wb") as file:
+                file.truncate(48 * MIB)
+            node.devices[slot]["root"] = stack.enter_context(loop_device(disk))
+        seeded = DeltaNode(node, old, {role: bytes(one) for role, one in new.items()}, dictionary_blocks=1024)
+        # A small program starts it: what a process was before its exec counts as its memory too.
+        words = [sys.executable, "-c", ON_EIGHT, "-c", node.config, *seeded.words]
+        done = subprocess.run([sys.executable, "-c", PEAK_MEMORY, *words], capture_output=True, check=True)
+        assert seeded.holds()
+        rmtree(seeded.www)
+    assert b"of 1.0 in the booted slot" in done.stderr
+    assert 60 < int(done.stdout) / 1024 < 150
 
 
 def written(seeded: DeltaNode) -> bool:

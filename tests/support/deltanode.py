@@ -16,7 +16,14 @@ SIZES = {"boot": 300_700, "root": (5 << 20) // 2}
 class DeltaNode:
     """The node, and the releases 1.0 and 1.1; whoever installs pins the second one."""
 
-    def __init__(self, node: LoopNode, images: Images | None = None, new_images: Images | None = None) -> None:
+    def __init__(
+        self,
+        node: LoopNode,
+        images: Images | None = None,
+        new_images: Images | None = None,
+        *,
+        dictionary_blocks: int | None = None,
+    ) -> None:
         """Let the booted slot hold images; without any, it holds what lies at the beginning of its devices."""
         self.node = node
         if images is None:
@@ -28,7 +35,7 @@ class DeltaNode:
         self.new_images = new_images or changed(images, random.Random(1))
         self.old = small_release(images, version="1.0")
         new = small_release(self.new_images, version="1.1", release_index=2)
-        self.new = with_delta(new, self.new_images, self.old, images)
+        self.new = with_delta(new, self.new_images, self.old, images, dictionary_blocks=dictionary_blocks)
         self.www = node.directory / "www"
         self.words: list[str | Path] = ["upgrade-install", self.www / "1.1", *self.pin]
         self._floor = node.grubenv.parent / "manageboot.floor"
