@@ -79,7 +79,7 @@ def _opened(config: Config, node: Node, delta: Delta, stack: ExitStack) -> Boote
     if not all(image.role in specs for image in delta.images):
         return None
     try:
-        found = find_together(specs)
+        found = find_together({image.role: specs[image.role] for image in delta.images})
         devices = {
             image.role: stack.enter_context(BlockDevice(found[image.role], shared=True)) for image in delta.images
         }

@@ -25,6 +25,7 @@ from manageboot.install.imagewriter import ImageWriter
 from manageboot.install.passive import PassiveSlot
 from manageboot.install.transfer import Transfer
 from manageboot.protocol import Content
+from manageboot.publish import build
 from manageboot.release import costs, delta, description, index
 from manageboot.release.layout import BLOCK_BYTES
 from support import hostile
@@ -290,6 +291,41 @@ def test_what_an_interrupted_installation_left_is_not_asked_for_again(www: Path)
     again = sum(FOUND.frame(number).size for number in (0, *range(3, FOUND.frame_count)))
     assert (sizes["from-1.0.pack"], "full.pack" in sizes) == (again, False)
     assert done.update.way.bytes == sum(sizes.values())
+
+
+class Far(Directory):
+    """A directory that counts as a network."""
+
+    is_remote = True
+
+
+@pytest.mark.long
+def test_what_the_builder_puts_into_a_pack_once_is_read_once(tmp_path: Path):
+    """Far behind, a window needs a frame of the delta once more, and takes it from the passive slot."""
+    dice = random.Random(7)
+    old = {"boot": b"\x12" + dice.randbytes(3 * WINDOW_BYTES), "root": b"\x13" + dice.randbytes(2 * WINDOW_BYTES)}
+    fresh = dice.randbytes(12 * WINDOW_BYTES)
+    again = fresh[: WINDOW_BYTES // 2] + old["boot"][BLOCK_BYTES:WINDOW_BYTES]
+    new = {"boot": old["boot"] + b"more", "root": old["root"][:WINDOW_BYTES] + fresh + again}
+    for number, images in enumerate((old, new), 1):
+        for role, content in images.items():
+            (tmp_path / f"{role}.img").write_bytes(content)
+        olds = (str(tmp_path / "1.1"),) if number == 2 else ()
+        plan = build.Plan(output=str(tmp_path), release_index=number, version=f"1.{number}", olds=olds, level=1)
+        build.build([str(tmp_path / "boot.img"), str(tmp_path / "root.img")], plan._replace(style="none", threads=2))
+    release = description.parse((tmp_path / "1.2" / "release.json").read_bytes())
+    run = Run()
+    for disk in run.disks.values():
+        disk.size = 32 << 20
+        disk.content = bytearray(disk.size)
+    wrong = {**old, "boot": old["boot"][:-99] + bytes(99)}
+    done = run.install(Far(str(tmp_path)), Memory(wrong), folder="1.2", release=release)
+    assert done.holds(new)
+    [made] = release.deltas
+    assert done.update.remarks
+    reader = done.update._reader
+    assert reader.bytes_read == done.update.bytes_needed
+    assert done.update.bytes_needed < made.pack.size + 2 * WINDOW_BYTES
 
 
 BOOTED = Installed("1.0", 1, 0, DELTA.sha256 or "", (), "aa")
