@@ -66,7 +66,7 @@ def show_ways(ways: Sequence[Way], style: Style) -> None:
     """Show what each way costs by which a release may come, the one that is taken first."""
     with beside(_UNSHOWN):
         if style == "json":
-            line = _line("choose", "done", ways[0].bytes, Counts(), time.monotonic())
+            line = _line("choose", "done", None, Counts(), time.monotonic())
             console.show(f"{json.dumps({**line, 'ways': [way.to_json() for way in ways]})}\n")
         elif style == "bar" or (style == "auto" and _is_watched()):
             taken, *others = map(str, ways)

@@ -69,6 +69,12 @@ class Memory:
         target[:] = self.content[role][offset : offset + len(target)]
 
 
+class Far(Directory):
+    """A directory that counts as a network."""
+
+    is_remote = True
+
+
 class Done(NamedTuple):
     update: ReleaseImage
     disks: dict[str, Disk]
@@ -175,6 +181,17 @@ def test_the_images_come_byte_for_byte_at_the_cost_that_was_told(www: Path):
     assert (foreign, seen.unverified(NAMED)) == ([], 0)
     assert (str(done.update.way), done.update.bytes_read) == (f"{COST} bytes as delta from 1.0", DELTA.pack.size)
     assert (done.update.bytes_needed, done.update.remarks) == (DELTA.pack.size, ())
+
+
+def test_a_delta_may_need_nothing_but_the_seed(tmp_path: Path):
+    same = with_delta(small_release(OLD_IMAGES, version="1.1", release_index=2), OLD_IMAGES, OLD, OLD_IMAGES)
+    same.write(tmp_path / "1.1")
+    release = description.parse(same.description)
+    assert release.deltas[0].pack.size == 0
+    done = Run().install(Far(str(tmp_path)), Memory(OLD_IMAGES), release=release)
+    assert done.holds(OLD_IMAGES)
+    wrong = {**OLD_IMAGES, "boot": bytes(99) + OLD_IMAGES["boot"][99:]}
+    assert Run().install(Far(str(tmp_path)), Memory(wrong), release=release).holds(OLD_IMAGES)
 
 
 def test_a_server_sends_what_was_told_to_the_byte_in_few_requests(www: Path):
@@ -291,12 +308,6 @@ def test_what_an_interrupted_installation_left_is_not_asked_for_again(www: Path)
     again = sum(FOUND.frame(number).size for number in (0, *range(3, FOUND.frame_count)))
     assert (sizes["from-1.0.pack"], "full.pack" in sizes) == (again, False)
     assert done.update.way.bytes == sum(sizes.values())
-
-
-class Far(Directory):
-    """A directory that counts as a network."""
-
-    is_remote = True
 
 
 @pytest.mark.long
