@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from manageboot import errors
 from manageboot.channel.packreader import Make, PackReader
-from manageboot.channel.plan import Local
+from manageboot.channel.plan import Local, Plan
 from manageboot.channel.refusals import SeedError
 from manageboot.release.layout import Image
 from manageboot.release.windows import Window
@@ -71,6 +71,20 @@ class DeltaReader:
             else:
                 return lambda: self._make(make, row, image, window, buffer)
         return self._prepare_full(row, image, buffer)
+
+    @property
+    def plan(self) -> Plan:
+        """What of the pack of the delta is needed."""
+        return self._delta.plan
+
+    def go_in_order(self) -> None:
+        """Note that windows are asked for one after the other from now on."""
+        self._delta.go_in_order()
+        self._full.go_in_order()
+
+    def keep_in(self, directory: str) -> None:
+        """Keep frames of the delta in the runtime directory until they are on their device."""
+        self._delta.keep_in(directory)
 
     def cancel(self) -> None:
         """Make a read fail that waits for a server."""

@@ -45,6 +45,10 @@ class Directory:
         """Open a file to read pieces of it."""
         return File(os.path.join(self.name, path))
 
+    def traffic(self) -> tuple[()]:
+        """Return nothing: there are no mirrors."""
+        return ()
+
     def close(self) -> None:
         """Do nothing: no file stays open."""
 

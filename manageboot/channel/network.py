@@ -14,7 +14,7 @@ from manageboot.channel.place import Judge, Needed
 from manageboot.fetch import options
 from manageboot.fetch.download import Download
 from manageboot.fetch.fetcher import Fetcher
-from manageboot.fetch.mirrors import Traffic, Trouble
+from manageboot.fetch.mirrors import Traffic, Trouble, together
 from manageboot.fetch.outcome import Outcome
 from manageboot.fetch.small import SmallFile
 from manageboot.system import console
@@ -100,8 +100,9 @@ class Network:
             fetcher.close()
 
     def traffic(self) -> tuple[Traffic, ...]:
-        """Return what went to and came from each mirror so far, of what was fetched aside on its own."""
-        return tuple(one for fetcher in (self._fetcher, *self._aside) for one in fetcher.traffic())
+        """Return what went to and came from each mirror so far."""
+        runs = [fetcher.traffic() for fetcher in (self._fetcher, *self._aside)]
+        return tuple(map(together, zip(*runs, strict=True)))
 
 
 class NetworkPack:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from manageboot.channel.place import Pack
 from manageboot.channel.plan import Plan, PlannedReader
+from manageboot.channel.spool import Spool
 from manageboot.release.frames import Unpacker
 from manageboot.release.layout import Image
 from manageboot.release.windows import OldData, Window
@@ -26,7 +27,8 @@ class PackReader:
         """
         self.plan = plan
         self.bytes_read = 0
-        """How much of the pack has been read so far; any thread may ask."""
+        """How much of the pack has been read so far, but for what a run before has fetched; any thread may ask."""
+        self._spool: Spool | None = None
         self._pack = pack
         self._closed = False
         self._windows = PlannedReader(plan, self._read, Unpacker(plan.pack, name), old)
@@ -55,8 +57,18 @@ class PackReader:
         """Do what `prepare` does, for a window of which nothing was planned."""
         return self.prepare(row, image, self.plan.window(row), buffer)
 
+    def go_in_order(self) -> None:
+        """Note that windows are asked for one after the other from now on."""
+        self.plan.in_order = True
+
+    def keep_in(self, directory: str) -> None:
+        """Keep frames in the runtime directory until they are on their device, and take up those that are there."""
+        self._spool = Spool(directory, self.plan.pack, self.plan)
+
     def cancel(self) -> None:
         """Make a read fail that waits for a server; files keep nobody waiting."""
+        if self._spool is not None:
+            self._spool.cancel()
         self._pack.cancel()
 
     def close(self) -> None:
@@ -66,6 +78,17 @@ class PackReader:
             self._pack.__exit__(None, None, None)
 
     def _read(self, offset: int, size: int) -> bytes:
+        if self._spool is None:
+            return self._fetched(offset, size)
+        number = self.plan.number(offset)
+        if (kept := self._spool.take(number)) is not None:
+            return kept
+        self._spool.make_room(number)
+        stored = self._fetched(offset, size)
+        self._spool.keep(number, stored)
+        return stored
+
+    def _fetched(self, offset: int, size: int) -> bytes:
         stored = self._pack.read(offset, size)
         self.bytes_read += len(stored)
         return stored

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from manageboot.fetch.mirrors import Traffic
 
 Judge = Callable[[bytes], object]
 """Looks at a file; raises ReleaseDigestError where it is not the right one."""
@@ -98,6 +101,10 @@ class Place(Protocol):
         Raises:
             InputError: there is no such file.
         """
+        ...
+
+    def traffic(self) -> "tuple[Traffic, ...]":
+        """Return what went to and came from each mirror so far; a directory has none."""
         ...
 
     def close(self) -> None:

@@ -46,6 +46,14 @@ class Passive(Protocol):
         """
         ...
 
+    def is_written(self, role: str, end: int, wait_s: float) -> bool:
+        """Tell whether this installation is done with all before an offset; wait for so many seconds at most."""
+        ...
+
+    def stays(self, role: str, offset: int) -> bool:
+        """Tell whether what is written at an offset is there from then on, which a header is not."""
+        ...
+
     def cancel(self) -> None:
         """Make a read that waits fail."""
         ...
@@ -122,19 +130,37 @@ class Plan:
         """The size of all frames that were not read and are not held."""
         return sum(self.pack.frame(number).size for number in range(self.pack.frame_count) if self._open[number])
 
+    def number(self, offset: int) -> int:
+        """Return which frame lies at an offset of the pack."""
+        return bisect_right(self.pack.offsets, offset) - 1
+
+    def needs(self, number: int) -> bool:
+        """Tell whether a frame was not read and is not held."""
+        return bool(self._open[number])
+
+    def has(self, number: int) -> None:
+        """Note that a frame is there and need not be fetched."""
+        self._open[number] = 0
+
+    def home(self, number: int) -> tuple[str, int, int]:
+        """Return where the first window goes that needs a frame: its role, begin and end, in bytes."""
+        image, window = self._index.window(self._home_rows()[number])
+        begin = window.number * WINDOW_BYTES
+        return self._index.images[image].role, begin, begin + self._index.images[image].length(window.number)
+
     def judge(self, offset: int, stored: bytes) -> None:
         """Make sure that a stored frame is the one that belongs at an offset.
 
         Raises:
             ReleaseDigestError: it is not.
         """
-        number = self._number(offset)
+        number = self.number(offset)
         verify(self.pack, number, stored, self.name)
-        self._open[number] = 0
+        self.has(number)
 
     def end(self, offset: int) -> int:
         """Return where the frames end that are needed from an offset on, without a gap."""
-        number = self._number(offset)
+        number = self.number(offset)
         after = number + 1
         if self.in_order and self._open[number]:
             after = self._open.find(0, number)
@@ -248,9 +274,6 @@ class Plan:
             for window in self._index.windows(number):
                 yield row, image, window
                 row += 1
-
-    def _number(self, offset: int) -> int:
-        return bisect_right(self.pack.offsets, offset) - 1
 
 
 class PlannedReader(WindowReader):

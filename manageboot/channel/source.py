@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from manageboot import errors
 from manageboot.channel import ways
@@ -25,6 +25,9 @@ from manageboot.release.layout import Image
 from manageboot.release.windows import Window
 
 logger = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from manageboot.fetch.mirrors import Traffic
 
 _Error = TypeVar("_Error", bound=errors.ManagebootError)
 
@@ -61,7 +64,6 @@ class ReleaseImage:
         index_name = f"{place.name}/{self._folder}{INDEX}"
         self._index = release_index.verified(self._file(INDEX, release.idx), release, index_name)
         self._plan = Plan(self._index, f"{place.name}/{self._folder}{PACK}")
-        self._plans = [self._plan]
         self._reader: PackReader | DeltaReader = self._full()
         self._bytes_planned = release.pack.size
         self.release = release
@@ -106,6 +108,10 @@ class ReleaseImage:
     def is_fetched(self) -> bool:
         """Whether it comes from a network."""
         return self._place.is_remote
+
+    def traffic(self) -> "tuple[Traffic, ...]":
+        """Return what went to and came from each mirror so far."""
+        return self._place.traffic()
 
     @property
     def data_bytes(self) -> int:
@@ -159,10 +165,18 @@ class ReleaseImage:
         reader = PackReader(plan, pack, plan.name, OldImages(found, Seed(delta.images, slot).read))
         self._reader = DeltaReader(reader, self._full(aside=True), delta.version, may_fall_back=may_fall_back)
         self._bytes_planned = plan.bytes_needed
-        self._plans.append(plan)
         self.others.append(self.way)
         self.way = way
         return True
+
+    def keep_in(self, directory: str) -> None:
+        """Keep what is fetched in the runtime directory until it is on its device, for the run that follows a kill.
+
+        After `read_also`, `resume` and `take_delta`; nothing was read yet.
+        """
+        self._reader.keep_in(directory)
+        before, self._bytes_planned = self._bytes_planned, self._reader.plan.bytes_needed
+        self.way = self.way._replace(bytes=self.way.bytes - before + self._bytes_planned)
 
     def members(self) -> Iterator[Member]:
         """Give the version, then the images."""
@@ -174,8 +188,6 @@ class ReleaseImage:
             window[:] = text[offset : offset + len(window)]
 
         yield Member(VERSION, extents, fill, self.error)
-        for plan in self._plans:
-            plan.in_order = True
         yield from self.known
 
     def error(self, kind: type[_Error], cause: str, *, hint: str | None = None) -> _Error:
@@ -246,6 +258,9 @@ class _ImageReader:
         done = 0
         while done < len(target):
             number, start = divmod(offset + done, WINDOW_BYTES)
+            # The first window of each image may be asked for to look at its head.
+            if number > 0:
+                self._reader().go_in_order()
             if number != self._at:
                 row, window = self._window(number)
                 # Not before it is verified: a window that failed is never given.
@@ -260,6 +275,7 @@ class _ImageReader:
         """Say how the window at an offset gets into a buffer."""
 
         def prepare() -> Fill:
+            self._reader().go_in_order()
             row, window = self._window(offset // WINDOW_BYTES)
             make = self._reader().prepare(row, self._image, window, buffer)
 

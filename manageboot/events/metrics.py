@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from manageboot import errors
 from manageboot.boot.envblock import Condition
@@ -21,6 +21,9 @@ from manageboot.events.history import Entry
 from manageboot.protocol import Cycle, Phase, Slot
 from manageboot.system import files
 from manageboot.system.text import encodable
+
+if TYPE_CHECKING:
+    from manageboot.fetch.mirrors import Traffic
 
 _IC_OS = ("guestos", "hostos")
 """The profiles that have the metrics of IC-OS, whose names begin like that."""
@@ -117,6 +120,16 @@ def write_update(config: Config, update: Update) -> None:
         _write(config, "manageboot_update", of_update(update))
 
 
+def write_fetch(config: Config, traffic: "Sequence[Traffic]") -> None:
+    """Write what the last installation from a network had from its mirrors; in a file of its own, as only it knows.
+
+    Raises:
+        CreateError, DeviceError, NotPermittedError: it can't be written.
+    """
+    if wanted(config):
+        _write(config, "manageboot_fetch", of_fetch(traffic))
+
+
 def of_node(node: Node | None) -> list[Metric]:
     """Measure the node as it is; None: it could not be looked at."""
     state = node.state if node is not None and node.environment.state is not None else None
@@ -183,6 +196,27 @@ def of_update(update: Update) -> list[Metric]:
         *_single(f"{prefix}_release_waiting_index", "Index of the release that waits; 0: none.", update.waiting_index),
         *_single(f"{prefix}_window_opens_timestamp_seconds", "When the window opens, or opened.", update.opens),
         *_single(f"{prefix}_releases_set_aside", "Releases that did not stay here.", update.set_aside),
+    ]
+
+
+def of_fetch(traffic: "Sequence[Traffic]") -> list[Metric]:
+    """Measure what mirrors did in a run; there is at least one."""
+
+    def each(name: str, text: str, values: Iterable[float]) -> Metric:
+        by_mirror = zip(traffic, values, strict=True)
+        return Metric(f"manageboot_fetch_{name}", text, {(("mirror", one.mirror),): value for one, value in by_mirror})
+
+    failed: Mapping[Labels, float] = {
+        (("mirror", one.mirror), ("code", one.code)): 1 for one in traffic if one.code is not None
+    }
+    text = "1 for the code word of its last failure."
+    return [
+        each("requests", "What a mirror was asked in the last installation.", (one.requests for one in traffic)),
+        each("bytes", "What came of it.", (one.bytes for one in traffic)),
+        each("skipped_bytes", "What came before the part that was asked for.", (one.skipped for one in traffic)),
+        each("retries", "Requests that failed.", (one.retries for one in traffic)),
+        each("mirror_out", "1 for a mirror that lied.", (one.is_out for one in traffic)),
+        *([Metric("manageboot_fetch_error", text, failed)] if failed else []),
     ]
 
 

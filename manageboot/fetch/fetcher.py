@@ -15,7 +15,7 @@ from manageboot.fetch.options import Options
 from manageboot.fetch.outcome import ENDS_FILE, ERRORS, Outcome
 from manageboot.fetch.process import Worker
 from manageboot.fetch.stream import RequestError, Stream
-from manageboot.fetch.wire import End, Request
+from manageboot.fetch.wire import End, Request, WireError
 
 _FRESH = frozenset({Outcome.NO_ROUTE, Outcome.NO_NAME, Outcome.TLS, Outcome.CLOCK})
 """After these, another child: the resolver's configuration or the certificates may have changed."""
@@ -119,7 +119,10 @@ class Fetcher:
         if self._stream is not None and not self._stream.drain(_DRAIN_S):
             self.close()
         if self._worker is None:
-            self._worker = Worker(self._options, self._bases)
+            try:
+                self._worker = Worker(self._options, self._bases)
+            except WireError as error:
+                raise RequestError(End(Outcome.BROKEN, str(error)), clean=False) from error
         # Looked at once there is a child, so that either this sees it, or `cancel` sees the child.
         self._check_cancelled(file)
         mirror.requests += 1

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ _ROOT = os.path.dirname(os.path.dirname(manageboot.__file__))
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from manageboot.fetch.worker import main; main()"
 _ANSWERS = frozenset({Kind.READY, Kind.UNFIT, Kind.BEGIN, Kind.DATA, Kind.END})
 _START_LIMIT_S = 60
+_END_LIMIT_S = 0.5
 _READ_SIZE = wire.ANSWER_MAX + 64
 _FILE_MAX = 4 * 1024 * 1024
 _COMPLAINT_MAX = 2000
@@ -48,6 +50,7 @@ class Worker:
             ConfigError: a file that the options name can't be read.
             NotPermittedError: this process is not root.
             FetcherError: it can't be started, or can't be locked in.
+            WireError: somebody killed it meanwhile.
         """
         if os.geteuid() != 0:
             raise errors.NotPermittedError(
@@ -138,12 +141,21 @@ class Worker:
             self._send(Kind.SETUP, setup)
             kind, body = self.receive(time.monotonic() + _START_LIMIT_S)
         except (wire.WireError, OSError) as error:
+            if not isinstance(error, TimeoutError) and self._was_killed():
+                # As the kernel does where memory is short: another one may live.
+                raise wire.WireError("the process that fetches was killed") from error
             cause = "it does not answer" if isinstance(error, TimeoutError) else self._why_gone()
             raise failures.FetcherError(f"cannot start the process that fetches: {cause}") from error
         if kind != Kind.READY:
             cause = text.one_line(text.decode(body[:_COMPLAINT_MAX]))
             hint = "install python3-pycurl" if "pycurl" in cause else None
             raise failures.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint)
+
+    def _was_killed(self) -> bool:
+        """Tell whether somebody killed it, and not its own fault or its jail."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_END_LIMIT_S) == -signal.SIGKILL
+        return False
 
     def _send(self, kind: Kind, body: bytes) -> None:
         """Send it a frame.

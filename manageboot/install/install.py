@@ -27,14 +27,14 @@ from manageboot import errors
 from manageboot.boot import floor, record
 from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import SlotRecord, now
-from manageboot.channel import channel
+from manageboot.channel import channel, spool
 from manageboot.channel.channel import Wanted
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
 from manageboot.disk import diskusers
 from manageboot.disk.blockdev import BlockDevice, wipe
 from manageboot.disk.devices import writable_devices
-from manageboot.events import events
+from manageboot.events import events, metrics
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
 from manageboot.image.source import is_url, without_query
@@ -122,12 +122,15 @@ def install(
         skips = skip_identical or _resumes(records.get(slot), entry)
         passive = PassiveSlot({role: writers[name] for role, name in names.items()}, header_last)
         stack.enter_context(way.choose(update, passive, config, node, progress, file, compare=skips))
+        stack.callback(_tell_traffic, config, update)
         members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
         if console.debug:
             what = "what differs from what is there" if skips else "all of it"
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
-        transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify)
+        transfer = Transfer(
+            update, writers, skip_identical=skips, verify=config.install.verify, often=_is_fetched(update)
+        )
         floor.note(config, slot, None, anew=release is not None and release.may_downgrade)
         record.store(config.state.directory, {**records, slot: entry})
         # All else that may refuse has done so: whoever can't install must not have lost the trusted slot by that.
@@ -166,6 +169,7 @@ def install(
                 assert entry.transaction is not None
                 floor.note(config, slot, channel.installed(choice, entry.transaction))
             record.store(config.state.directory, {**records, slot: entry})
+        spool.clear(config.state.runtime_directory)
         _look_at_boot(config, slot, opened.get("boot"))
         spared = _spared(config, slot)
         kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""
@@ -219,6 +223,17 @@ def _judged(
         if member.name == header_last and not member.head[:HEADER_BYTES].strip(b"\0"):
             raise no_header(member.name, member.size)
     return chain(first, members)
+
+
+def _is_fetched(update: UpdateImage) -> bool:
+    return isinstance(update, ReleaseImage) and update.is_fetched
+
+
+def _tell_traffic(config: Config, update: UpdateImage) -> None:
+    """Write what the mirrors did into the metrics, whatever has become of the installation."""
+    if isinstance(update, ReleaseImage) and update.is_fetched:
+        with beside("the metrics of the mirrors may be behind"):
+            metrics.write_fetch(config, update.traffic())
 
 
 def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:

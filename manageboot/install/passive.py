@@ -33,6 +33,14 @@ class PassiveSlot:
         whole = self._buffer[: device.round_up(len(buffer))]
         device.read_into(offset, whole)
         buffer[:] = whole[: len(buffer)]
+        return self.stays(role, offset)
+
+    def is_written(self, role: str, end: int, wait_s: float) -> bool:
+        """Tell whether this installation is done with all before an offset; wait for so many seconds at most."""
+        return self._writers[role].wait_until(end, wait_s)
+
+    def stays(self, role: str, offset: int) -> bool:
+        """Tell whether what is written at an offset is there from then on: a header comes last."""
         return offset > 0 or role != self._header_last
 
     def read(self, role: str, offset: int, target: memoryview, *, written: bool) -> None:

@@ -119,6 +119,9 @@ def _shown(name: str, total: int | None, style: Style) -> Meter:
 
 
 def _line(name: str, state: str, total: int | None, counts: Counts, start: float) -> dict[str, Any]:
+    seconds = time.monotonic() - start
+    # At the pace so far; in the first second that would be a guess.
+    known = total is not None and 0 < counts.done <= total and seconds >= 1
     return {
         "phase": name,
         "state": state,
@@ -127,7 +130,8 @@ def _line(name: str, state: str, total: int | None, counts: Counts, start: float
         "bytes_written": counts.written,
         "bytes_kept": counts.kept,
         "bytes_verified": counts.verified,
-        "seconds": round(time.monotonic() - start, 3),
+        "seconds": round(seconds, 3),
+        "seconds_left": round(seconds * ((total or 0) / counts.done - 1)) if known else None,
     }
 
 

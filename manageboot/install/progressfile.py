@@ -81,4 +81,5 @@ def _is_progress(progress: dict[str, Any]) -> bool:
         and all(isinstance(progress[key], str) for key in texts)
         and all(progress[key] is not None and files.is_number(progress[key]) for key in numbers)
         and files.is_number(progress["bytes_total"])
+        and files.is_number(progress.get("seconds_left"))
     )

@@ -17,6 +17,9 @@ _FLUSH_S = 0.5
 """How long a flush may take before there is less in the next one: nobody can interrupt it."""
 _LEAST_WINDOWS = 4
 
+_OFTEN_S = 1.0
+"""After this time what was written is flushed, however little it is, where it would have to be fetched again."""
+
 _READ_WINDOWS = 4
 """How many windows that lie one behind the other are read in one request, which a device does faster than four."""
 
@@ -33,10 +36,17 @@ class ReadBack:
     it is written.
     """
 
-    def __init__(self, *, compare: bool) -> None:
-        """Start with nothing read; without compare, windows are flushed and no more."""
+    def __init__(self, *, compare: bool, often: bool = False) -> None:
+        """Start with nothing read.
+
+        Args:
+            compare: whether windows are compared, and not only flushed.
+            often: whether to flush once a second, so that a reset costs what came in that time.
+        """
         self.bytes_read = 0
         self._compare = compare
+        self._often = often
+        self._flushed_s = 0.0
         self._batch_windows = BATCH_WINDOWS
         self._buffer = memoryview(aligned_buffer(_READ_WINDOWS * WINDOW_BYTES))
 
@@ -54,7 +64,7 @@ class ReadBack:
         for window in windows:
             batch.append(window)
             count += window.digest is not None
-            if count >= self._batch_windows:
+            if count >= self._batch_windows or (self._often and monotonic() - self._flushed_s >= _OFTEN_S):
                 yield from self._checked(batch)
                 batch, count = [], 0
         if batch:
@@ -72,7 +82,8 @@ class ReadBack:
         started = monotonic()
         for device in devices:
             device.flush()
-        took_s = monotonic() - started
+        self._flushed_s = monotonic()
+        took_s = self._flushed_s - started
         if took_s > _FLUSH_S:
             self._batch_windows = max(self._batch_windows // 2, _LEAST_WINDOWS)
         elif took_s < _FLUSH_S / 4:

@@ -27,7 +27,13 @@ class Transfer:
     """Brings the images of one update image to their devices, once."""
 
     def __init__(
-        self, update: UpdateImage, writers: Mapping[str, ImageWriter], *, skip_identical: bool, verify: bool
+        self,
+        update: UpdateImage,
+        writers: Mapping[str, ImageWriter],
+        *,
+        skip_identical: bool,
+        verify: bool,
+        often: bool = False,
     ) -> None:
         """Prepare to bring the images to their writers.
 
@@ -36,13 +42,14 @@ class Transfer:
             writers: where each image goes, by the name of its member.
             skip_identical: whether to read what the devices hold, and to write only what differs.
             verify: whether to read back what was written.
+            often: whether to flush once a second, as what a reset takes has to be fetched again.
         """
         self.version = Version()
         """What the update image calls itself, once it has been read."""
         self._update = update
         self._writers = writers
         self._skip_identical = skip_identical
-        self._read_back = ReadBack(compare=verify)
+        self._read_back = ReadBack(compare=verify, often=often)
         self._verify = verify
         # What is read back is compared with the buffers that it was written from, so those are kept until then.
         self._buffers = Buffers(_BUFFERS_AHEAD + (BATCH_WINDOWS if verify else 0), WINDOW_BYTES)

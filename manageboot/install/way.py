@@ -59,6 +59,8 @@ def choose(
             may_fall_back = config.channel.delta_fallback == "full"
             if slot is not None and update.take_delta(delta, slot, may_fall_back=may_fall_back):
                 break
+        if update.is_fetched:
+            update.keep_in(config.state.runtime_directory)
         show_ways([update.way, *update.others], progress)
         return stack.pop_all()
 

@@ -2,17 +2,19 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from manageboot import errors
-from manageboot.boot.node import observe
-from manageboot.channel import channel
-from manageboot.channel.channel import Wanted
+from manageboot.boot.node import Node, observe
+from manageboot.channel import channel, places
+from manageboot.channel.channel import Offers, Wanted
 from manageboot.channel.directory import Directory
+from manageboot.channel.place import Place
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
+from manageboot.image.source import is_url
 from manageboot.release import description
 from manageboot.release.description import DESCRIPTION_BYTES_MAX, NAME, Release
 from manageboot.system import files
@@ -22,9 +24,10 @@ _SHOWN_DIGITS = 12
 
 
 class Found(NamedTuple):
-    """A release in a directory, which nobody may have vouched for: it is looked at, and never installed from here."""
+    """A release, which nobody may have vouched for: it is looked at, and never installed from here."""
 
-    directory: str
+    place: Place
+    """The release itself."""
     release: Release
     sha256: str
     """Of its release.json, in hexadecimal."""
@@ -35,16 +38,23 @@ class Found(NamedTuple):
         Raises:
             DataError, InputError, NotPermittedError: it can't be read, or is not whole.
         """
-        return ReleaseImage(Directory(self.directory), "", self.release, self.sha256, images)
+        return ReleaseImage(self.place, "", self.release, self.sha256, images)
 
 
-def find(images: Sequence[str]) -> Found | None:
-    """Return the release that is meant; None: it is an update image.
+def find(images: Sequence[str], channel: Mapping[str, Any]) -> Found | None:
+    """Return the release that is meant; None: it is an update image. The caller closes its place.
+
+    Args:
+        images: what was named; a URL that ends in a slash is that of a release.
+        channel: how to fetch.
 
     Raises:
+        UsageError, FetchError, FetcherError: it is a URL that can't be one, or can't be fetched from.
         InputError, NotPermittedError, DeviceError: there is no release in that directory, or it can't be read.
         ReleaseFormatError, ReleaseTooNewError: its release.json is none.
     """
+    if len(images) == 1 and is_url(images[0]) and images[0].endswith("/"):
+        return _read(places.of_release(images[0], channel))
     if len(images) != 1 or not os.path.isdir(images[0]):
         return None
     path = files.absolute(images[0])
@@ -52,9 +62,7 @@ def find(images: Sequence[str]) -> Found | None:
         raise errors.InputError(
             f"cannot inspect {images[0]}: it has no {NAME}", hint="`manageboot check` lists a directory of releases"
         )
-    content = Directory(path).read(NAME, DESCRIPTION_BYTES_MAX)
-    release = description.parse(content, os.path.join(path, NAME))
-    return Found(path, release, hashlib.sha256(content).hexdigest())
+    return _read(Directory(path))
 
 
 def judge(config: Config | None, found: Found, *, fits: bool | None) -> dict[str, Any]:
@@ -87,12 +95,12 @@ def judge(config: Config | None, found: Found, *, fits: bool | None) -> dict[str
         node = observe(config)
         try:
             # As pinned, it is judged whoever signed.
-            known = channel.offers(config, node, Wanted(found.directory, found.sha256))
+            known = _offers(config, node, Wanted(found.place.name, found.sha256))
             judged["floor"], judged["refused"] = known.floor.release_index, _cause(known.offers[0].refused)
         except errors.FloorDamagedError as error:
             judged["refused"] = _cause(error)
         # The signatures count here, whatever the floor is.
-        [signed] = channel.offers(config, node, Wanted(found.directory, may_downgrade=True)).offers
+        [signed] = _offers(config, node, Wanted(found.place.name, may_downgrade=True)).offers
         judged["signed_by"], judged["expires"] = list(signed.signed_by), signed.expires
     except errors.ManagebootError as error:
         judged["untrusted"] = _cause(error)
@@ -121,6 +129,22 @@ def render(judged: dict[str, Any], sha256: str, *, fits: bool | None) -> list[st
         lines.append(f"signed   by nobody that this node trusts: {_said(judged['untrusted'])}")
     lines.append(f"taken    {_verdict(judged, sha256, fits=fits)}")
     return lines
+
+
+def _read(place: Place) -> Found:
+    try:
+        content = place.read(NAME, DESCRIPTION_BYTES_MAX)
+        release = description.parse(content, os.path.join(place.name, NAME))
+    except BaseException:
+        place.close()
+        raise
+    return Found(place, release, hashlib.sha256(content).hexdigest())
+
+
+def _offers(config: Config, node: Node, wanted: Wanted) -> Offers:
+    found = channel.offers(config, node, wanted)
+    found.close()
+    return found
 
 
 _NAMES = (("system", "systems"), ("hardware", "hardware"))

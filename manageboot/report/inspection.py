@@ -22,7 +22,7 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
 
     Args:
         config: the settings of this node; None: it is not a node with slots, so there is nothing to compare with.
-        images: as for `install.install`; or the directory of one release.
+        images: as for `install.install`; or the directory of one release, or its URL with a slash at the end.
 
     Raises:
         InputError, DataError, NotPermittedError: the image can't be read, or is bad.
@@ -32,16 +32,16 @@ def inspect(config: Config | None, images: Sequence[str]) -> dict[str, Any]:
     members: dict[str, dict[str, Any]] = {}
     read: dict[str, Whole] = {}
     names: Sequence[str] = (BOOT, ROOT) if config is None else [member_name(role) for role in config.roles.written]
-    found = inspectedrelease.find(images)
+    how = {} if config is None else config.channel.fetch
+    found = inspectedrelease.find(images, how)
     if found is not None and config is None:
         names = [member_name(image.role) for image in found.release.images]
     update: UpdateImage
     with ExitStack() as stack:
         if found is None:
-            update = stack.enter_context(
-                open_image(images, names, channel={} if config is None else config.channel.fetch)
-            )
+            update = stack.enter_context(open_image(images, names, channel=how))
         else:
+            stack.callback(found.place.close)
             update = stack.enter_context(found.opened(names))
         check_content = config is None or config.install.check_content
         for member in checked(update) if check_content else update.members():

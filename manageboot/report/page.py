@@ -90,7 +90,13 @@ def how_far(progress: dict[str, Any] | None, *, bar: bool = False) -> str:
         return f": {progress['phase']}, {_size(done)}, {seconds:.0f} s"
     share = min(1.0, done / total)
     drawn = f"[{'#' * int(share * _BAR_COLUMNS):.<{_BAR_COLUMNS}}] " if bar else ""
-    return f": {progress['phase']}, {drawn}{share:.0%}, {_size(done)} of {_size(total)}, {seconds:.0f} s"
+    left_s = progress.get("seconds_left")
+    left = "" if left_s is None else f", {_time(left_s)} left"
+    return f": {progress['phase']}, {drawn}{share:.0%}, {_size(done)} of {_size(total)}, {seconds:.0f} s{left}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _whose(status: dict[str, Any]) -> str:

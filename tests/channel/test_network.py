@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from manageboot.install.transfer import Transfer
 from manageboot.publish.cutting import Cutter
 from manageboot.release import description, index, indexwriter
 from manageboot.release.layout import BLOCK_BYTES, Frame, Window
+from manageboot.report.inspection import inspect
 from support import hostile
 from support.hostile import Behaviour, Hostile, answers, honest
 from support.releases import Small, file_of, small_release
@@ -165,6 +167,13 @@ def test_a_wrong_frame_in_the_middle_costs_that_frame_and_no_restart(folder: Pat
         assert [traffic.is_out for traffic in place.traffic()] == [True, False]
 
 
+def test_a_release_on_a_server_is_looked_at(folder: Path):
+    with mirror(folder, honest) as server:
+        shown = inspect(None, [f"{server.url}1.1/"])
+    assert shown == inspect(None, [str(folder / "1.1")])
+    assert shown["sha256"] == hashlib.sha256(RELEASE.description).hexdigest()
+
+
 class TestNode:
     """The command line of a node."""
 
@@ -175,8 +184,8 @@ class TestNode:
             yield node
 
     @staticmethod
-    def configure(channel: ChannelNode, *mirrors: str) -> None:
-        channel.configure(LINES, mirrors=", ".join(f'"{one}"' for one in mirrors))
+    def configure(channel: ChannelNode, *mirrors: str, more: str = "") -> None:
+        channel.configure(LINES + more, mirrors=", ".join(f'"{one}"' for one in mirrors))
 
     def test_the_newest_release_comes_from_whichever_mirror_has_it(self, channel: ChannelNode):
         www = channel.repository.directory
@@ -185,12 +194,22 @@ class TestNode:
             mirror(www, hostile.wrong_bytes) as liar,
             mirror(www, honest) as good,
         ):
-            self.configure(channel, portal.url, liar.url, good.url)
+            self.configure(
+                channel, portal.url, liar.url, good.url, more=f'[metrics]\ndirectory = "{channel.directory}"'
+            )
             done = channel.node.run("upgrade-install")
             assert done.returncode == 0, done.stderr
             assert channel.holds("B", 1)
             assert f"{portal.url} is passed over: metadata/timestamp.json: cannot trust" in done.stderr
             assert f"{liar.url} is passed over: 1.1/full.pack" in done.stderr
+            # Nobody is asked for what is not taken.
+            pack = [asked for asked in good.asked if asked.path.endswith(PACK)]
+            assert sum(asked.stop - asked.start for asked in pack) == len(pack[0].content)
+            metrics = (channel.directory / "manageboot_fetch.prom").read_text()
+            assert f'manageboot_fetch_mirror_out{{mirror="{liar.url}"}} 1.0\n' in metrics
+            assert f'manageboot_fetch_error{{code="FETCH_LIED",mirror="{liar.url}"}} 1.0\n' in metrics
+            [came] = re.findall(rf'manageboot_fetch_bytes{{mirror="{good.url}"}} (.*)', metrics)
+            assert float(came) >= len(pack[0].content)
             # What lied about one file is asked for no other.
             assert {asked.path for asked in portal.asked} == {"/metadata/2.root.json", "/metadata/timestamp.json"}
 
@@ -227,27 +246,31 @@ class Slot:
             disk.size = 8 << 20
             disk.content = bytearray(disk.size)
 
-    def install(self, folder: Path, release: Small, *, limit: int | None = None) -> list[int]:
+    def install(
+        self, folder: Path, release: Small, *, limit: int | None = None, runtime: Path | None = None
+    ) -> list[int]:
         """Install a release, and return which frames were asked for; a limit of bytes ends the line for good."""
         known = index.Index(release.idx)
 
         def ends(reply: hostile.Reply, asked: hostile.Asked) -> None:
             assert limit is not None
             if asked.start >= limit:
-                reply.keep = False
+                answers(404)(reply, asked)
                 return
             reply.part(asked)
             reply.raw(asked.content[asked.start : min(asked.stop, limit)])
             reply.keep = asked.stop <= limit
 
         with mirror(folder, honest if limit is None else ends) as server:
-            place = Network([server.url], {**PATIENCE, "deadline": 600 if limit is None else 2})
+            place = Network([server.url], PATIENCE)
             described = description.parse(release.description)
             names = {role: f"{role}.img" for role in IMAGES}
             with ReleaseImage(place, "1.1", described, "0" * 64, list(names.values())) as update:
                 writers = {role: ImageWriter(self.disks[role], header_last=role == "boot") for role in names}  # type: ignore[arg-type]  # in memory
                 update.read_also(PassiveSlot(writers, "boot"))
                 update.resume(lambda _: None)
+                if runtime is not None:
+                    update.keep_in(str(runtime))
                 assert all(member.head for member in update.known)
                 transfer = Transfer(
                     update, {names[role]: writer for role, writer in writers.items()}, skip_identical=True, verify=False
@@ -273,6 +296,21 @@ def test_what_an_interrupted_installation_left_is_not_asked_for_again(folder: Pa
     first = slot.install(folder, RELEASE, limit=INDEX.offsets[5] + 10)
     assert sorted(first) == [0, 1, 2, 3, 4]
     assert sorted(slot.install(folder, RELEASE)) == [0, 5, 6, 7]
+    for role, image in IMAGES.items():
+        assert slot.disks[role].content.startswith(image)
+
+
+def test_what_was_fetched_and_not_written_is_not_asked_for_again(folder: Path, tmp_path: Path):
+    """That with the header is kept until the end, and taken for nothing that it is not."""
+    slot = Slot()
+    slot.install(folder, RELEASE, limit=INDEX.offsets[4] + 10, runtime=tmp_path)
+    header = tmp_path / "fetched" / INDEX.frame(0).sha256.hex()
+    assert header.read_bytes() == RELEASE.pack[: INDEX.offsets[1]]
+    (tmp_path / "fetched/of-another-release").touch()
+    assert sorted(slot.install(folder, RELEASE, limit=INDEX.offsets[5] + 10, runtime=tmp_path)) == [4]
+    assert not (tmp_path / "fetched/of-another-release").exists()
+    header.write_bytes(header.read_bytes()[:-1] + b"?")
+    assert sorted(slot.install(folder, RELEASE, runtime=tmp_path)) == [0, 5, 6, 7]
     for role, image in IMAGES.items():
         assert slot.disks[role].content.startswith(image)
 

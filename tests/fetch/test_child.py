@@ -10,6 +10,7 @@ from manageboot import errors
 from manageboot.fetch import failures, process, wire
 from manageboot.fetch.download import Download
 from manageboot.fetch.fetcher import Fetcher
+from manageboot.fetch.mirrors import Trouble
 from manageboot.fetch.options import Options
 from manageboot.fetch.outcome import Outcome
 from manageboot.fetch.wire import End, Kind
@@ -93,6 +94,19 @@ def test_one_that_is_not_locked_in_fetches_nothing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(process, "_PROGRAM", program)
     with Fetcher(["http://127.0.0.1:1/"], OPTIONS) as running, pytest.raises(failures.FetcherError, match=cause):
         Download(running, "file", 0, 100).take(100)
+
+
+def test_one_that_is_killed_before_it_is_locked_in_is_followed_by_another(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(process, "_PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    told: list[str] = []
+
+    def tell(trouble: Trouble) -> None:
+        told.append(trouble.text)
+        monkeypatch.undo()
+
+    with Hostile(honest) as mirror, Fetcher([mirror.url], OPTIONS, tell=tell) as running:
+        assert Download(running, "file", 0, 100).take(100) == CONTENT[:100]
+    assert told == ["the process that fetches was killed"]
 
 
 def test_one_that_is_deaf_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):

@@ -111,7 +111,8 @@ def test_whatever_a_mirror_does_the_other_one_brings_the_rest(fault: Behaviour, 
     ids=lambda value: getattr(value, "__qualname__", None) or getattr(value, "__name__", None),
 )
 def test_the_code_word_says_what_the_only_mirror_does(fault: Behaviour, error: type[failures.FetchError]):
-    with Hostile(fault) as mirror, fetcher(mirror, options=NO_PATIENCE) as running:
+    at_once = error in {failures.FetchLiedError, failures.FetchRefusedError, failures.FetchGoneError}
+    with Hostile(fault) as mirror, fetcher(mirror, options=QUICK if at_once else NO_PATIENCE) as running:
         with pytest.raises(error) as caught:
             fetched(running)
         assert type(caught.value) is error

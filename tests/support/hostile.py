@@ -229,6 +229,7 @@ class Hostile:
         folder: Path | None = None,
         about: str = "",
         host: str = "127.0.0.1",
+        port: int = 0,
         wrap: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
         self.asked: list[Asked] = []
@@ -239,7 +240,7 @@ class Hostile:
         self._about = about
         self._wrap = wrap
         self._closing = threading.Event()
-        self._listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.connections: list[socket.socket] = []
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if wrap else 'http'}://{name}:{self._listening.getsockname()[1]}/"

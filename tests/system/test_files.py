@@ -49,6 +49,7 @@ PROGRESS = {
     "bytes_kept": 0,
     "bytes_verified": 0,
     "seconds": 1.5,
+    "seconds_left": 3,
 }
 
 

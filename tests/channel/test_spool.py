@@ -1,0 +1,80 @@
+"""What is kept of the frames that were fetched: no more than there is room for, and whatever fails stops nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from channel.test_network import INDEX, RELEASE
+from manageboot.channel import spool
+from manageboot.channel.plan import Plan
+from manageboot.channel.spool import Spool
+
+
+class Devices:
+    """Devices on which a window is written when somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.waited: list[tuple[str, int]] = []
+        self.spool: Spool | None = None
+
+    def is_written(self, role: str, end: int, wait_s: float) -> bool:
+        if wait_s:
+            self.waited.append((role, end))
+            if self.spool is not None:
+                self.spool.cancel()
+        return (role, end) in self.waited
+
+    def stays(self, role: str, offset: int) -> bool:
+        return offset > 0 or role != "boot"
+
+
+@pytest.fixture
+def devices() -> Devices:
+    return Devices()
+
+
+def kept(directory: Path, devices: Devices) -> Spool:
+    plan = Plan(INDEX, "full.pack")
+    plan.passive = devices  # type: ignore[assignment]  # what a spool asks for
+    plan.in_order = True
+    return Spool(str(directory), INDEX, plan)
+
+
+def stored(number: int) -> bytes:
+    at = INDEX.offsets[number]
+    return RELEASE.pack[at : at + INDEX.frame(number).size]
+
+
+def test_no_more_is_fetched_than_there_is_room_for(tmp_path: Path, devices: Devices, monkeypatch: pytest.MonkeyPatch):
+    """A frame is dropped when the window is written that needs it; that with the header stays, and takes no room."""
+    monkeypatch.setattr(spool, "SPOOL_BYTES", len(stored(0)) + len(stored(2)))
+    ours = kept(tmp_path, devices)
+    for number in range(5):
+        ours.make_room(number)
+        ours.keep(number, stored(number))
+    assert len(devices.waited) == 3
+    assert [number for number in range(5) if ours.take(number) is not None] == [0, 3, 4]
+
+
+def test_an_installation_that_ends_waits_for_no_room(tmp_path: Path, devices: Devices, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spool, "SPOOL_BYTES", 1)
+    ours = devices.spool = kept(tmp_path, devices)
+    ours.keep(2, stored(2))
+    ours.keep(3, stored(3))
+    ours.make_room(4)
+    assert len(devices.waited) == 1
+
+
+def test_where_nothing_can_be_kept_all_goes_on(tmp_path: Path, devices: Devices):
+    (tmp_path / "fetched").write_text("in the way")
+    ours = kept(tmp_path, devices)
+    ours.keep(0, stored(0))
+    assert ours.take(0) is None
+    ours.make_room(1)
+    spool.clear(str(tmp_path))
+
+
+def test_what_is_done_leaves_nothing(tmp_path: Path, devices: Devices):
+    kept(tmp_path, devices).keep(0, stored(0))
+    spool.clear(str(tmp_path))
+    assert not (tmp_path / "fetched").exists()
