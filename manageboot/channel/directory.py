@@ -41,7 +41,7 @@ class Directory:
         """Tell that there is nobody else."""
         return False
 
-    def open(self, path: str, needed: Needed) -> "File":  # noqa: ARG002  a file of this machine has no other source
+    def open(self, path: str, needed: Needed, *, aside: bool = False) -> "File":  # noqa: ARG002  a file has one source
         """Open a file to read pieces of it."""
         return File(os.path.join(self.name, path))
 

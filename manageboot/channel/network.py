@@ -5,6 +5,7 @@ A mirror that sent a wrong file or frame is out for the run, and the next one go
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from manageboot.channel.place import Judge, Needed
 from manageboot.fetch import options
 from manageboot.fetch.download import Download
 from manageboot.fetch.fetcher import Fetcher
-from manageboot.fetch.mirrors import Traffic, Trouble
+from manageboot.fetch.mirrors import Traffic, Trouble, together
 from manageboot.fetch.outcome import Outcome
 from manageboot.fetch.small import SmallFile
 from manageboot.system import console
@@ -37,7 +38,9 @@ class Network:
         Raises:
             ConfigError: a URL can't be fetched from, or the table has a value that can't be right.
         """
-        self._fetcher = Fetcher(mirrors, options.from_mapping(channel), tell=_tell)
+        self._begin = partial(Fetcher, mirrors, options.from_mapping(channel), tell=_tell)
+        self._fetcher = self._begin()
+        self._aside: list[Fetcher] = []
         self._folder = f"{folder}/" if folder else ""
         self.name = f"{mirrors[0].rstrip('/')}/{folder}".rstrip("/")
         self._last: SmallFile | Download | None = None
@@ -83,19 +86,23 @@ class Network:
             return False
         self._last.reject(cause)
         self._last = None
-        return not all(traffic.is_out for traffic in self.traffic())
+        return not all(traffic.is_out for traffic in self._fetcher.traffic())
 
-    def open(self, path: str, needed: Needed) -> "NetworkPack":
+    def open(self, path: str, needed: Needed, *, aside: bool = False) -> "NetworkPack":
         """Give frames of a pack; nothing is asked for yet."""
-        return NetworkPack(self._fetcher, self._folder + path, needed)
+        if aside:
+            self._aside.append(self._begin())
+        return NetworkPack(self._aside[-1] if aside else self._fetcher, self._folder + path, needed)
 
     def close(self) -> None:
-        """End the child that fetches, if there is one."""
-        self._fetcher.close()
+        """End the children that fetch, if there are any."""
+        for fetcher in (self._fetcher, *self._aside):
+            fetcher.close()
 
     def traffic(self) -> tuple[Traffic, ...]:
         """Return what went to and came from each mirror so far."""
-        return self._fetcher.traffic()
+        runs = [fetcher.traffic() for fetcher in (self._fetcher, *self._aside)]
+        return tuple(map(together, zip(*runs, strict=True)))
 
 
 class NetworkPack:

@@ -90,8 +90,13 @@ class Place(Protocol):
         """Leave out whoever gave the last file, which was wrong; tell whether there is somebody else to ask."""
         ...
 
-    def open(self, path: str, needed: Needed) -> Pack:
+    def open(self, path: str, needed: Needed, *, aside: bool = False) -> Pack:
         """Open a pack, to read frames of it.
+
+        Args:
+            path: where it is in the place.
+            needed: what of it is needed.
+            aside: another pack is read at the same time, and is not to be held up.
 
         Raises:
             InputError: there is no such file.

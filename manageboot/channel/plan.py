@@ -12,12 +12,13 @@ from typing import NamedTuple, Protocol
 from manageboot import errors
 from manageboot.disk.buffer import aligned_buffer
 from manageboot.disk.digest import WINDOW_BYTES, window_digest
+from manageboot.release.costs import frames_of
+from manageboot.release.delta import DeltaIndex
+from manageboot.release.frames import Unpacker
 from manageboot.release.index import Index
-from manageboot.release.layout import BLOCK_BYTES, WINDOW_BLOCKS, Image, Operation, Window
-from manageboot.release.stored import Recent, verify
-from manageboot.release.windows import Gathered, WindowReader
-from manageboot.release.windows import Operation as AnyOperation
-from manageboot.release.windows import Window as AnyWindow
+from manageboot.release.layout import BLOCK_BYTES, WINDOW_BLOCKS, Image
+from manageboot.release.stored import Frames, ReadStored, Recent, verify
+from manageboot.release.windows import Gathered, OldData, Operation, Window, WindowReader
 
 
 class Passive(Protocol):
@@ -73,23 +74,52 @@ class Local(NamedTuple):
     first: int = 0
 
 
+class Laid(NamedTuple):
+    """A window, and where each of its blocks is read."""
+
+    number: int
+    sha256: bytes
+    operations: tuple[Operation, ...]
+
+
+class Planned(Frames, Protocol):
+    """What an index says of a pack and of the windows that need it: that of a release, or of a delta."""
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames the pack has."""
+
+    @property
+    def pack_size(self) -> int:
+        """Of the pack, in bytes."""
+
+    def windows(self, image: int) -> Iterator[Window]:
+        """Give the windows of an image, by its number, from its start to its end."""
+
+    def window(self, row: int) -> tuple[int, Window]:
+        """Return the number of an image, and a window of it, by its place among those of all images."""
+
+
 class Plan:
     """What of a pack is needed; at first, all of it."""
 
-    def __init__(self, index: Index, name: str) -> None:
+    def __init__(self, index: Index, name: str, delta: DeltaIndex | None = None) -> None:
         """Plan to read each frame.
 
         Args:
-            index: of the pack.
+            index: that of the release.
             name: what messages call the pack.
+            delta: that of the pack, where it is the pack of a delta; None: it is the full one.
         """
         self.passive: Passive | None = None
         """Where data may be read that was written there."""
         self.in_order = False
         """Whether the pack is being read from its begin to its end, and not a frame here and there."""
         self._index = index
-        self._name = name
-        self._open = bytearray(b"\1" * index.frame_count)
+        self.pack: Planned = index if delta is None else delta
+        """What its index says."""
+        self.name = name
+        self._open = bytearray(b"\1" * self.pack.frame_count)
         self._held = bytearray(index.window_count)
         self._homes: array[int] | None = None
         # What the reader still has, who is given the windows in the same order.
@@ -98,11 +128,11 @@ class Plan:
     @property
     def bytes_needed(self) -> int:
         """The size of all frames that were not read and are not held."""
-        return sum(self._index.frame(number).size for number in range(self._index.frame_count) if self._open[number])
+        return sum(self.pack.frame(number).size for number in range(self.pack.frame_count) if self._open[number])
 
     def number(self, offset: int) -> int:
         """Return which frame lies at an offset of the pack."""
-        return bisect_right(self._index.offsets, offset) - 1
+        return bisect_right(self.pack.offsets, offset) - 1
 
     def needs(self, number: int) -> bool:
         """Tell whether a frame was not read and is not held."""
@@ -125,7 +155,7 @@ class Plan:
             ReleaseDigestError: it is not.
         """
         number = self.number(offset)
-        verify(self._index, number, stored, self._name)
+        verify(self.pack, number, stored, self.name)
         self.has(number)
 
     def end(self, offset: int) -> int:
@@ -134,7 +164,7 @@ class Plan:
         after = number + 1
         if self.in_order and self._open[number]:
             after = self._open.find(0, number)
-        return self._index.offsets[after] if 0 < after < self._index.frame_count else self._index.pack_size
+        return self.pack.offsets[after] if 0 < after < self.pack.frame_count else self.pack.pack_size
 
     def compare(self, report: Callable[[int], None]) -> None:
         """Find the windows that the passive slot holds already; their frames are not needed.
@@ -154,43 +184,67 @@ class Plan:
             self._held[row] = stays and window_digest(part) == window.sha256
             compared += len(part)
             report(compared)
-        for frame, home in enumerate(self._home_rows()):
-            self._open[frame] &= not self._held[home]
+        self._skip_held()
 
-    def windows(self, image: int) -> Iterator[Window]:
-        """Give the windows of an image, with the blocks that are read from a device instead of a frame."""
-        first = self._index.first_row(image)
-        for row, window in enumerate(self._index.windows(image), first):
-            yield self._laid_out(row, image, window)
+    def follow(self, other: "Plan") -> None:
+        """Let data be read from the passive slot as another plan does, which is for another pack of the release."""
+        self.passive, self._held = other.passive, other._held
+        self._skip_held()
+
+    def stand_by(self) -> None:
+        """Need nothing until `window` is asked for it, or `take_over`."""
+        self._open = bytearray(self.pack.frame_count)
+
+    def take_over(self, first: int) -> None:
+        """Need what all windows from a row on need, after `stand_by`."""
+        for frame, home in enumerate(self._home_rows()):
+            self._open[frame] |= home >= first
+        self._skip_held()
+
+    def windows(self, image: int) -> Iterator[tuple[int, Window]]:
+        """Give the windows of an image with their rows; some blocks are read from a device instead of a frame."""
+        for row, window in enumerate(self.pack.windows(image), self._index.first_row(image)):
+            yield row, self._laid_out(row, image, window)
+
+    def window(self, row: int) -> Window:
+        """Give one window alone, and need what it needs; after `stand_by`."""
+        image, window = self.pack.window(row)
+        near = {frame for frame in frames_of([window]) if frame in self._near}
+        laid = self._laid_out(row, image, window)
+        for frame in frames_of([laid]):
+            self._open[frame] |= frame not in near
+        return laid
 
     def _laid_out(self, row: int, image: int, window: Window) -> Window:
-        if self.passive is None:
-            return window
-        operations: list[Operation | Local] = []
+        operations: list[Operation] = []
         if self._held[row]:
             operations = [self._local(row, image, window.number * WINDOW_BYTES, WINDOW_BLOCKS)]
         else:
             for operation in window.operations:
                 operations += self._written(row, operation) or [operation]
         for frame in sorted({one.frame for one in operations if one.frame is not None}):
-            self._near.use(frame, self._index.frame(frame).size)
-        return window._replace(operations=tuple(operations))  # type: ignore[arg-type]  # readers ask what both kinds have
+            self._near.use(frame, self.pack.frame(frame).size)
+        return Laid(window.number, window.sha256, tuple(operations))
 
     def _written(self, row: int, operation: Operation) -> list[Local]:
         """Return where the blocks of an operation were written before; nothing, if the frame is to be read."""
         frame = operation.frame
-        if frame is None or frame in self._near or (home := self._home_rows()[frame]) == row:
+        if self.passive is None or frame is None or frame in self._near or (home := self._home_rows()[frame]) == row:
             return []
-        image, window = self._index.window(home)
+        # The beginnings of images are looked at before anything is written.
+        if not self.in_order and not self._held[home]:
+            return []
+        image, window = self.pack.window(home)
         at = window.number * WINDOW_BYTES
         found: list[Local] = []
         wanted, end = operation.first, operation.first + operation.blocks
-        for blocks, other, first in window.operations:
-            if other == frame and first <= wanted < min(first + blocks, end):
-                part = min(first + blocks, end) - wanted
+        for one in window.operations:
+            first = one.first
+            if one.frame == frame and first <= wanted < min(first + one.blocks, end):
+                part = min(first + one.blocks, end) - wanted
                 found.append(self._local(home, image, at + (wanted - first) * BLOCK_BYTES, part))
                 wanted += part
-            at += blocks * BLOCK_BYTES
+            at += one.blocks * BLOCK_BYTES
         return found if wanted == end else []
 
     def _local(self, row: int, number: int, offset: int, blocks: int) -> Local:
@@ -201,13 +255,18 @@ class Plan:
     def _home_rows(self) -> "array[int]":
         """Return the window that is the first one to need each frame, as its row."""
         if self._homes is None:
-            homes = array("q", [-1]) * self._index.frame_count
-            for row, _, window in self._rows():
-                for operation in window.operations:
-                    if operation.frame is not None and homes[operation.frame] < 0:
-                        homes[operation.frame] = row
+            homes = array("q", [-1]) * self.pack.frame_count
+            for image in range(len(self._index.images)):
+                for row, window in enumerate(self.pack.windows(image), self._index.first_row(image)):
+                    for operation in window.operations:
+                        if operation.frame is not None and homes[operation.frame] < 0:
+                            homes[operation.frame] = row
             self._homes = homes
         return self._homes
+
+    def _skip_held(self) -> None:
+        for frame, home in enumerate(self._home_rows()):
+            self._open[frame] &= not self._held[home]
 
     def _rows(self) -> Iterator[tuple[int, Image, Window]]:
         row = 0
@@ -220,9 +279,12 @@ class Plan:
 class PlannedReader(WindowReader):
     """Reads windows as a plan lays them out."""
 
-    plan: Plan
+    def __init__(self, plan: Plan, read: ReadStored, unpacker: Unpacker, old: OldData | None = None) -> None:
+        """Read what a plan is for; `read` gives the bytes of its pack, and a delta needs old data."""
+        super().__init__(plan.pack, read, unpacker, old)
+        self._plan = plan
 
-    def put_together(self, image: Image, window: AnyWindow, gathered: Gathered, buffer: memoryview) -> None:
+    def put_together(self, image: Image, window: Window, gathered: Gathered, buffer: memoryview) -> None:
         """Fill a buffer with a window, and verify it.
 
         Raises:
@@ -239,11 +301,11 @@ class PlannedReader(WindowReader):
                 " there before"
             ) from error
 
-    def _fill_alone(self, operation: AnyOperation, target: memoryview) -> None:
+    def _fill_alone(self, operation: Operation, target: memoryview) -> None:
         if isinstance(operation, Local):
-            assert self.plan.passive is not None
+            assert self._plan.passive is not None
             there = target[: operation.length]
-            self.plan.passive.read(operation.role, operation.offset, there, written=operation.written)
+            self._plan.passive.read(operation.role, operation.offset, there, written=operation.written)
             target[len(there) :] = bytes(len(target) - len(there))
         else:
             super()._fill_alone(operation, target)

@@ -30,6 +30,13 @@ class PinnedDigestError(DataError):
     usual_hint = "copy the release again, and compare the digest with that of its source"
 
 
+class SeedError(DataError):
+    """The booted slot does not hold the release that a delta is from, and `delta.fallback` allows no other way."""
+
+    code = "SEED_CHANGED"
+    usual_hint = 'delta.fallback = "full" takes what differs from the full pack; delta.use = false takes all of it'
+
+
 class OtherSystemError(RefusedError):
     """The release is for other systems than this one."""
 

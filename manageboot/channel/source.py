@@ -1,24 +1,30 @@
 """A release as an update image: the members are its images, and nobody gets a window that was not verified."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from manageboot import errors
-from manageboot.channel.place import Pack, Place
-from manageboot.channel.plan import Passive, Plan, PlannedReader
-from manageboot.channel.spool import Spool
+from manageboot.channel import ways
+from manageboot.channel.deltareader import DeltaReader, is_lacking
+from manageboot.channel.packreader import PackReader
+from manageboot.channel.place import Place
+from manageboot.channel.plan import Passive, Plan
+from manageboot.channel.seed import Seed, SeedSlot
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, member_name
 from manageboot.image.member import Fill, Prepare
 from manageboot.image.sparse import SparseMap
+from manageboot.release import delta as release_delta
 from manageboot.release import index as release_index
-from manageboot.release.description import INDEX, INDEX_BYTES_MAX, PACK, Release
-from manageboot.release.frames import Unpacker
-from manageboot.release.index import Index
-from manageboot.release.layout import Image, Window
-from manageboot.release.windows import WindowReader
+from manageboot.release.deltawindows import OldImages
+from manageboot.release.description import INDEX, INDEX_BYTES_MAX, PACK, Delta, File, Release
+from manageboot.release.layout import Image
+from manageboot.release.windows import Window
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from manageboot.fetch.mirrors import Traffic
@@ -31,7 +37,6 @@ class ReleaseImage:
 
     format = "release"
     ignored: Sequence[str] = ()
-    remarks: Sequence[str] = ()
 
     def __init__(self, place: Place, folder: str, release: Release, sha256: str, images: Sequence[str]) -> None:
         """Read and verify the index, and open the pack.
@@ -54,22 +59,46 @@ class ReleaseImage:
         found = [member_name(image.role) for image in release.images]
         if set(found) != set(images):
             raise self.error(errors.ImageMemberError, f"it has {', '.join(found)}, and {', '.join(images)} are needed")
-        path = f"{folder}/{INDEX}" if folder else INDEX
-        index = _index(place, path, release)
-        path = f"{folder}/{PACK}" if folder else PACK
-        self.bytes_total = release.pack.size
         self._place = place
-        self._index = index
-        self._plan = Plan(index, f"{place.name}/{path}")
-        self._counted = _Counted(place.open(path, self._plan), self._plan)
-        windows = PlannedReader(index, self._counted.read, Unpacker(index, f"{place.name}/{path}"))
-        windows.plan = self._plan
-        self.known = [self._member(index, number, image, windows) for number, image in enumerate(index.images)]
+        self._folder = f"{folder}/" if folder else ""
+        index_name = f"{place.name}/{self._folder}{INDEX}"
+        self._index = release_index.verified(self._file(INDEX, release.idx), release, index_name)
+        self._plan = Plan(self._index, f"{place.name}/{self._folder}{PACK}")
+        self._reader: PackReader | DeltaReader = self._full()
+        self._bytes_planned = release.pack.size
+        self.release = release
+        """What its release.json says."""
+        self.way = ways.full(release, release.pack.size)
+        """By which it comes, and what that costs where nothing is wrong."""
+        self.others: list[ways.Way] = []
+        """What would have cost more."""
+        self.known = [self._member(number, image) for number, image in enumerate(self._index.images)]
+
+    @property
+    def bytes_total(self) -> int:
+        """How much of the packs is to be read, in bytes."""
+        return self._bytes_planned
+
+    @property
+    def bytes_needed(self) -> int:
+        """The same, and what was read of the full pack as the booted slot is not what a delta is from; it grows."""
+        more = self._reader.bytes_more if isinstance(self._reader, DeltaReader) else 0
+        return self._bytes_planned + more
 
     @property
     def bytes_read(self) -> int:
-        """How much of the pack has been read so far; any thread may ask."""
-        return min(self._counted.bytes, self.bytes_total)
+        """How much of the packs has been read so far; any thread may ask."""
+        return min(self._reader.bytes_read, self.bytes_total)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is odd and did no harm."""
+        if not isinstance(self._reader, DeltaReader) or not self._reader.wrong:
+            return ()
+        wrong = (
+            f"{self._reader.wrong} windows did not come out of the booted slot and the delta from {self.way.version}"
+        )
+        return (f"{wrong}; {self._reader.bytes_more} bytes of the full pack made up for that",)
 
     def read_also(self, passive: Passive) -> None:
         """Read what was written to the passive slot there, instead of fetching it once more."""
@@ -96,15 +125,58 @@ class ReleaseImage:
             report: is told how many bytes were compared.
         """
         self._plan.compare(report)
-        self.bytes_total = self._plan.bytes_needed
+        self._bytes_planned = self._plan.bytes_needed
+        self.way = ways.full(self.release, self._bytes_planned)
+
+    def take_delta(self, delta: Delta, slot: SeedSlot, *, may_fall_back: bool) -> bool:
+        """Read a delta and the booted slot instead of the full pack, if that costs less; nothing was read yet.
+
+        Args:
+            delta: a delta of this release.
+            slot: what holds its old images, as far as is known.
+            may_fall_back: whether the full pack is read where they are wrong, or where the delta can't be read.
+
+        Returns:
+            Whether it is taken.
+
+        Raises:
+            ManagebootError: its index can't be read, or is not to be used, and there is no other way.
+        """
+        if delta.idx.size >= self._bytes_planned:
+            return False
+        name = f"{self._place.name}/{self._folder}{delta.idx_name}"
+        try:
+            content = self._file(delta.idx_name, delta.idx)
+            found = release_delta.verified(content, self._index, delta, name)
+            plan = Plan(self._index, f"{self._place.name}/{self._folder}{delta.pack_name}", found)
+            plan.follow(self._plan)
+            way = ways.by_delta(self.release, delta, plan.bytes_needed)
+            if way.bytes >= self.way.bytes:
+                self.others.append(way)
+                return False
+            pack = self._place.open(self._folder + delta.pack_name, plan)
+        except errors.ManagebootError as error:
+            if not may_fall_back or not is_lacking(error):
+                raise
+            logger.warning("the delta from %s is not used: %s", delta.version, error)
+            return False
+        self._reader.close()
+        self._plan.stand_by()
+        reader = PackReader(plan, pack, plan.name, OldImages(found, Seed(delta.images, slot).read))
+        self._reader = DeltaReader(reader, self._full(aside=True), delta.version, may_fall_back=may_fall_back)
+        self._bytes_planned = plan.bytes_needed
+        self.others.append(self.way)
+        self.way = way
+        return True
 
     def keep_in(self, directory: str) -> None:
         """Keep what is fetched in the runtime directory until it is on its device, for the run that follows a kill.
 
-        After `read_also` and `resume`; nothing was read yet.
+        After `read_also`, `resume` and `take_delta`; nothing was read yet.
         """
-        self._counted.spool = Spool(directory, self._index, self._plan)
-        self.bytes_total = self._plan.bytes_needed
+        self._reader.keep_in(directory)
+        before, self._bytes_planned = self._bytes_planned, self._reader.plan.bytes_needed
+        self.way = self.way._replace(bytes=self.way.bytes - before + self._bytes_planned)
 
     def members(self) -> Iterator[Member]:
         """Give the version, then the images."""
@@ -124,13 +196,13 @@ class ReleaseImage:
 
     def cancel(self) -> None:
         """Make a read fail that waits for a server; files keep nobody waiting."""
-        self._counted.cancel()
+        self._reader.cancel()
         if self._plan.passive is not None:
             self._plan.passive.cancel()
 
     def close(self) -> None:
         """Close the pack, and the place that it is of."""
-        self._counted.close()
+        self._reader.close()
         self._place.close()
 
     def __enter__(self) -> Self:
@@ -141,74 +213,45 @@ class ReleaseImage:
     ) -> None:
         self.close()
 
-    def _member(self, index: Index, number: int, image: Image, windows: WindowReader) -> Member:
+    def _full(self, *, aside: bool = False) -> PackReader:
+        pack = self._place.open(self._folder + PACK, self._plan, aside=aside)
+        return PackReader(self._plan, pack, self._plan.name)
+
+    def _file(self, name: str, published: File) -> bytes:
+        """Read and verify a file that is read as a whole."""
+        path = self._folder + name
+
+        def judge(content: bytes) -> None:
+            release_index.check_file(
+                f"{self._place.name}/{path}",
+                published.size,
+                published.sha256,
+                len(content),
+                hashlib.sha256(content).hexdigest(),
+            )
+
+        limit = min(published.size, INDEX_BYTES_MAX)
+        return self._place.read(path, limit, judge=judge, size=published.size)
+
+    def _member(self, number: int, image: Image) -> Member:
         extents = SparseMap(image.size)
-        for window in index.windows(number):
+        for window in self._index.windows(number):
             extents.add(window.number * WINDOW_BYTES, image.length(window.number))
-        reader = _ImageReader(image, number, self._plan, windows)
+        # The way is chosen before the first window is asked for.
+        reader = _ImageReader(number, image, lambda: self._reader)
         return Member(member_name(image.role), extents, reader.read, self.error, later=reader.later)
-
-
-def _index(place: Place, path: str, release: Release) -> Index:
-    """Read and verify the index of a release."""
-    name, published = f"{place.name}/{path}", release.idx
-
-    def judge(content: bytes) -> None:
-        release_index.check_file(
-            name, published.size, published.sha256, len(content), hashlib.sha256(content).hexdigest()
-        )
-
-    content = place.read(path, min(published.size, INDEX_BYTES_MAX), judge=judge, size=published.size)
-    return release_index.verified(content, release, name)
-
-
-class _Counted:
-    """Counts what is read of a pack, but for what a run before has fetched."""
-
-    def __init__(self, pack: Pack, plan: Plan) -> None:
-        self.bytes = 0
-        self.spool: Spool | None = None
-        self._pack = pack
-        self._plan = plan
-        self._closed = False
-
-    def read(self, offset: int, size: int) -> bytes:
-        if self.spool is None:
-            return self._read(offset, size)
-        number = self._plan.number(offset)
-        if (kept := self.spool.take(number)) is not None:
-            return kept
-        self.spool.make_room(number)
-        stored = self._read(offset, size)
-        self.spool.keep(number, stored)
-        return stored
-
-    def cancel(self) -> None:
-        if self.spool is not None:
-            self.spool.cancel()
-        self._pack.cancel()
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._pack.__exit__(None, None, None)
-
-    def _read(self, offset: int, size: int) -> bytes:
-        stored = self._pack.read(offset, size)
-        self.bytes += len(stored)
-        return stored
 
 
 class _ImageReader:
     """Gives the data of one image, in order and in pieces of any size, out of windows that were verified as a whole."""
 
-    def __init__(self, image: Image, number: int, plan: Plan, windows: WindowReader) -> None:
+    def __init__(self, number: int, image: Image, reader: Callable[[], PackReader | DeltaReader]) -> None:
+        self._number = number
         self._image = image
-        self._plan = plan
-        self._ahead = plan.windows(number)
-        self._windows = windows
+        self._reader = reader
+        self._ahead: Iterator[tuple[int, Window]] | None = None
         self._at = -1
-        self._last: Window | None = None
+        self._last: tuple[int, Window] | None = None
         self._buffer = memoryview(bytearray(WINDOW_BYTES))
 
     def read(self, target: memoryview, offset: int) -> None:
@@ -216,12 +259,13 @@ class _ImageReader:
         while done < len(target):
             number, start = divmod(offset + done, WINDOW_BYTES)
             # The first window of each image may be asked for to look at its head.
-            self._plan.in_order |= number > 0
+            if number > 0:
+                self._reader().go_in_order()
             if number != self._at:
-                window = self._window(number)
+                row, window = self._window(number)
                 # Not before it is verified: a window that failed is never given.
                 self._at = -1
-                self._windows.fill(self._image, window, self._buffer)
+                self._reader().prepare(row, self._image, window, self._buffer)()
                 self._at = number
             part = min(len(target) - done, WINDOW_BYTES - start)
             target[done : done + part] = self._buffer[start : start + part]
@@ -231,20 +275,22 @@ class _ImageReader:
         """Say how the window at an offset gets into a buffer."""
 
         def prepare() -> Fill:
-            self._plan.in_order = True
-            window = self._window(offset // WINDOW_BYTES)
-            gathered = self._windows.gather(window)
+            self._reader().go_in_order()
+            row, window = self._window(offset // WINDOW_BYTES)
+            make = self._reader().prepare(row, self._image, window, buffer)
 
             def fill() -> bytes:
-                self._windows.put_together(self._image, window, gathered, buffer)
+                make()
                 return window.sha256
 
             return fill
 
         return prepare
 
-    def _window(self, number: int) -> Window:
-        """Return a window; they are asked for in order, the last one as often as one likes."""
-        if self._last is None or self._last.number != number:
-            self._last = next(window for window in self._ahead if window.number == number)
+    def _window(self, number: int) -> tuple[int, Window]:
+        """Return a window and its row; they are asked for in order, the last one as often as one likes."""
+        if self._ahead is None:
+            self._ahead = self._reader().windows(self._number)
+        if self._last is None or self._last[1].number != number:
+            self._last = next(one for one in self._ahead if one[1].number == number)
         return self._last

@@ -8,8 +8,7 @@ import hashlib
 import os
 from contextlib import suppress
 
-from manageboot.channel.plan import Plan
-from manageboot.release.index import Index
+from manageboot.channel.plan import Plan, Planned
 
 SPOOL_BYTES = 8 << 20
 """How much is fetched ahead of the devices, as it is stored: enough that a line and a device need not wait in turns."""
@@ -21,7 +20,7 @@ _TICK_S = 0.1
 class Spool:
     """The frames of one pack that are kept. One thread at a time uses it, but any thread may cancel."""
 
-    def __init__(self, directory: str, index: Index, plan: Plan) -> None:
+    def __init__(self, directory: str, index: Planned, plan: Plan) -> None:
         """Take up what a run that was killed has left, and drop what is of no use. What can't be kept stops nothing.
 
         Args:
@@ -35,7 +34,8 @@ class Spool:
         self._sizes: dict[int, int] = {}
         self._cancelled = False
         found = _listed(self._folder)
-        for number, frame in enumerate(index.frames() if found else ()):
+        for number in range(index.frame_count if found else 0):
+            frame = index.frame(number)
             if frame.sha256.hex() in found and plan.needs(number) and self.take(number) is not None:
                 self._sizes[number] = frame.size
                 plan.has(number)

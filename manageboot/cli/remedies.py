@@ -33,6 +33,8 @@ ERRORS = {
     " release sign`; an old copy on a stick has to be copied anew.",
     "CLOCK_AHEAD": "Set the clock. One that is behind would do.",
     "PINNED_SHA256": "Nothing was written. Copy the release again, and compare the digest with that of its source.",
+    "SEED_CHANGED": 'Find out who writes to the booted slot. With `delta.fallback = "full"` what differs comes from the'
+    " full pack, and with `delta.use = false` all of it.",
     "FLOOR_DAMAGED": "See what happened to the disk. `manageboot upgrade-install --allow-downgrade` takes a release all"
     " the same, and begins a new floor.",
     "BLOCK_DAMAGED": "Run `grubenv FILE check` to see what is wrong, then `grubenv FILE repair`, then `manageboot"

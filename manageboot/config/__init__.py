@@ -123,6 +123,8 @@ class ChannelConfig(NamedTuple):
     window: str | None = None
     """When the node may reboot by itself, a calendar expression of systemd, for `window_s` seconds; None: never."""
     window_s: int = 0
+    use_deltas: bool = True
+    delta_fallback: str = "full"
     fetch: Mapping[str, object] = _NOTHING
     """How to fetch, as the file says it; `fetch.options` judges that, once something is fetched."""
 
@@ -292,6 +294,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
     health = top.table("health")
     metrics = top.table("metrics")
     channel = top.table("channel")
+    delta = top.table("delta")
     roles = _roles(slots)
     by_slot = {slot: slots.table(slot.value) for slot in Slot}
     config = Config(
@@ -321,8 +324,7 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             check_content=install.take("check_content", bool, "true or false"),
         ),
         confirm=ConfirmConfig(
-            policy=confirm.choice("policy", ("external", "automatic"), str),
-            deadline_s=confirm.duration("deadline"),
+            policy=confirm.choice("policy", ("external", "automatic"), str), deadline_s=confirm.duration("deadline")
         ),
         health=HealthConfig(
             required_units=health.names("required_units"),
@@ -341,10 +343,12 @@ def _build(profile: str, values: Mapping[str, Any], source: str) -> Config:
             unattended=channel.choice("unattended", ("check", "install", "commit"), str),
             window=channel.matching("window", _CALENDAR, "a calendar expression") if channel.has("window") else None,
             window_s=channel.duration("window_duration"),
+            use_deltas=delta.take("use", bool, "true or false"),
+            delta_fallback=delta.choice("fallback", ("full", "fail"), str),
             fetch={key: channel.take(key, object, "a value") for key in CHANNEL_KEYS if channel.has(key)},
         ),
     )
-    for table in (top, boot, slots, state, install, confirm, health, metrics, channel, *by_slot.values()):
+    for table in (top, boot, slots, state, install, confirm, health, metrics, channel, delta, *by_slot.values()):
         table.finish()
     if not config.boot.reboot_command or not config.boot.reboot_command[0]:
         raise errors.ConfigError(f"cannot use {source}: boot.reboot_command names no program")
@@ -364,7 +368,6 @@ _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9.:+_-]{0,63}")
 _CALENDAR = re.compile(r"[A-Za-z0-9*][A-Za-z0-9 ,:*/~._+-]{0,199}")
 
 _SPEC = re.compile(r"/.+|(?:PARTUUID|PARTLABEL)=.+|LV=[^/]+/[^/]+")
-
 
 # In the record a role stands beside these; a test compares them.
 TAKEN_NAMES = frozenset({

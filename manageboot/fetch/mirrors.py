@@ -28,6 +28,19 @@ class Traffic(NamedTuple):
     """It is not asked again in this run."""
 
 
+def together(parts: Sequence[Traffic]) -> Traffic:
+    """Return what went to and came from one mirror in several runs."""
+    first = parts[0]
+    return first._replace(
+        requests=sum(part.requests for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        skipped=sum(part.skipped for part in parts),
+        retries=sum(part.retries for part in parts),
+        code=next((part.code for part in parts if part.code is not None), None),
+        is_out=any(part.is_out for part in parts),
+    )
+
+
 class Trouble(NamedTuple):
     """A request that failed, as the caller may tell of it."""
 

@@ -38,11 +38,11 @@ from manageboot.events import events, metrics
 from manageboot.image import VERSION, Member, UpdateImage, member_name, open_image
 from manageboot.image.acceptance import check_whole, checked
 from manageboot.image.source import is_url, without_query
-from manageboot.install import directboot
+from manageboot.install import directboot, way
 from manageboot.install.imagewriter import ImageWriter, no_header
 from manageboot.install.passive import PassiveSlot
-from manageboot.install.progress import Counts, Style, step
-from manageboot.install.progressfile import ProgressFile, shown
+from manageboot.install.progress import Style, step
+from manageboot.install.progressfile import shown
 from manageboot.install.transfer import Transfer
 from manageboot.install.vouched import choose, require_pinned
 from manageboot.protocol import Content, Slot, Verb
@@ -121,14 +121,16 @@ def install(
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
         passive = PassiveSlot({role: writers[name] for role, name in names.items()}, header_last)
-        fetched = _spare(config, update, passive, progress, file, compare=skips)
+        stack.enter_context(way.choose(update, passive, config, node, progress, file, compare=skips))
         stack.callback(_tell_traffic, config, update)
         members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
         if console.debug:
             what = "what differs from what is there" if skips else "all of it"
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
-        transfer = Transfer(update, writers, skip_identical=skips, verify=config.install.verify, often=fetched)
+        transfer = Transfer(
+            update, writers, skip_identical=skips, verify=config.install.verify, often=_is_fetched(update)
+        )
         floor.note(config, slot, None, anew=release is not None and release.may_downgrade)
         record.store(config.state.directory, {**records, slot: entry})
         # All else that may refuse has done so: whoever can't install must not have lost the trusted slot by that.
@@ -182,13 +184,20 @@ def install(
             seconds=round(time.monotonic() - begin_s, 3),
             written_bytes=transfer.counts.written,
         )
-        return f"slot {slot} holds {named}{spared}{kept}"
+        return f"slot {slot} holds {named}{spared}{kept}{_came(update)}"
 
 
 def _spared(config: Config, slot: Slot) -> str:
     """Name what the slot has and an installation neither writes nor wipes."""
     spared = [role for role in config.slots[slot] if role not in config.roles.written + config.roles.wiped]
     return f", and its {' and '.join(spared)} as before" if spared else ""
+
+
+def _came(update: UpdateImage) -> str:
+    """Tell what came by a delta; where that was not all, `_warn` has told why."""
+    if not isinstance(update, ReleaseImage) or update.way.version is None:
+        return ""
+    return f"; of {update.way.version} in the booted slot, and {update.bytes_needed} bytes of frames"
 
 
 def _judged(
@@ -216,19 +225,8 @@ def _judged(
     return chain(first, members)
 
 
-def _spare(
-    config: Config, update: UpdateImage, passive: PassiveSlot, progress: Style, file: ProgressFile, *, compare: bool
-) -> bool:
-    """Let nothing be fetched that the devices of the slot hold, or will hold once it was written, or that a run before
-    has fetched; tell whether this is a release from a network."""
-    if not isinstance(update, ReleaseImage) or not update.is_fetched:
-        return False
-    update.read_also(passive)
-    if compare:
-        with step("compare", update.data_bytes, progress, file) as meter:
-            update.resume(lambda done: meter.update(Counts(done)))
-    update.keep_in(config.state.runtime_directory)
-    return True
+def _is_fetched(update: UpdateImage) -> bool:
+    return isinstance(update, ReleaseImage) and update.is_fetched
 
 
 def _tell_traffic(config: Config, update: UpdateImage) -> None:

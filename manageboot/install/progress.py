@@ -3,10 +3,11 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, NamedTuple, Protocol
 
+from manageboot.channel.ways import Way
 from manageboot.install.progressfile import ProgressFile
 from manageboot.system import console
 from manageboot.system.beside import beside
@@ -59,6 +60,21 @@ def step(name: str, total: int | None, style: Style, file: ProgressFile | None =
         yield meter
         stack.pop_all()
         meter.close(whole=True)
+
+
+def show_ways(ways: Sequence[Way], style: Style) -> None:
+    """Show what each way costs by which a release may come, the one that is taken first."""
+    with beside(_UNSHOWN):
+        if style == "json":
+            line = _line("choose", "done", None, Counts(), time.monotonic())
+            console.show(f"{json.dumps({**line, 'ways': [way.to_json() for way in ways]})}\n")
+        elif style == "bar" or (style == "auto" and _is_watched()):
+            taken, *others = map(str, ways)
+            console.tell(f"manageboot: takes {', not '.join([taken, *others])}")
+
+
+def _is_watched() -> bool:
+    return console.is_journal() or (sys.stderr is not None and sys.stderr.isatty())
 
 
 class _Meters:

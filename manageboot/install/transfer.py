@@ -1,5 +1,6 @@
 """The way of an update image to the devices: read and decompress, hash, write, read back, all at the same time."""
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator, Mapping
 
@@ -13,6 +14,10 @@ from manageboot.install.readback import BATCH_WINDOWS, ReadBack
 
 _BUFFERS_AHEAD = 16
 """Enough that no stage waits for the one behind it because of a single slow request; more made nothing faster."""
+
+# Source: malloc.h, and mallopt(3).
+_M_ARENA_MAX = -8
+_ARENAS = 2
 
 _THREADS_MAX = 8
 """How many threads unpack and hash, at most: each takes memory, and no device keeps up with more."""
@@ -75,6 +80,7 @@ class Transfer:
             "write": self._write,
             "verify": self._read_back_and_release,
         }
+        _share_memory()
         Pipeline(self._buffers, self._update.cancel).run(stages, report)
 
     def _read(self, members: Iterator[Member]) -> Iterator[Window]:
@@ -112,6 +118,12 @@ class Transfer:
         if window.buffer is not None:
             self._buffers.give_back(window.buffer)
             window.buffer = None
+
+
+def _share_memory() -> None:
+    """Let threads share what was freed: else each keeps the largest frame and the largest dictionary that it had."""
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _merge_zeros(windows: Iterator[Window]) -> Iterator[Window]:

@@ -85,10 +85,17 @@ class DeltaIndex:
 
     def windows(self, image: int) -> Iterator[Window]:
         """Give the windows of an image, by its number in the release, from its start to its end."""
-        first = sum(one.windows for one in self.index.images[:image])
-        for row, window in enumerate(self.index.windows(image), first):
-            rows = range(self._operations_of[row], self._operations_of[row + 1])
-            yield Window(window.number, window.sha256, tuple(self._operation(at) for at in rows))
+        for row, window in enumerate(self.index.windows(image), self.index.first_row(image)):
+            yield self._window(row, window.number, window.sha256)
+
+    def window(self, row: int) -> tuple[int, Window]:
+        """Return the number of an image, and a window of it, by its place among those of all images."""
+        image, window = self.index.window(row)
+        return image, self._window(row, window.number, window.sha256)
+
+    def _window(self, row: int, number: int, sha256: bytes) -> Window:
+        rows = range(self._operations_of[row], self._operations_of[row + 1])
+        return Window(number, sha256, tuple(self._operation(at) for at in rows))
 
     def _operation(self, at: int) -> Operation:
         return Operation(self._codes[at], self._blocks[at], self._origins[at], self._firsts[at])

@@ -6,10 +6,11 @@ from manageboot.release import deltalayout
 from manageboot.release.delta import DeltaIndex
 from manageboot.release.deltalayout import Extent
 from manageboot.release.frames import Unpacker
+from manageboot.release.layout import BLOCK_BYTES
 from manageboot.release.stored import ReadStored
 from manageboot.release.windows import Operation, WindowReader
 
-ReadOld = Callable[[Extent], bytes]
+ReadOld = Callable[[Extent], bytes | bytearray]
 """Gives the blocks of an extent of the old images; they need not be right. The last block of an image is filled with
 zeros, whatever lies behind the image on its device. Any thread calls it, also several at once."""
 
@@ -30,19 +31,28 @@ class DeltaReader(WindowReader):
             read_old: gives the blocks of the old images.
             unpacker: unpacks the frames of the pack.
         """
-        super().__init__(delta, read, unpacker, _Old(delta, read_old))
+        super().__init__(delta, read, unpacker, OldImages(delta, read_old))
 
 
-class _Old:
+class OldImages:
     """What a delta takes from the old images."""
 
     def __init__(self, delta: DeltaIndex, read: ReadOld) -> None:
+        """Give what a delta tells of, out of what `read` gives."""
         self._delta = delta
         self._read = read
 
-    def copy(self, operation: Operation) -> bytes | None:
+    def copy(self, operation: Operation) -> bytes | bytearray | None:
+        """Return what an operation copies; None: it copies nothing."""
         assert isinstance(operation, deltalayout.Operation)
         return None if operation.extent is None else self._read(operation.extent)
 
-    def dictionary(self, frame: int) -> bytes:
-        return b"".join(map(self._read, self._delta.dictionary(frame)))
+    def dictionary(self, frame: int) -> bytearray:
+        """Return the dictionary of a frame; empty: it needs none."""
+        extents = self._delta.dictionary(frame)
+        whole = bytearray(sum(extent.blocks for extent in extents) * BLOCK_BYTES)
+        end = 0
+        for extent in extents:
+            begin, end = end, end + extent.blocks * BLOCK_BYTES
+            whole[begin:end] = self._read(extent)
+        return whole

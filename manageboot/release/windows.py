@@ -46,12 +46,15 @@ class Window(Protocol):
 class OldData(Protocol):
     """What a delta takes from old images; any thread asks, also several at once. It need not be right."""
 
-    def copy(self, operation: Operation) -> bytes | None:
+    def copy(self, operation: Operation) -> bytes | bytearray | None:
         """Return what an operation copies; None: it copies nothing."""
 
-    def dictionary(self, frame: int) -> bytes:
+    def dictionary(self, frame: int) -> bytearray:
         """Return the dictionary of a frame; empty: it needs none."""
 
+
+_DICTIONARIES_MAX = 4
+"""How many dictionaries are in memory at once, for all threads: each has up to 4 MiB, and zstd as much."""
 
 Gathered = Mapping[int, Verified]
 """The frames that a window needs, by their numbers."""
@@ -70,6 +73,7 @@ class WindowReader:
         self._frames = FrameReader(index, read, unpacker.name)
         self._unpacker = unpacker
         self._unpacked = _Unpacked()
+        self._dictionaries = threading.BoundedSemaphore(_DICTIONARIES_MAX)
 
     def gather(self, window: Window) -> Gathered:
         """Read and verify the frames that a window needs; for one thread.
@@ -128,8 +132,10 @@ class WindowReader:
 
     def _unpack(self, frame: Verified) -> bytes:
         def unpack() -> bytes:
-            dictionary = b"" if self._old is None else self._old.dictionary(frame.number)
-            return self._unpacker.unpack_verified(frame, dictionary)
+            if self._old is None:
+                return self._unpacker.unpack_verified(frame)
+            with self._dictionaries:
+                return self._unpacker.unpack_verified(frame, self._old.dictionary(frame.number))
 
         return self._unpacked.get(frame.number, unpack)
 

@@ -1,11 +1,15 @@
 """Which releases there are for this node, what each would cost, and why one is refused; writes nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from manageboot.boot.node import observe
-from manageboot.channel import channel, clock, kept, turn
+from manageboot.channel import channel, clock, kept, turn, ways
 from manageboot.channel.channel import Offer, Wanted
+from manageboot.channel.seed import deltas_from
+from manageboot.channel.ways import Way
 from manageboot.config import Config
+from manageboot.release.description import Delta
 from manageboot.system.text import one_line
 
 SCHEMA = 1
@@ -25,12 +29,16 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
     found = channel.offers(config, node, Wanted(directory))
     found.close()
     booted = found.floor.slots.get(node.booted)
+
+    def deltas(offer: Offer) -> Sequence[Delta]:
+        return deltas_from(offer.release, booted, node.records.get(node.booted)) if config.channel.use_deltas else ()
+
     now = clock.now(config.channel.root, kept.load(config))
     return {
         "schema": SCHEMA,
         "floor": found.floor.release_index,
         "booted": None if booted is None else {"version": booted.version, "index": booted.release_index},
-        "releases": [_offer(offer, now) for offer in found.offers],
+        "releases": [_offer(offer, deltas(offer), now) for offer in found.offers],
     }
 
 
@@ -42,8 +50,8 @@ def render(report: dict[str, Any]) -> str:
         f"booted   {'no release' if booted is None else '{version}, index {index}'.format(**booted)}",
     ]
     for release in report["releases"]:
-        ways = ", ".join(f"{way['bytes']} bytes as {way['way']}" for way in release["ways"])
-        lines.append(f"release  {release['version']}, index {release['index']}: {ways}")
+        costs = ", ".join(str(Way(way["way"], way["bytes"], way.get("from"))) for way in release["ways"])
+        lines.append(f"release  {release['version']}, index {release['index']}: {costs}")
         if (staged := release["rollout"]) is not None:
             come = "its turn has come" if staged["has_come"] else "its turn has not come"
             lines.append(
@@ -70,7 +78,7 @@ def _rollout(offer: Offer, now: int) -> dict[str, Any] | None:
     }
 
 
-def _offer(offer: Offer, now: int) -> dict[str, Any]:
+def _offer(offer: Offer, deltas: Sequence[Delta], now: int) -> dict[str, Any]:
     release, refused = offer.release, offer.refused
     return {
         "version": release.version,
@@ -79,11 +87,7 @@ def _offer(offer: Offer, now: int) -> dict[str, Any]:
         "place": offer.name,
         "sha256": offer.sha256,
         "signed_by": list(offer.signed_by),
-        # The index is read in each case.
-        "ways": [
-            {"way": "full", "bytes": release.idx.size + release.pack.size},
-            {"way": "archive", "bytes": release.archive.size},
-        ],
+        "ways": [way.to_json() for way in ways.all_of(release, deltas)],
         "rollout": _rollout(offer, now),
         "refused": None if refused is None else {"code": refused.code, "text": str(refused)},
     }

@@ -13,10 +13,12 @@ import zstandard
 from channel.channelnode import ChannelNode, channel_node
 from channel.test_source import Disk
 from manageboot import errors
+from manageboot.channel.directory import Directory
 from manageboot.channel.network import Network
 from manageboot.channel.source import ReleaseImage
 from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
 from manageboot.fetch import failures
+from manageboot.image.content import HEAD_BYTES
 from manageboot.install.imagewriter import ImageWriter
 from manageboot.install.passive import PassiveSlot
 from manageboot.install.transfer import Transfer
@@ -333,6 +335,31 @@ def test_what_was_written_before_comes_from_the_device(tmp_path: Path):
     asked = slot.install(tmp_path, release)
     assert len(asked) == len(set(asked)) == index.Index(release.idx).frame_count == 8
     assert slot.disks["root"].content.startswith(repeated)
+
+
+class Far(Directory):
+    """A directory that counts as a network."""
+
+    is_remote = True
+
+
+def test_the_beginning_of_an_image_may_need_what_another_image_has_later(tmp_path: Path):
+    """It is looked at before anything is written, so nobody may wait for that."""
+    later = IMAGES["root"][:WINDOW_BYTES]
+    images = {"boot": IMAGES["boot"][:WINDOW_BYTES] + later, "root": later + b"end"}
+    release = deduplicated(images)
+    release.write(tmp_path / "1.1")
+    slot = Slot()
+    names = {role: f"{role}.img" for role in images}
+    described = description.parse(release.description)
+    with ReleaseImage(Far(str(tmp_path)), "1.1", described, "0" * 64, list(names.values())) as update:
+        writers = {role: ImageWriter(slot.disks[role], header_last=False) for role in names}  # type: ignore[arg-type]  # in memory
+        update.read_also(PassiveSlot(writers, "boot"))
+        assert [member.head for member in update.known] == [content[:HEAD_BYTES] for content in images.values()]
+        by_name = {names[role]: writer for role, writer in writers.items()}
+        Transfer(update, by_name, skip_identical=False, verify=False).run(update.members(), lambda: None)
+    for role, image in images.items():
+        assert slot.disks[role].content.startswith(image)
 
 
 def deduplicated(images: dict[str, bytes]) -> Small:

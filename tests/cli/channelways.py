@@ -1,5 +1,8 @@
 """Ways to the code words of a channel: what is published, what the node is, and what is typed then."""
 
+import hashlib
+import json
+import random
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,17 +13,19 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from manageboot.release.description import Requirements
+from support.deltas import with_delta
 from support.node import LoopNode, Node
-from support.releases import small_release
+from support.releases import Small, small_release
 from support.tufrepository import Repository
 
 Way = Callable[[Node, pytest.MonkeyPatch], list[str | Path]]
 
 
-def published(node: Node, name: str, **named: Any) -> Repository:
+def published(node: Node, name: str, *, release: Small | None = None, **named: Any) -> Repository:
     """Publish one release, and let a node trust the repository."""
     repository = Repository(node.directory / name)
-    repository.add(small_release({"boot": b"\x12boot" * 3000, "root": b"\x13root" * 3000}, **named), "1.0")
+    images = {"boot": b"\x12boot" * 3000, "root": b"\x13root" * 3000}
+    repository.add(release or small_release(images, **named), "1.0")
     repository.publish()
     channel = f'mirrors = ["{repository.directory}"]\nroot = "{repository.root_path}"'
     if isinstance(node, LoopNode):
@@ -106,6 +111,21 @@ def required(**requires: Any) -> Way:
     return way
 
 
+def another_seed(node: Node, patch: pytest.MonkeyPatch) -> list[str | Path]:
+    """What the node calls the release in its booted slot is not what lies there."""
+    old_images = {role: random.Random(role).randbytes(40_000) for role in ("boot", "root")}
+    new_images = {role: content + b"end" for role, content in old_images.items()}
+    old = small_release(old_images, version="0.9")
+    new = with_delta(small_release(new_images, version="1.0", release_index=2), new_images, old, old_images)
+    repository = published(node, "seed", release=new)
+    node.config.write_text(f'{node.config.read_text()}[delta]\nfallback = "fail"\n')
+    held = {"version": "0.9", "index": 1, "min_index": 0, "signed_by": [], "transaction": "aa"}
+    slots = {"A": held | {"sha256": hashlib.sha256(old.description).hexdigest()}}
+    floor = {"schema": 1, "index": 1, "min_index": 0, "slots": slots}
+    (node.grubenv.parent / "manageboot.floor").write_text(json.dumps(floor))
+    return ["upgrade-install", repository.directory]
+
+
 CHANNEL: dict[str, Way] = {
     "METADATA_SIGNATURE": with_another_key,
     "METADATA_EXPIRED": expired,
@@ -120,6 +140,7 @@ CHANNEL: dict[str, Way] = {
 
 CHANNEL_DEVICES: dict[str, Way] = {
     "PINNED_SHA256": another_pin,
+    "SEED_CHANGED": another_seed,
     "BELOW_FLOOR": below_floor,
     "OTHER_SYSTEM": required(systems=("other",)),
     "OTHER_HARDWARE": required(hardware=("other",)),

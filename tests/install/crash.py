@@ -20,9 +20,10 @@ KILLS = 200
 SEED = 4
 
 
-def _faults(directory: Path) -> bool:
+def _faults(directory: Path, *, by_delta: bool) -> bool:
     """Run all cases; return whether all were as they have to be."""
-    with crash_node(directory) as node:
+    print("a release by its delta:" if by_delta else "an archive:")
+    with crash_node(directory, by_delta=by_delta) as node:
         return run_all(count_events(node), partial(run_case, node), ("void", "complete"))
 
 
@@ -34,7 +35,9 @@ def main() -> int:
     listen()
     have_own_mounts()
     with tempfile.TemporaryDirectory() as directory:
-        good = options.no_faults or _faults(Path(directory) / "faults")
+        good = True
+        for by_delta in () if options.no_faults else (False, True):
+            good &= _faults(Path(directory) / ("delta" if by_delta else "archive"), by_delta=by_delta)
         if options.kills:
             counts = kill_many(Path(directory) / "kills", options.kills, seed=SEED)
             print(f"{options.kills} kills: {counts['void']} void, {counts['complete']} complete;", end=" ")

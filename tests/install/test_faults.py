@@ -52,6 +52,15 @@ def test_faults_leave_a_void_slot_or_a_complete_one(node: CrashNode):
     assert "void" in outcomes
 
 
+@pytest.mark.long
+def test_faults_while_a_delta_is_installed_leave_a_void_slot_or_a_complete_one(tmp_path: Path):
+    with crash_node(tmp_path / "crash", by_delta=True) as node:
+        events = len(count_events(node))
+        selected = [Case(1 + number * events // SELECTED, MODES[number % len(MODES)]) for number in range(SELECTED)]
+        outcomes = {run_case(node, case) for case in selected}
+    assert "void" in outcomes
+
+
 def test_a_device_that_lies_is_found_out(node: CrashNode):
     node.reset()
     with node.record_mounted():

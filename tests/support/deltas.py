@@ -1,6 +1,7 @@
 """Make small deltas without the builder: every operation occurs, and nothing is searched for."""
 
 import hashlib
+import random
 
 import zstandard
 
@@ -9,17 +10,20 @@ from manageboot.release import deltawriter, description
 from manageboot.release.deltalayout import Extent, Operation
 from manageboot.release.description import Delta
 from manageboot.release.index import verified
-from manageboot.release.layout import BLOCK_BYTES, COPY, PATCH, REPLACE, ZERO, Frame, Image
+from manageboot.release.layout import BLOCK_BYTES, COPY, PATCH, REPLACE, WINDOW_BLOCKS, ZERO, Frame, Image
 from support.releases import Small, file_of
 
 Images = dict[str, bytes]
 
 
-def with_delta(new: Small, new_images: Images, old: Small, old_images: Images) -> Small:
+def with_delta(
+    new: Small, new_images: Images, old: Small, old_images: Images, *, dictionary_blocks: int | None = None
+) -> Small:
     """Add a delta from an old release to a new one.
 
     Blocks that the old images have anywhere are copied. The others of a window are in a frame of its own; the
-    dictionary is the two halves of what the old image has at the same place, the second half first.
+    dictionary is the two halves of what the old image has at the same place, the second half first; or so many blocks
+    of it around that place.
     """
     release, seed = description.parse(new.description), description.parse(old.description)
     known: dict[bytes, Extent] = {}
@@ -33,7 +37,8 @@ def with_delta(new: Small, new_images: Images, old: Small, old_images: Images) -
     for at, image in enumerate(index.images):
         for window in index.windows(at):
             content = _content(new_images, image, window.number)
-            dictionary = _dictionary(old_images, [one.role for one in seed.images], image.role, window.number)
+            roles = [one.role for one in seed.images]
+            dictionary = _dictionary(old_images, roles, image.role, window.number, dictionary_blocks)
             operations, data = _cut(content, known, len(frames), PATCH if dictionary else REPLACE)
             windows.append(operations)
             if data:
@@ -46,6 +51,19 @@ def with_delta(new: Small, new_images: Images, old: Small, old_images: Images) -
     release = release._replace(deltas=(*release.deltas, delta))
     files = {**new.deltas, delta.idx_name: idx, delta.pack_name: pack}
     return new._replace(description=description.encode(release), deltas=files)
+
+
+def changed(old: Images, dice: random.Random) -> Images:
+    """Make new images out of old ones: some blocks of the root come again, some change a little, and some are new."""
+    new = {role: bytearray(content) for role, content in old.items()}
+    moved = old["root"][8192 : 8192 + 3 * BLOCK_BYTES]
+    for content in new.values():
+        for at in range(0, len(content) - 20 * BLOCK_BYTES, 96 * BLOCK_BYTES):
+            content[at + 5 * BLOCK_BYTES + 17] ^= 1
+            content[at + 7 * BLOCK_BYTES : at + 8 * BLOCK_BYTES] = dice.randbytes(BLOCK_BYTES)
+            content[at + 9 * BLOCK_BYTES : at + 9 * BLOCK_BYTES + len(moved)] = moved
+            content[at + 13 * BLOCK_BYTES : at + 14 * BLOCK_BYTES] = bytes(BLOCK_BYTES)
+    return {role: bytes(content) for role, content in new.items()}
 
 
 def extent_of(images: tuple[description.Image, ...], contents: Images, extent: Extent) -> bytes:
@@ -64,9 +82,13 @@ def _content(images: Images, image: Image, number: int) -> bytes:
     return images[image.role][begin : begin + image.length(number)]
 
 
-def _dictionary(old: Images, roles: list[str], role: str, number: int) -> list[Extent]:
+def _dictionary(old: Images, roles: list[str], role: str, number: int, around: int | None) -> list[Extent]:
     if role not in roles:
         return []
+    if around is not None:
+        blocks = len(_blocks(old[role]))
+        start = max(0, min(number * WINDOW_BLOCKS - around // 2, blocks - around))
+        return [Extent(roles.index(role), start, min(around, blocks))]
     count = len(_blocks(old[role][number * WINDOW_BYTES : (number + 1) * WINDOW_BYTES]))
     first, half = number * WINDOW_BYTES // BLOCK_BYTES, count // 2
     runs = [(first + half, count - half), (first, half)]

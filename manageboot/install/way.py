@@ -1,0 +1,92 @@
+"""Chooses the way by which a release comes: the full pack, or a delta and the booted slot, whichever costs less."""
+
+from contextlib import ExitStack
+
+from manageboot import errors
+from manageboot.boot import floor
+from manageboot.boot.node import Node
+from manageboot.channel.seed import deltas_from
+from manageboot.channel.source import ReleaseImage
+from manageboot.config import Config
+from manageboot.disk.blockdev import BlockDevice
+from manageboot.disk.devices import find_together
+from manageboot.image import UpdateImage
+from manageboot.install.booted import BootedSlot
+from manageboot.install.passive import PassiveSlot
+from manageboot.install.progress import Counts, Style, show_ways, step
+from manageboot.install.progressfile import ProgressFile
+from manageboot.release.description import Delta, Release
+from manageboot.system import console
+
+
+def choose(
+    update: UpdateImage,
+    passive: PassiveSlot,
+    config: Config,
+    node: Node,
+    progress: Style,
+    file: ProgressFile,
+    *,
+    compare: bool,
+) -> ExitStack:
+    """Let nothing of a release be fetched that the slots hold, take the cheapest way, and show what each costs.
+
+    Args:
+        update: the update image, of which nothing was read yet; what is no release has one way only.
+        passive: the slot that it goes to.
+        config: the settings.
+        node: the node.
+        progress: how to show it.
+        file: where other processes see how far it is.
+        compare: whether the passive slot may hold some of it already.
+
+    Returns:
+        What closes the devices of the booted slot.
+
+    Raises:
+        ManagebootError: `delta.fallback` allows no other way than a delta that can't be read.
+    """
+    with ExitStack() as stack:
+        if not isinstance(update, ReleaseImage):
+            return stack.pop_all()
+        if update.is_fetched:
+            update.read_also(passive)
+            if compare:
+                with step("compare", update.data_bytes, progress, file) as meter:
+                    update.resume(lambda done: meter.update(Counts(done)))
+        for delta in _usable(config, node, update.release):
+            slot = _opened(config, node, delta, stack)
+            may_fall_back = config.channel.delta_fallback == "full"
+            if slot is not None and update.take_delta(delta, slot, may_fall_back=may_fall_back):
+                break
+        if update.is_fetched:
+            update.keep_in(config.state.runtime_directory)
+        show_ways([update.way, *update.others], progress)
+        return stack.pop_all()
+
+
+def _usable(config: Config, node: Node, release: Release) -> tuple[Delta, ...]:
+    if not config.channel.use_deltas:
+        return ()
+    try:
+        known = floor.load(config).slots
+    except errors.FloorDamagedError:
+        known = {}
+    return deltas_from(release, known.get(node.booted), node.records.get(node.booted))
+
+
+def _opened(config: Config, node: Node, delta: Delta, stack: ExitStack) -> BootedSlot | None:
+    """Open the devices of the booted slot that a delta reads; None: it lacks one."""
+    specs = config.slots[node.booted]
+    if not all(image.role in specs for image in delta.images):
+        return None
+    try:
+        found = find_together({image.role: specs[image.role] for image in delta.images})
+        devices = {
+            image.role: stack.enter_context(BlockDevice(found[image.role], shared=True)) for image in delta.images
+        }
+    except errors.ManagebootError as error:
+        if console.debug:
+            console.debug("delta: the booted slot is no seed: %s", error)
+        return None
+    return BootedSlot(devices)
