@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from manageboot import errors
+from manageboot.channel import libraries
 from manageboot.config import Config
 from manageboot.unattended import lastrun, memory, window
 from manageboot.unattended.decision import Policy
@@ -66,6 +67,7 @@ def missing(config: Config) -> Iterator[str]:
         yield "channel.root names no root.json, so no release can be trusted"
     if channel.policy == "named":
         yield "channel.policy lets nobody take a release that is not named"
+    libraries.reach()
     if find_spec("tuf") is None:
         yield "python-tuf, which verifies signatures, is not installed"
     if channel.unattended == Policy.COMMIT:
