@@ -12,7 +12,7 @@ PACKAGES := \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
 	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
 	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils mandoc groff-base \
-	softhsm2
+	softhsm2 gnupg
 
 # The tests start the programs thousands of times, and without bytecode each start compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,6 +32,7 @@ help:
 	@echo "make power-cuts-mutants    steps of durability taken out of the agent, each of which the cuts of power have to show"
 	@echo "make soak       nodes that lose their power again and again while they upgrade themselves: CUTS=500 SEED=1 NODES=(cores)"
 	@echo "make bench      the install engine beside the shell way, bmaptool, and RAUC and SWUpdate of two Debians"
+	@echo "make bench-release     a release beside the archive of the same images, in turn"
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-trixie       the tests without virtual machines with Debian 13's Python, libraries and tools"
 	@echo "make test-long  the tests that take minutes each"
@@ -160,6 +161,12 @@ soak: packages $(VENV)/installed
 .PHONY: bench
 bench: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench
+
+# Installed as a release and as an archive, in turn; it leaves caches and memory of the machine as they are.
+.PHONY: bench-release
+bench-release: packages $(VENV)/installed
+	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench \
+		--quick --image small --rounds 15 --only manageboot
 
 # In it, a browser shows the page of the power cuts, RAUC's bundles are signed, zsh and fish complete command lines, and real
 # servers are fetched from.

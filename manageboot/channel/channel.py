@@ -15,7 +15,7 @@ from manageboot import errors
 from manageboot.boot import floor as floors
 from manageboot.boot.floor import Floor, Installed
 from manageboot.boot.node import Node
-from manageboot.channel import clock, fit, kept, places, refusals
+from manageboot.channel import clock, fit, kept, libraries, places, refusals
 from manageboot.channel.fit import Facts
 from manageboot.channel.kept import Kept
 from manageboot.channel.place import Place
@@ -216,6 +216,7 @@ def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable
             "cannot trust any release: channel.root names no root.json",
             hint="--release-sha256 installs one whose release.json somebody vouches for",
         )
+    libraries.reach()
     try:
         from manageboot.channel import trust  # noqa: F401  whether it is there
     except ImportError as error:

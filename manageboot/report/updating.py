@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from manageboot import errors
+from manageboot.channel import libraries
 from manageboot.config import Config
 from manageboot.unattended import lastrun, memory
 from manageboot.unattended.decision import Policy
@@ -68,6 +69,7 @@ def missing(config: Config) -> Iterator[str]:
         yield "channel.root names no root.json, so no release can be trusted"
     if channel.policy == "named":
         yield "channel.policy lets nobody take a release that is not named"
+    libraries.reach()
     if find_spec("tuf") is None:
         yield "python-tuf, which verifies signatures, is not installed"
     if channel.unattended == Policy.COMMIT:

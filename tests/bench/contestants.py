@@ -1,5 +1,6 @@
 """Who takes part: each gets the payload ready in a way of its own, beforehand, and is one command then."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,9 +8,12 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.contestant import Command, Contestant, Stage
-from bench.payload import Payload, run
+from bench.payload import VERSION, Payload, run
 from bench.release import RELEASES
 from bench.updaters import rauc, swupdate
+from manageboot.publish import build
+from manageboot.publish.build import Plan
+from manageboot.release import description
 from support.blocks import environment_block
 
 SHELL = """\
@@ -57,14 +61,27 @@ def _shell(stage: Stage) -> Command:
     return ["sh", "-c", SHELL.format(archive=stage.payload.archive, boot=boot, root=root, var=var)]
 
 
-def _manageboot(verify: str) -> Callable[[Stage], Command]:
+def _archive(stage: Stage) -> Command:
+    return [stage.payload.archive]
+
+
+def _release(stage: Stage) -> Command:
+    """Make a release of the same images, compressed as the archive is."""
+    boot, root = map(str, stage.payload.images)
+    plan = Plan(str(stage.work), 1, version=VERSION, any_content=True, level=8, style="none")
+    build.build([boot, root], plan)
+    directory = stage.work / VERSION
+    return [directory, "--release-sha256", hashlib.sha256((directory / description.NAME).read_bytes()).hexdigest()]
+
+
+def _manageboot(verify: str, what: Callable[[Stage], Command] = _archive) -> Callable[[Stage], Command]:
     def prepare(stage: Stage) -> Command:
         work, (boot, root, var) = stage.work, stage.targets.devices
         (work / "cmdline").write_text("dfinity.system=A\n")
         (work / "grubenv").write_bytes(environment_block(boot_alternative="A", boot_cycle="stable"))
         config = work / "manageboot.toml"
         config.write_text(MANAGEBOOT.format(work=work, verify=verify, boot=boot, root=root, var=var))
-        return [sys.executable, "-m", "manageboot", "-c", config, "upgrade-install", stage.payload.archive]
+        return [sys.executable, "-m", "manageboot", "-c", config, "upgrade-install", *what(stage)]
 
     return prepare
 
@@ -113,6 +130,7 @@ CONTESTANTS = [
     Contestant("direct write of the data", _write_directly, is_floor=True),
     Contestant("SHA-256 of the data", _hash, is_floor=True),
     Contestant(OURS, _manageboot("true")),
+    Contestant("manageboot, a release", _manageboot("true", _release)),
     Contestant("manageboot, verify = false", _manageboot("false")),
     Contestant("shell: tar, dd, sync", _shell),
     *(Contestant(f"RAUC of {one.title}", rauc(one), version=partial(one.version, "rauc")) for one in RELEASES),

@@ -72,6 +72,9 @@ def test_one_round_with_old_data_in_the_holes_is_told():
 def test_the_table_has_median_minimum_and_maximum():
     text = table(summarize(rounds((1, 2, 12), (2, 6, 18), (4, 4, 20)), FLOOR, OURS), FLOOR, OURS)
     head, line, *_, other = text.splitlines()
-    assert head.endswith("| of `floor` | of ours |")
+    assert head.endswith("| of `floor` | of ours | its CPU |")
     assert line.count("|") == head.count("|")
-    assert other == "| other | 18.00 | 9.00 | 180 | 100 | 0 | 9.00 (5.00 to 12.00) | 5.00 (3.00 to 6.00) |"
+    assert (
+        other
+        == "| other | 18.00 | 9.00 | 180 | 100 | 0 | 9.00 (5.00 to 12.00) | 5.00 (3.00 to 6.00) | 5.00 (3.00 to 6.00) |"
+    )

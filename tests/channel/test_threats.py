@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-FOLDERS = (TESTS, TESTS.with_name("unattended"))
+FOLDERS = (TESTS, TESTS.with_name("publish"), TESTS.with_name("unattended"))
 PAGE = TESTS.parents[1] / "docs" / "threat-model.md"
 
 
