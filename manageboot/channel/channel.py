@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from manageboot.channel.trust import Trusted
 
 logger = logging.getLogger(__name__)
+
+LIBRARIES = "/usr/lib/manageboot/channel"
 
 _ROOT_BYTES_MAX = 512_000
 _PATH = re.compile(rf"({description.VERSION.pattern})/{re.escape(NAME)}")
@@ -144,6 +147,13 @@ def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
     return newest
 
 
+def add_libraries() -> None:
+    """Let the libraries that verify signatures be found where docs/channel.md says to put them, before any others."""
+    # The program is started so that nobody's environment tells it where modules are.
+    if os.path.isdir(LIBRARIES) and LIBRARIES not in sys.path:
+        sys.path.insert(0, LIBRARIES)
+
+
 def opened(offer: Offer, images: Sequence[str]) -> ReleaseImage:
     """Open a release as an update image; the caller closes it.
 
@@ -216,6 +226,7 @@ def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable
             "cannot trust any release: channel.root names no root.json",
             hint="--release-sha256 installs one whose release.json somebody vouches for",
         )
+    add_libraries()
     try:
         from manageboot.channel import trust  # noqa: F401  whether it is there
     except ImportError as error:

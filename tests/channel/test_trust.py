@@ -12,7 +12,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from manageboot import errors
-from manageboot.channel import refusals, trust
+from manageboot.channel import channel, refusals, trust
 from manageboot.channel.directory import Directory
 from manageboot.channel.kept import Kept
 from manageboot.channel.trust import RefusedPlaceError, Trusted
@@ -254,3 +254,14 @@ def damage(dice: random.Random, content: bytes) -> bytes:
     data = bytearray(content)
     dice.choice(changes)(data, dice.randrange(len(data)))
     return bytes(data)
+
+
+def test_libraries_of_its_own_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "path", ["elsewhere"])
+    monkeypatch.setattr(channel, "LIBRARIES", str(tmp_path / "channel"))
+    channel.add_libraries()
+    assert sys.path == ["elsewhere"]
+    (tmp_path / "channel").mkdir()
+    channel.add_libraries()
+    channel.add_libraries()
+    assert sys.path == [str(tmp_path / "channel"), "elsewhere"]
