@@ -61,20 +61,22 @@ def mirror(folder: Path, *script: Behaviour, about: str = PACK) -> Hostile:
     return Hostile(*script, folder=folder, about=about)
 
 
-def bring(*mirrors: Hostile, release: Small = RELEASE, stall_s: float = 30) -> Network:
+def bring(
+    *mirrors: Hostile, release: Small = RELEASE, images: dict[str, bytes] = IMAGES, stall_s: float = 30
+) -> Network:
     """Bring a release, whose release.json somebody vouches for, to disks in memory; return what was asked for it."""
     place = Network([one.url for one in mirrors], {**PATIENCE, "stall": stall_s})
     described = description.parse(release.description)
-    disks = {f"{role}.img": Disk() for role in IMAGES}
-    for disk in disks.values():
-        disk.size = 8 << 20
+    disks = {f"{role}.img": Disk() for role in images}
+    for disk, image in zip(disks.values(), images.values(), strict=True):
+        disk.size = len(image) + WINDOW_BYTES & -WINDOW_BYTES
         disk.content = bytearray(disk.size)
     with ReleaseImage(place, "1.1", described, "0" * 64, list(disks)) as update:
         # An installation looks at the beginnings first.
         assert all(member.head for member in update.known)
         writers = {name: ImageWriter(disk, header_last=False) for name, disk in disks.items()}  # type: ignore[arg-type]  # in memory
         Transfer(update, writers, skip_identical=False, verify=False).run(update.members(), lambda: None)
-    for role, image in IMAGES.items():
+    for role, image in images.items():
         assert disks[f"{role}.img"].content.startswith(image)
     return place
 
@@ -123,6 +125,23 @@ def test_whatever_a_mirror_does_to_the_pack_the_other_one_brings_the_rest(folder
         place = bring(first, second, stall_s=1 if fault in STALLS else 30)
         size = len(RELEASE.pack) + len(RELEASE.idx)
         assert size <= came(place) <= size + wasted
+
+
+@pytest.mark.long
+def test_a_large_release_costs_its_size_and_a_frame_for_each_fault(tmp_path: Path):
+    """100 MB; the fault is that of the mirror which is asked first, from the third request on."""
+    dice = random.Random(3)
+    images = {"boot": dice.randbytes(4 * WINDOW_BYTES), "root": dice.randbytes(96 * WINDOW_BYTES)}
+    release = small_release(images, version="1.1")
+    release.write(tmp_path / "1.1")
+    size, frame = len(release.pack) + len(release.idx), len(release.pack) // 100
+    for fault in (getattr(case, "values", case)[0] for case in FAULTS):
+        with mirror(tmp_path, honest, honest, fault) as first, mirror(tmp_path, honest) as second:
+            place = bring(first, second, release=release, images=images, stall_s=1 if fault in STALLS else 30)
+        wasted = came(place) - size
+        said = place.traffic()[0].code
+        print(f"{getattr(fault, '__qualname__', fault):<32} {wasted:>8} bytes of {size} in vain, {said}")
+        assert 0 <= wasted <= frame + AHEAD
 
 
 def test_few_requests_bring_a_release(folder: Path):

@@ -239,6 +239,7 @@ class Hostile:
         self._folder = folder
         self._about = about
         self._wrap = wrap
+        self._last_read: tuple[tuple[str, int, int], bytes] = (("", 0, 0), b"")
         self._closing = threading.Event()
         self._listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.connections: list[socket.socket] = []
@@ -278,11 +279,20 @@ class Hostile:
             file = self._folder / path.lstrip("/")
             if not file.is_file():
                 return Asked(path, headers, b""), answers(404)
-            content = file.read_bytes()
+            content = self._read(file)
         asked = Asked(path, headers, content)
         if not path.endswith(self._about):
             return asked, honest
         return asked, self._left.pop(0) if len(self._left) > 1 else self._left[0]
+
+    def _read(self, file: Path) -> bytes:
+        """Read a file, once for as long as it stays the same: some are asked for piece by piece."""
+        stat = file.stat()
+        known = (str(file), stat.st_mtime_ns, stat.st_size)
+        last = self._last_read
+        if last[0] != known:
+            last = self._last_read = (known, file.read_bytes())
+        return last[1]
 
     def _serve(self, connection: socket.socket) -> None:
         try:
