@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from manageboot import errors
-from manageboot.channel import libraries
 from manageboot.config import Config
 from manageboot.unattended import lastrun, memory
-from manageboot.unattended.decision import Policy
 
 TIMER = "manageboot-update.timer"
 UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system")
@@ -59,6 +57,9 @@ def missing(config: Config) -> Iterator[str]:
     """Say what keeps updates from happening, where the timer is enabled."""
     from glob import glob
     from importlib.util import find_spec
+
+    from manageboot.channel import libraries
+    from manageboot.unattended.decision import Policy
 
     if not any(glob(os.path.join(units, "*.wants", TIMER)) for units in UNITS):
         return

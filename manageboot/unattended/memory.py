@@ -6,9 +6,9 @@ and once one did not stay.
 
 from typing import Any, NamedTuple
 
+from manageboot import errors
 from manageboot.boot import sharedfile
 from manageboot.boot.sharedfile import word
-from manageboot.channel import refusals
 from manageboot.config import Config
 
 FILE_NAME = "manageboot.update"
@@ -65,7 +65,7 @@ def load(config: Config) -> Memory:
         UpdateMemoryError: it says what no version of this schema would.
         DeviceError, NotPermittedError: it can't be read.
     """
-    return sharedfile.load(config, FILE_NAME, _LIMIT_BYTES, parse, refusals.UpdateMemoryError) or Memory()
+    return sharedfile.load(config, FILE_NAME, _LIMIT_BYTES, parse, _damaged) or Memory()
 
 
 def store(config: Config, memory: Memory) -> None:
@@ -123,3 +123,10 @@ def parse_release(values: Any) -> Known:
     return Known(
         word(found, "version", ".{1,64}"), sharedfile.number(found, "index"), word(found, "sha256", "[0-9a-f]{64}")
     )
+
+
+def _damaged(message: str) -> errors.ManagebootError:
+    # `status` loads the memory, and what a channel refuses only here.
+    from manageboot.channel.refusals import UpdateMemoryError
+
+    return UpdateMemoryError(message)

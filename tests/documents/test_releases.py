@@ -21,6 +21,7 @@ from manageboot.cli import main
 from manageboot.protocol import Slot
 from manageboot.publish import keys
 from manageboot.release.description import Requirements
+from support.deltanode import DeltaNode
 from support.images import MIB, make_boot_image, make_update
 from support.node import LoopNode
 from support.releases import small_release
@@ -91,7 +92,7 @@ def prepare(step: Step, typed: Callable[[str], str]) -> None:
 
 @pytest.mark.devices
 def test_a_node_and_its_channel(tmp_path: Path):
-    check, install, inspect = steps("channel.md")
+    check, install, *_, inspect = steps("channel.md")
     blocks = [fence.text for fence in pages.fences(DOCS / "channel.md")]
     [unsigned] = [text for text in blocks if text.startswith("signed   by nobody")]
     boot = make_boot_image(tmp_path, "1.4", 3 * MIB)
@@ -110,5 +111,19 @@ def test_a_node_and_its_channel(tmp_path: Path):
         assert same(unsigned, "\n".join(said.splitlines()[-2:])), said
         node.write_config(channel=f'mirrors = ["{repository.directory}"]\nroot = "{repository.root_path}"')
         for step, typed in ((check, ("check",)), (inspect, ("inspect", release)), (install, ("upgrade-install",))):
+            done = node.run(*typed)
+            assert same(step.shown, done.stdout + done.stderr), f"{step.typed}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.devices
+def test_a_node_that_takes_a_delta(tmp_path: Path):
+    _, _, check, install, _ = steps("channel.md")
+    with LoopNode(tmp_path) as node:
+        seeded = DeltaNode(node)
+        repository = Repository(tmp_path / "signed")
+        repository.add(seeded.new, "1.1")
+        repository.publish()
+        node.write_config(channel=f'mirrors = ["{repository.directory}"]\nroot = "{repository.root_path}"')
+        for step, typed in ((check, ("check",)), (install, ("upgrade-install", "--progress", "bar"))):
             done = node.run(*typed)
             assert same(step.shown, done.stdout + done.stderr), f"{step.typed}\n{done.stdout}{done.stderr}"

@@ -15,11 +15,13 @@ from manageboot.daemon.health import CheckResult, Result
 from manageboot.events import events, history, metrics
 from manageboot.events.history import Entry
 from manageboot.events.journal import Event
+from manageboot.fetch.mirrors import Traffic
 from support.images import make_update
 from support.node import LoopNode
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL))
+TRAFFIC = Traffic("http://mirror/", 1, 1, 1, 1, "FETCH_GONE", is_out=False)
 UPDATE = metrics.Update(["failed"], "failed", "IO_ERROR", 1, 1, 1, 1, 1)
 ROWS = ("journal", "status", "metrics", "what to do")
 
@@ -54,6 +56,7 @@ def test_every_metric_is_listed():
         *metrics.of_node(None),
         *metrics.of_history(all_there_is),
         *metrics.of_update(UPDATE),
+        *metrics.of_fetch([TRAFFIC]),
         metrics.of_devices([("A", "root")], []),
     ]
     listed = table("**The metrics.**")
