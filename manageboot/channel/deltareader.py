@@ -65,7 +65,7 @@ class DeltaReader:
             try:
                 make = self._delta.prepare(row, image, window, buffer)
             except errors.ManagebootError as error:
-                if not self._may_fall_back or not is_lacking(error):
+                if self._cancelled or not self._may_fall_back or not is_lacking(error):
                     raise
                 self._leave(row, error)
             else:
@@ -134,5 +134,6 @@ class DeltaReader:
 
 
 def is_lacking(error: errors.ManagebootError) -> bool:
-    """Tell whether a file of a delta is missing or bad, so that another way may do."""
-    return isinstance(error, errors.DataError | errors.InputError) or error.code in _LACKING
+    """Tell whether a file of a delta is missing, bad, or on a disk that fails, so that another way may do."""
+    of_the_file = (errors.DataError, errors.InputError, errors.DeviceError)
+    return isinstance(error, of_the_file) or error.code in _LACKING

@@ -31,13 +31,14 @@ class PackReader:
         self._spool: Spool | None = None
         self._pack = pack
         self._closed = False
+        self._row = 0
         self._windows = PlannedReader(plan, self._read, Unpacker(plan.pack, name), old)
 
     def windows(self, image: int) -> Iterator[tuple[int, Window]]:
         """Give the windows of an image with their rows, by its number, from its start to its end."""
         return self.plan.windows(image)
 
-    def prepare(self, row: int, image: Image, window: Window, buffer: memoryview) -> Make:  # noqa: ARG002  a delta asks
+    def prepare(self, row: int, image: Image, window: Window, buffer: memoryview) -> Make:
         """Read and verify what a window needs; by one thread at a time, and in order.
 
         Args:
@@ -50,6 +51,7 @@ class PackReader:
             ReleaseDigestError: a frame is not what the index names.
             ManagebootError: the pack can't be read.
         """
+        self._row = row
         gathered = self._windows.gather(window)
         return lambda: self._windows.put_together(image, window, gathered, buffer)
 
@@ -83,7 +85,7 @@ class PackReader:
         number = self.plan.number(offset)
         if (kept := self._spool.take(number)) is not None:
             return kept
-        self._spool.make_room(number)
+        self._spool.make_room(number, self._row)
         stored = self._fetched(offset, size)
         self._spool.keep(number, stored)
         return stored

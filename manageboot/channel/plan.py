@@ -142,9 +142,13 @@ class Plan:
         """Note that a frame is there and need not be fetched."""
         self._open[number] = 0
 
+    def home_row(self, number: int) -> int:
+        """Return the first window that needs a frame, as its row."""
+        return self._home_rows()[number]
+
     def home(self, number: int) -> tuple[str, int, int]:
         """Return where the first window goes that needs a frame: its role, begin and end, in bytes."""
-        image, window = self._index.window(self._home_rows()[number])
+        image, window = self._index.window(self.home_row(number))
         begin = window.number * WINDOW_BYTES
         return self._index.images[image].role, begin, begin + self._index.images[image].length(window.number)
 

@@ -159,6 +159,9 @@ class ReleaseImage:
             if not may_fall_back or not is_lacking(error):
                 raise
             logger.warning("the delta from %s is not used: %s", delta.version, error)
+            # A mirror that is out for what it sent of a delta is asked for the full pack all the same.
+            self._reader.close()
+            self._reader = self._full(aside=True)
             return False
         self._reader.close()
         self._plan.stand_by()

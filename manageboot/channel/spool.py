@@ -4,6 +4,7 @@ Each is a file that bears its SHA-256 as its name. Whoever takes one up compares
 whole nor right. A reboot leaves nothing of them.
 """
 
+import errno
 import hashlib
 import os
 from contextlib import suppress
@@ -57,20 +58,27 @@ class Spool:
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             with open(self._path(number), "wb", buffering=0) as file:
-                file.write(stored)
+                if file.write(stored) != len(stored):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             # No room in memory: a kill would cost this frame.
             _remove(self._path(number))
         else:
             self._sizes[number] = len(stored)
 
-    def make_room(self, number: int) -> None:
-        """Wait until there is room for a frame, as what was fetched before it is written.
+    def make_room(self, number: int, row: int) -> None:
+        """Wait until there is room for a frame, as windows before its own are written.
 
-        Returns at once where the installation was ended.
+        Returns at once where the installation was ended. What the same window needs, or a later one, is not waited for:
+        it is written after this frame has come.
+
+        Args:
+            number: that of the frame.
+            row: that of the window which is being read.
         """
         while not self._cancelled:
-            waiting = [one for one in sorted(self._sizes) if one < number and not self._is_written(one)]
+            earlier = [one for one in sorted(self._sizes, key=self._plan.home_row) if self._plan.home_row(one) < row]
+            waiting = [one for one in earlier if not self._is_written(one)]
             size = sum(self._sizes[one] for one in waiting) + self._index.frame(number).size
             # Out of order, nothing is written yet.
             if size <= SPOOL_BYTES or not waiting or not self._plan.in_order:

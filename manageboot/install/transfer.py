@@ -127,17 +127,21 @@ def _share_memory() -> None:
 
 
 def _merge_zeros(windows: Iterator[Window]) -> Iterator[Window]:
-    """Make one of neighbouring windows of zeros, up to ZEROS_BYTES: the device then gets one request for them."""
+    """Make one of neighbouring windows of zeros, up to ZEROS_BYTES: the device then gets one request for them.
+
+    One that had to be prepared is not held back: what is prepared later may be read from where it lands.
+    """
     zeros: Window | None = None
     for window in windows:
+        is_hole = window.buffer is None and window.prepare is None
         if zeros is not None:
             room = ZEROS_BYTES - zeros.length
-            if window.buffer is None and window.image is zeros.image and window.length <= room:
+            if is_hole and window.image is zeros.image and window.length <= room:
                 zeros.length += window.length
                 continue
             yield zeros
             zeros = None
-        if window.buffer is None:
+        if is_hole:
             zeros = window
         else:
             yield window

@@ -1,5 +1,6 @@
 """Chooses the way by which a release comes: the full pack, or a delta and the booted slot, whichever costs less."""
 
+import logging
 from contextlib import ExitStack
 
 from manageboot import errors
@@ -16,7 +17,8 @@ from manageboot.install.passive import PassiveSlot
 from manageboot.install.progress import Counts, Style, show_ways, step
 from manageboot.install.progressfile import ProgressFile
 from manageboot.release.description import Delta, Release
-from manageboot.system import console
+
+logger = logging.getLogger(__name__)
 
 
 def choose(
@@ -55,8 +57,8 @@ def choose(
                 with step("compare", update.data_bytes, progress, file) as meter:
                     update.resume(lambda done: meter.update(Counts(done)))
         for delta in _usable(config, node, update.release):
-            slot = _opened(config, node, delta, stack)
             may_fall_back = config.channel.delta_fallback == "full"
+            slot = _opened(config, node, delta, stack, may_fall_back=may_fall_back)
             if slot is not None and update.take_delta(delta, slot, may_fall_back=may_fall_back):
                 break
         if update.is_fetched:
@@ -75,8 +77,12 @@ def _usable(config: Config, node: Node, release: Release) -> tuple[Delta, ...]:
     return deltas_from(release, known.get(node.booted), node.records.get(node.booted))
 
 
-def _opened(config: Config, node: Node, delta: Delta, stack: ExitStack) -> BootedSlot | None:
-    """Open the devices of the booted slot that a delta reads; None: it lacks one."""
+def _opened(config: Config, node: Node, delta: Delta, stack: ExitStack, *, may_fall_back: bool) -> BootedSlot | None:
+    """Open the devices of the booted slot that a delta reads; None: it lacks one.
+
+    Raises:
+        InputError, DeviceError, NotPermittedError: one can't be opened, and there is no other way.
+    """
     specs = config.slots[node.booted]
     if not all(image.role in specs for image in delta.images):
         return None
@@ -86,7 +92,8 @@ def _opened(config: Config, node: Node, delta: Delta, stack: ExitStack) -> Boote
             image.role: stack.enter_context(BlockDevice(found[image.role], shared=True)) for image in delta.images
         }
     except errors.ManagebootError as error:
-        if console.debug:
-            console.debug("delta: the booted slot is no seed: %s", error)
+        if not may_fall_back:
+            raise
+        logger.warning("the delta from %s is not used: %s", delta.version, error)
         return None
     return BootedSlot(devices)

@@ -1,6 +1,8 @@
 """A release by a delta: byte for byte what the full pack gives, at the cost that was told, whatever the seed holds."""
 
+import errno
 import hashlib
+import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,6 +102,7 @@ class Run:
         folder: str = "1.1",
         may_fall_back: bool = True,
         release: description.Release = RELEASE,
+        is_taken: bool = True,
     ) -> Done:
         names = {role: f"{role}.img" for role in self.disks}
         with ReleaseImage(place, folder, release, "0" * 64, list(names.values())) as update:
@@ -107,7 +110,7 @@ class Run:
             if update.is_fetched:
                 update.read_also(PassiveSlot(writers, "boot"))
                 update.resume(lambda _: None)
-            assert update.take_delta(release.deltas[0], slot, may_fall_back=may_fall_back)
+            assert update.take_delta(release.deltas[0], slot, may_fall_back=may_fall_back) is is_taken
             # An installation looks at the beginnings first.
             assert all(member.head for member in update.known)
             by_name = {names[role]: writer for role, writer in writers.items()}
@@ -276,6 +279,26 @@ def test_a_pack_that_is_bad_is_left_where_that_is_allowed(tmp_path: Path, fault:
     assert seen.unverified(NAMED) == 0
     with pytest.raises(errors.ReleaseDigestError):
         Run().install(Directory(str(tmp_path)), Memory(OLD_IMAGES), may_fall_back=False)
+
+
+def test_a_mirror_whose_index_of_a_delta_is_wrong_sends_the_full_pack(www: Path):
+    """It is out for what it sent, and is asked for another file all the same: it is the only one."""
+    with Hostile(hostile.wrong_bytes, folder=www, about="from-1.0.idx") as server:
+        done = Run().install(Network([server.url], PATIENCE), Memory(OLD_IMAGES), is_taken=False)
+        assert done.holds()
+        assert asked(server)["full.pack"] == len(NEW.pack)
+
+
+def test_a_disk_that_can_not_read_the_pack_of_a_delta_gives_the_full_one(www: Path, monkeypatch: pytest.MonkeyPatch):
+    pread = os.pread
+
+    def fails(descriptor: int, size: int, offset: int) -> bytes:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("from-1.0.pack"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", fails)
+    assert Run().install(Directory(str(www)), Memory(OLD_IMAGES)).holds()
 
 
 @pytest.mark.long

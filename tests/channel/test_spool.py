@@ -1,5 +1,6 @@
 """What is kept of the frames that were fetched: no more than there is room for, and whatever fails stops nothing."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ class Devices:
         return offset > 0 or role != "boot"
 
 
+class Short(io.BytesIO):
+    """A file that takes a part of what is written."""
+
+    def write(self, data: object) -> int:  # noqa: ARG002  as of a file
+        return 1
+
+
 @pytest.fixture
 def devices() -> Devices:
     return Devices()
@@ -50,7 +58,7 @@ def test_no_more_is_fetched_than_there_is_room_for(tmp_path: Path, devices: Devi
     monkeypatch.setattr(spool, "SPOOL_BYTES", len(stored(0)) + len(stored(2)))
     ours = kept(tmp_path, devices)
     for number in range(5):
-        ours.make_room(number)
+        ours.make_room(number, number)
         ours.keep(number, stored(number))
     assert len(devices.waited) == 3
     assert [number for number in range(5) if ours.take(number) is not None] == [0, 3, 4]
@@ -61,8 +69,30 @@ def test_an_installation_that_ends_waits_for_no_room(tmp_path: Path, devices: De
     ours = devices.spool = kept(tmp_path, devices)
     ours.keep(2, stored(2))
     ours.keep(3, stored(3))
-    ours.make_room(4)
+    ours.make_room(4, 4)
     assert len(devices.waited) == 1
+
+
+def test_what_the_same_window_or_a_later_one_needs_is_not_waited_for(
+    tmp_path: Path, devices: Devices, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spool, "SPOOL_BYTES", 1)
+    ours = kept(tmp_path, devices)
+    ours.keep(2, stored(2))
+    ours.keep(3, stored(3))
+    ours.make_room(4, 2)
+    assert devices.waited == []
+
+
+def test_a_frame_of_which_a_part_was_written_is_not_kept(
+    tmp_path: Path, devices: Devices, monkeypatch: pytest.MonkeyPatch
+):
+    """A tmpfs that is nearly full takes what it has room for, without an error."""
+    ours = kept(tmp_path, devices)
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", lambda *_, **__: Short())
+        ours.keep(0, stored(0))
+    assert (ours.take(0), list((tmp_path / "fetched").iterdir())) == (None, [])
 
 
 def test_where_nothing_can_be_kept_all_goes_on(tmp_path: Path, devices: Devices):
@@ -70,7 +100,7 @@ def test_where_nothing_can_be_kept_all_goes_on(tmp_path: Path, devices: Devices)
     ours = kept(tmp_path, devices)
     ours.keep(0, stored(0))
     assert ours.take(0) is None
-    ours.make_room(1)
+    ours.make_room(1, 1)
     spool.clear(str(tmp_path))
 
 
