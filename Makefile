@@ -70,9 +70,9 @@ packages:
 $(VENV)/installed: requirements-dev.txt pyproject.toml | packages
 	@echo "making the virtual environment"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check wheel setuptools
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check wheel setuptools
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --config-settings editable_mode=compat --editable .
 	@touch $@
 
 # The release of Debian that the node runs, and whose GRUB judges: bookworm or trixie.
@@ -187,7 +187,7 @@ fuzz: packages $(VENV)/installed
 	FUZZ_EXAMPLES=5000 $(BIN)/pytest -q tests/release
 	FUZZ_EXAMPLES=10000 $(BIN)/pytest -q tests/channel -k "damage or changed"
 	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
-	@$(FUZZ)/bin/pip install --quiet --disable-pip-version-check atheris construct
+	@$(FUZZ)/bin/pip install -qq --disable-pip-version-check atheris construct
 	@rm -rf $(FUZZ)/corpus
 	$(FUZZ)/bin/python -m tests.grubenv.fuzz $(FUZZ)/corpus -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) \
 		-max_len=2048 -artifact_prefix=$(FUZZ)/
@@ -275,7 +275,7 @@ SITE := build/docs
 .PHONY: docs
 docs: | packages
 	@test -x .cache/docs/bin/mkdocs || { $(PYTHON) -m venv .cache/docs && \
-		.cache/docs/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt; }
+		.cache/docs/bin/pip install -qq --disable-pip-version-check -r docs/requirements.txt; }
 	@rm -rf $(SITE) && mkdir -p $(SITE)/pages
 	@cp docs/*.md docs/*.png docs/*.svg docs/*.css docs/conformance.json CONTRIBUTING.md CHANGELOG.md SECURITY.md $(SITE)/pages
 	@cp systemd-units/README.md $(SITE)/pages/systemd-units.md
@@ -320,8 +320,8 @@ format: $(VENV)/installed
 .PHONY: lock
 lock: | packages
 	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
-	@.cache/lock/bin/pip install --quiet --disable-pip-version-check wheel setuptools
-	@.cache/lock/bin/pip install --quiet --disable-pip-version-check --no-build-isolation -r requirements-dev.in
+	@.cache/lock/bin/pip install -qq --disable-pip-version-check wheel setuptools
+	@.cache/lock/bin/pip install -qq --disable-pip-version-check --no-build-isolation -r requirements-dev.in
 	@{ echo "# Exact versions for development and CI; made from requirements-dev.in by \`make lock\`. Nodes use the ranges of pyproject.toml."; \
 	   .cache/lock/bin/pip freeze --all --exclude pip; } > requirements-dev.txt
 
