@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import zstandard
 
-from channel.test_source import Disk, watched_windows
+from channel.test_source import watched_windows
 from manageboot import errors
 from manageboot.boot.floor import Installed
 from manageboot.boot.record import ImageRecord, SlotRecord
@@ -23,7 +23,6 @@ from manageboot.channel.seed import deltas_from
 from manageboot.channel.source import ReleaseImage
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.fetch import failures
-from manageboot.install.imagewriter import ImageWriter
 from manageboot.install.passive import PassiveSlot
 from manageboot.install.transfer import Transfer
 from manageboot.protocol import Content
@@ -33,6 +32,7 @@ from manageboot.release.layout import BLOCK_BYTES
 from support import hostile
 from support.deltas import changed, extent_of, with_delta
 from support.hostile import Hostile, honest
+from support.memorydisk import Disk, blank_disks, writers_of
 from support.releases import small_release, watched_decompressor
 
 PATIENCE = {"stall": 30, "backoff": 0.001, "deadline": 600}
@@ -89,10 +89,7 @@ class Run:
     """Installations to the same disks in memory."""
 
     def __init__(self) -> None:
-        self.disks = {role: Disk() for role in NEW_IMAGES}
-        for disk in self.disks.values():
-            disk.size = 4 << 20
-            disk.content = bytearray(disk.size)
+        self.disks = blank_disks(NEW_IMAGES, 4 << 20)
 
     def install(
         self,
@@ -106,7 +103,7 @@ class Run:
     ) -> Done:
         names = {role: f"{role}.img" for role in self.disks}
         with ReleaseImage(place, folder, release, "0" * 64, list(names.values())) as update:
-            writers = {role: ImageWriter(self.disks[role], header_last=role == "boot") for role in names}  # type: ignore[arg-type]  # in memory
+            writers = writers_of(self.disks, header_last="boot")
             if update.is_fetched:
                 update.read_also(PassiveSlot(writers, "boot"))
                 update.resume(lambda _: None)

@@ -8,16 +8,15 @@ import pytest
 import zstandard
 
 from channel.test_deltas import Far
-from channel.test_source import Disk
 from manageboot.channel.source import ReleaseImage
 from manageboot.disk.digest import WINDOW_BYTES
-from manageboot.install.imagewriter import ImageWriter
 from manageboot.install.passive import PassiveSlot
 from manageboot.install.transfer import Transfer
 from manageboot.release import description, indexwriter
 from manageboot.release.description import Image, Release, Requirements
 from manageboot.release.index import Index
 from manageboot.release.layout import BLOCK_BYTES, Frame, Operation, Window
+from support.memorydisk import blank_disks, writers_of
 from support.releases import ARCHIVE, Small, file_of
 
 pytestmark = pytest.mark.timeout(60)
@@ -67,14 +66,11 @@ def release(frames: list[bytes], windows: list[tuple[Operation, ...]]) -> tuple[
 def install(tmp_path: Path, small: Small) -> bytes:
     """Install it as from a network; return what root holds then."""
     small.write(tmp_path / "1.1")
-    disks = {"root": Disk(), "boot": Disk()}
-    for disk in disks.values():
-        disk.size = 16 << 20
-        disk.content = bytearray(disk.size)
+    disks = blank_disks(("root", "boot"), 16 << 20)
     names = {role: f"{role}.img" for role in disks}
     described = description.parse(small.description)
     with ReleaseImage(Far(str(tmp_path)), "1.1", described, "0" * 64, list(names.values())) as update:
-        writers = {role: ImageWriter(disks[role], header_last=role == "boot") for role in names}  # type: ignore[arg-type]  # in memory
+        writers = writers_of(disks, header_last="boot")
         update.read_also(PassiveSlot(writers, "boot"))
         update.keep_in(str(tmp_path))
         assert all(member.head for member in update.known)

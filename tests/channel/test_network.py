@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from channel.test_source import Disk
 from manageboot import errors
 from manageboot.channel.directory import Directory
 from manageboot.channel.network import Network
@@ -15,7 +14,6 @@ from manageboot.channel.source import ReleaseImage
 from manageboot.disk.digest import WINDOW_BYTES, ImageDigest
 from manageboot.fetch import failures
 from manageboot.image.content import HEAD_BYTES
-from manageboot.install.imagewriter import ImageWriter
 from manageboot.install.passive import PassiveSlot
 from manageboot.install.transfer import Transfer
 from manageboot.publish.cutting import Cutter
@@ -24,6 +22,7 @@ from manageboot.release.layout import BLOCK_BYTES, Frame, Window
 from manageboot.report.inspection import inspect
 from support import hostile
 from support.hostile import Behaviour, Hostile, answers, honest
+from support.memorydisk import Disk, blank_disks, writers_of
 from support.releases import Small, file_of, small_release
 
 pytestmark = pytest.mark.devices
@@ -63,14 +62,11 @@ def bring(
     """Bring a release, whose release.json somebody vouches for, to disks in memory; return what was asked for it."""
     place = Network([one.url for one in mirrors], {**PATIENCE, "stall": stall_s})
     described = description.parse(release.description)
-    disks = {f"{role}.img": Disk() for role in images}
-    for disk, image in zip(disks.values(), images.values(), strict=True):
-        disk.size = len(image) + WINDOW_BYTES & -WINDOW_BYTES
-        disk.content = bytearray(disk.size)
+    disks = {f"{role}.img": Disk(len(image) + WINDOW_BYTES & -WINDOW_BYTES, b"\0") for role, image in images.items()}
     with ReleaseImage(place, "1.1", described, "0" * 64, list(disks)) as update:
         # An installation looks at the beginnings first.
         assert all(member.head for member in update.known)
-        writers = {name: ImageWriter(disk, header_last=False) for name, disk in disks.items()}  # type: ignore[arg-type]  # in memory
+        writers = writers_of(disks)
         Transfer(update, writers, skip_identical=False, verify=False).run(update.members(), lambda: None)
     for role, image in images.items():
         assert disks[f"{role}.img"].content.startswith(image)
@@ -193,10 +189,7 @@ class Slot:
     """Disks in memory, which an installation writes, and the next one goes on with."""
 
     def __init__(self) -> None:
-        self.disks = {role: Disk() for role in IMAGES}
-        for disk in self.disks.values():
-            disk.size = 8 << 20
-            disk.content = bytearray(disk.size)
+        self.disks = blank_disks(IMAGES, 8 << 20)
 
     def install(
         self, folder: Path, release: Small, *, limit: int | None = None, runtime: Path | None = None
@@ -218,7 +211,7 @@ class Slot:
             described = description.parse(release.description)
             names = {role: f"{role}.img" for role in IMAGES}
             with ReleaseImage(place, "1.1", described, "0" * 64, list(names.values())) as update:
-                writers = {role: ImageWriter(self.disks[role], header_last=role == "boot") for role in names}  # type: ignore[arg-type]  # in memory
+                writers = writers_of(self.disks, header_last="boot")
                 update.read_also(PassiveSlot(writers, "boot"))
                 update.resume(lambda _: None)
                 if runtime is not None:
@@ -305,7 +298,7 @@ def test_the_beginning_of_an_image_may_need_what_another_image_has_later(tmp_pat
     names = {role: f"{role}.img" for role in images}
     described = description.parse(release.description)
     with ReleaseImage(Far(str(tmp_path)), "1.1", described, "0" * 64, list(names.values())) as update:
-        writers = {role: ImageWriter(slot.disks[role], header_last=False) for role in names}  # type: ignore[arg-type]  # in memory
+        writers = writers_of(slot.disks)
         update.read_also(PassiveSlot(writers, "boot"))
         assert [member.head for member in update.known] == [content[:HEAD_BYTES] for content in images.values()]
         by_name = {names[role]: writer for role, writer in writers.items()}

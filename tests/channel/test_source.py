@@ -20,6 +20,7 @@ from manageboot.image import VERSION
 from manageboot.install.imagewriter import ImageWriter, Window
 from manageboot.install.transfer import Transfer
 from manageboot.release import description, index
+from support.memorydisk import Disk, writers_of
 from support.releases import Small, small_release, watched_decompressor
 
 FUZZ_EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
@@ -35,32 +36,6 @@ def images() -> dict[str, bytes]:
 
 IMAGES = images()
 RELEASE = small_release(IMAGES, version="1.1")
-
-
-class Disk:
-    """A device in memory, which counts what it is given."""
-
-    path = "a disk"
-
-    def __init__(self) -> None:
-        self.size = 4 << 20
-        self.content = bytearray(b"x" * self.size)
-
-    @staticmethod
-    def round_up(length: int) -> int:
-        return -(-length // 512) * 512
-
-    def write(self, offset: int, data: memoryview) -> None:
-        self.content[offset : offset + len(data)] = data
-
-    def zero(self, offset: int, length: int) -> None:
-        self.content[offset : offset + length] = bytes(length)
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        buffer[:] = self.content[offset : offset + len(buffer)]
-
-    def flush(self) -> None:
-        pass
 
 
 @contextmanager
@@ -87,7 +62,7 @@ def bring(directory: Path) -> tuple[dict[str, Disk], Transfer]:
     release = description.parse(RELEASE.description)
     disks = {f"{role}.img": Disk() for role in ROLES}
     with ReleaseImage(Directory(str(directory)), "", release, "0" * 64, list(disks)) as update:
-        writers = {name: ImageWriter(disk, header_last=False) for name, disk in disks.items()}  # type: ignore[arg-type]  # in memory
+        writers = writers_of(disks)
         transfer = Transfer(update, writers, skip_identical=False, verify=False)
         transfer.run(update.members(), lambda: None)
         assert update.bytes_read >= update.bytes_total

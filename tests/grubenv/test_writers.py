@@ -138,6 +138,7 @@ class Traced:
             os.kill(pid, signal.SIGCONT)
             status = int(self._forks.stdout.readline())
             said = first + strace.stderr.read()
+        # Some containers forbid it; in CI, that is a failure.
         if "attached" not in first:
             pytest.skip(f"strace cannot trace here: {said}")
         return status

@@ -1,6 +1,5 @@
 """Private keys that are no plain files: in a token, in a variable, encrypted; and what asks for their secrets."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,19 +60,6 @@ def with_targets(repository: Repository, *public: Path) -> None:
     words = [word for path in public for word in ("--add", f"targets={path}")]
     signed = [word for name in repository.key("root1", "root2") for word in ("--key", name)]
     assert main.run(["release", "root", str(repository.www), *words, "--remove", f"targets={old}", *signed]) == 0
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("repository")
-    Repository(directory).make()
-    return directory
-
-
-@pytest.fixture
-def repository(tmp_path: Path, template: Path) -> Repository:
-    shutil.copytree(template, tmp_path / "copy")
-    return Repository(tmp_path / "copy")
 
 
 def others(repository: Repository) -> list[str]:

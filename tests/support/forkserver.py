@@ -154,7 +154,7 @@ def _open_standard_streams() -> None:
     for number, name, mode in ((0, "stdin", "rb"), (1, "stdout", "wb"), (2, "stderr", "wb")):
         old = getattr(sys, name)
         unbuffered = old.write_through
-        raw = open(number, mode, buffering=0, closefd=False)  # noqa: SIM115
+        raw = open(number, mode, buffering=0, closefd=False)  # noqa: SIM115  it is the stream from then on
         raw.name = f"<{name}>"
         file = io.BufferedReader(raw) if number == 0 else raw if unbuffered else io.BufferedWriter(raw)
         line_buffering = not unbuffered and (number == 2 or raw.isatty())
