@@ -5,6 +5,7 @@ other tools. The kernel is the host's. What needs a node to boot is left to the 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from qemu_harness.process import OWN_MOUNTS
 _PACKAGES = (
     *(package for package in base.PACKAGES if package.startswith("python3")),
     *("python3-cryptography", "python3-fusepy", "python3-hypothesis", "python3-isal", "python3-jsonschema"),
-    *("python3-pycurl", "python3-pykcs11", "python3-tuf", "softhsm2"),
+    *("gnupg", "python3-asn1crypto", "python3-numpy", "python3-pycurl", "python3-pykcs11", "python3-tuf", "softhsm2"),
     *("python3-pytest", "python3-pytest-timeout", "python3-pytest-xdist"),
     *("grub-common", "grub2-common", "grub-emu", "grub-efi-amd64-bin", "grub-pc-bin"),
     *("dosfstools", "e2fsprogs", "fuse3", "gdisk", "libfuse2t64", "mtools", "qemu-utils"),
@@ -68,6 +69,8 @@ def main() -> int:
 
 def _make(directory: Path) -> None:
     make_root(directory / "root", Release.TRIXIE, _PACKAGES)
+    # A node does without, so make_root leaves them out; a maintenance window may name one.
+    shutil.copytree("/usr/share/zoneinfo", directory / "root/usr/share/zoneinfo", symlinks=True, dirs_exist_ok=True)
     for name, text in _FILES.items():
         (directory / "root" / _MODULES / name).write_text(text)
 

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from manageboot import errors
@@ -87,6 +87,8 @@ def export(uri: str, path: str, secret: Secret) -> str:
 
     Durability: it is on the disk once this returns.
     """
+    from inspect import signature
+
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from securesystemslib.signer import HSMSigner, SSlibKey
 
@@ -98,7 +100,10 @@ def export(uri: str, path: str, secret: Secret) -> str:
     elif parts.scheme == HSMSigner.SCHEME:
         label = parse_qs(parts.query).get("label", [None])[0]
         try:
-            key = HSMSigner.import_(int(parts.path) if parts.path else None, label)[1]
+            # Before 1.5 the library, which Debian 13 has, took several fields of the token.
+            by_label = "token_label" in signature(HSMSigner.import_).parameters
+            token: Any = label if by_label or label is None else {"label": label}
+            key = HSMSigner.import_(int(parts.path) if parts.path else None, token)[1]
             pem = f"{key.keyval['public'].rstrip()}\n".encode()
         except Exception as error:  # the library of each token has errors of its own
             raise errors.MetadataError(f"cannot read the public key of {uri}: {_text(error)}") from error

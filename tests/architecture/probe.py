@@ -42,7 +42,8 @@ def main() -> object:
     """Tell what it has, and return what it ends with."""
     how = sys.argv[1]
     atexit.register(print, "at the end")
-    print(json.dumps(what_it_has()))
+    # What is not on its way is lost with a process that is killed.
+    print(json.dumps(what_it_has()), flush=True)
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "raises":

@@ -16,6 +16,8 @@ from support import forked
 COMMAND = [sys.executable, "-m", "architecture.probe"]
 ENDING = """
 ended, pid, *command = sys.argv[1:]
+# What it says of the end would be said while Python ends, which 3.13 does not forgive.
+threading.excepthook = lambda _: None
 threading.Thread(target=forked.run, args=(command,), daemon=True).start()
 while not (os.path.exists(pid) and Path(pid).read_text()):
     time.sleep(0.01)
