@@ -91,8 +91,8 @@ check: packages $(VENV)/installed
 	grub-script-check manageboot/bootloader/grub.cfg
 	grub-script-check manageboot/bootloader/slots.cfg
 
-# tests/conftest.py says what runs where. One virtual machine at a time, so more cores than this bring little; the process
-# that runs them mostly waits, and so do many tests, so there is one process more than cores.
+# tests/conftest.py says what runs where. Two virtual machines at a time, so more cores than this bring little; the processes
+# that run them often wait, and so do many tests, so there is one process more than cores.
 IN_PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 --no-loadscope-reorder
 
 .PHONY: test

@@ -34,19 +34,15 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
-MACHINES = {
-    # What it runs, and the node that it builds first, takes as long as all that the other process runs.
-    "tests/qemu/test_cycle.py": 1,
-}
-"""Which process runs the virtual machines of a file; 2 where it is not named."""
-FIRST = ("virtual machines 1", "tests/protocol/", "virtual machines 2")
-"""What takes longest begins first; the second process finds the node that the first one has built."""
+MACHINES = "tests/qemu/"
+"""What one process runs as a whole, whose files all need the nodes that the first of them builds."""
+FIRST = ("tests/powercuts/test_life.py", MACHINES, "tests/protocol/")
+"""What takes longest begins first: virtual machines in two of the three; more would only slow each other down."""
 
 
 def scope_of(test: str) -> str:
-    """What one process runs as a whole: the file of a test, or a half of all virtual machines."""
-    file = test.partition("::")[0]
-    return f"virtual machines {MACHINES.get(file, 2)}" if file.startswith("tests/qemu/") else file
+    """What one process runs as a whole: the file of a test, or all those of MACHINES."""
+    return MACHINES if test.startswith(MACHINES) else test.partition("::")[0]
 
 
 WATCH = layers.Watch()
@@ -83,7 +79,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give each file to one process, and to two of them the virtual machines: more would only slow each other down."""
+    """Give each file to one process, and all of tests/qemu to one too."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
