@@ -54,6 +54,11 @@ class SlotRecord(NamedTuple):
     committed_in: str | None = None
     """The boot that it was committed or rolled back to in, as the kernel names it; None once that is over."""
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether an installation was begun and did not finish, so that the slot may hold a part of its source."""
+        return self.content is Content.INSTALLING or (self.content is Content.VOID and self.failure is not None)
+
 
 Records = Mapping[Slot, SlotRecord]
 

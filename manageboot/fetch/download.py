@@ -81,7 +81,8 @@ class Download:
                 self._fetcher.close()
                 self._leave()
                 raise self._fetcher.too_late(self._file) from None
-        piece, self._ahead = bytes(part[:size]), part[size:]
+        with memoryview(part) as come:
+            piece, self._ahead = bytes(come[:size]), bytearray(come[size:])
         self._taken = len(piece) or None
         return piece
 

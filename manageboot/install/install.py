@@ -247,7 +247,7 @@ def _resumes(before: SlotRecord | None, entry: SlotRecord) -> bool:
     same_release = entry.source_sha256 is not None and before.source_sha256 == entry.source_sha256
     if before.source != entry.source and not same_release:
         return False
-    return before.content is Content.INSTALLING or (before.content is Content.VOID and before.failure is not None)
+    return before.is_begun
 
 
 @contextmanager

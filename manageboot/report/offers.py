@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manageboot.boot.node import observe
+from manageboot.boot.record import SlotRecord
 from manageboot.channel import channel, clock, kept, turn, ways
 from manageboot.channel.channel import Offer, Wanted
 from manageboot.channel.seed import deltas_from
@@ -28,7 +29,7 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
     node = observe(config)
     found = channel.offers(config, node, Wanted(directory))
     found.close()
-    booted = found.floor.slots.get(node.booted)
+    booted, passive = found.floor.slots.get(node.booted), node.booted.other
 
     def deltas(offer: Offer) -> Sequence[Delta]:
         return deltas_from(offer.release, booted, node.records.get(node.booted)) if config.channel.use_deltas else ()
@@ -38,7 +39,13 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
         "schema": SCHEMA,
         "floor": found.floor.release_index,
         "booted": None if booted is None else {"version": booted.version, "index": booted.release_index},
-        "releases": [_offer(offer, deltas(offer), now) for offer in found.offers],
+        "releases": [
+            {
+                **_offer(offer, deltas(offer), now),
+                "begun": passive if _is_begun(offer, node.records.get(passive)) else None,
+            }
+            for offer in found.offers
+        ],
     }
 
 
@@ -52,6 +59,8 @@ def render(report: dict[str, Any]) -> str:
     for release in report["releases"]:
         costs = ", ".join(str(Way(way["way"], way["bytes"], way.get("from"))) for way in release["ways"])
         lines.append(f"release  {release['version']}, index {release['index']}: {costs}")
+        if release["begun"] is not None:
+            lines.append(f"         begun: slot {release['begun']} holds a part of it, which is not fetched again")
         if (staged := release["rollout"]) is not None:
             come = "its turn has come" if staged["has_come"] else "its turn has not come"
             lines.append(
@@ -63,6 +72,11 @@ def render(report: dict[str, Any]) -> str:
     if not report["releases"]:
         lines.append("release  none is published")
     return "\n".join(map(one_line, lines))
+
+
+def _is_begun(offer: Offer, record: SlotRecord | None) -> bool:
+    """Say whether an installation of a release was begun that fetches only what the slot lacks when it goes on."""
+    return offer.place.is_remote and record is not None and record.is_begun and record.source_sha256 == offer.sha256
 
 
 def _rollout(offer: Offer, now: int) -> dict[str, Any] | None:

@@ -52,6 +52,23 @@ def test_the_newest_release_comes_from_whichever_mirror_has_it(channel: ChannelN
         assert {asked.path for asked in portal.asked} == {"/metadata/2.root.json", "/metadata/timestamp.json"}
 
 
+def test_check_says_which_release_was_begun(channel: ChannelNode):
+    www, node = channel.repository.directory, channel.node
+    channel.release(2)
+    # The heads of both images come, then the line ends.
+    with mirror(www, honest, honest, hostile.answers(404)) as server:
+        configure(channel, server.url)
+        node.fails("upgrade-install", status=66, code="FETCH_GONE")
+        assert [one["begun"] for one in json.loads(node.ok("check", "--json"))["releases"]] == ["B", None]
+        assert (
+            node.ok("check").splitlines()[3] == "         begun: slot B holds a part of it, which is not fetched again"
+        )
+    with mirror(www, honest) as server:
+        configure(channel, server.url)
+        node.ok("upgrade-install")
+        assert "begun" not in node.ok("check")
+
+
 @pytest.mark.long
 def test_a_release_has_a_url_of_its_own(channel: ChannelNode):
     pin = hashlib.sha256((channel.repository.directory / "1.1/release.json").read_bytes()).hexdigest()

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fetch import faraway, servers
-from fetch.authority import Authority, Certificate
+from fetch import faraway
 from manageboot.fetch import failures
 from manageboot.fetch.download import Download
 from manageboot.fetch.fetcher import Fetcher
 from manageboot.fetch.options import Options
-from support import hostile
+from support import hostile, servers
+from support.authority import Authority, Certificate
 from support.hostile import CONTENT, PIECE, Hostile, answers, honest
 
 pytestmark = [pytest.mark.devices, pytest.mark.long]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fetch.authority import Certificate
+from support.authority import Certificate
 
 _START_LIMIT_S = 60
 
@@ -36,6 +36,21 @@ http {{
             alias {root}/;
             if ($ssl_client_verify != SUCCESS) {{ return 403; }}
         }}
+    }}
+}}
+"""
+_PLAIN = """\
+daemon off;
+user root;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    sendfile on;
+    server {{
+        listen 127.0.0.1:{port};
+        root {root};
     }}
 }}
 """
@@ -96,6 +111,15 @@ def nginx(directory: Path, root: Path, own: Certificate, ca: Path, users: str) -
     (directory / "nginx.conf").write_text(text)
     with _running(["nginx", "-c", directory / "nginx.conf", "-e", "stderr"], port):
         yield f"https://127.0.0.1:{port}/"
+
+
+@contextmanager
+def plain_nginx(directory: Path, root: Path) -> Iterator[str]:
+    """Serve a directory without TLS, so that nothing but the line is there to wait for."""
+    port = free_port()
+    (directory / "plain.conf").write_text(_PLAIN.format(directory=directory, root=root, port=port))
+    with _running(["nginx", "-c", directory / "plain.conf", "-e", "stderr"], port):
+        yield f"http://127.0.0.1:{port}/"
 
 
 @contextmanager
