@@ -7,26 +7,22 @@ import pytest
 
 from qemu_harness.cache import Cache
 from qemu_harness.cycle import V1, V2, V3
-from qemu_harness.debian import Release, chosen_release
+from qemu_harness.debian import chosen_release
 from qemu_harness.disk import build_disk
 from qemu_harness.machine import VirtualMachine
 from qemu_harness.slot import build_slot_images, build_system
-from support import signedmedia
-from support.signedmedia import DIST_PACKAGES, FIRST, INDEX, SECOND, TINY, build_signed_media
+from support.signedmedia import FIRST, FURNITURE, INDEX, SECOND, TINY, build_signed_media
 from support.trials import confirm_trial, reboot_into, status
 
 INSTALL_LIMIT_S = 1800.0
 TRUSTED = "/usr/share/manageboot/root.json"
-PLACES = {Release.BOOKWORM: "/usr/lib/manageboot/channel", Release.TRIXIE: f"/{DIST_PACKAGES}"}
-"""Where docs/channel.md has python-tuf."""
 
 
-def furnish(machine: VirtualMachine, release: Release, mirror: str) -> None:
+def furnish(machine: VirtualMachine, mirror: str) -> None:
     """Give the booted system what its image would have: libraries, the root of trust, and where releases are."""
-    place = PLACES[release]
     machine.check(
-        f"set -e; mount -o remount,rw /; mkdir -p {place} /etc/manageboot /usr/share/manageboot\n"
-        f"cp -rn {signedmedia.LIBRARIES}/. {place}/; cp {FIRST}/metadata/1.root.json {TRUSTED}\n"
+        "set -e; mount -o remount,rw /; mkdir -p /etc/manageboot /usr/share/manageboot\n"
+        f"cp -rn {FURNITURE}/. /; cp {FIRST}/metadata/1.root.json {TRUSTED}\n"
         "cat >/etc/manageboot/manageboot.toml; sync; mount -o remount,ro /",
         stdin=f'profile = "guestos"\n[channel]\nmirrors = ["{mirror}"]\nroot = "{TRUSTED}"\n'.encode(),
     )
@@ -56,7 +52,7 @@ def test_a_signed_release_is_installed_and_confirmed_and_its_signers_are_followe
     media = build_signed_media(cache, release, slots[V2], slots[V3])
     with VirtualMachine(cache, disk, media=media) as machine:
         machine.wait_until_up()
-        furnish(machine, release, FIRST)
+        furnish(machine, FIRST)
         assert f"release  {V2}, index {INDEX}: " in machine.check("manageboot check").stdout
         said = machine.check("manageboot upgrade-install", timeout_s=INSTALL_LIMIT_S).stderr
         assert f"slot B holds version {V2}\n" in said
@@ -68,7 +64,7 @@ def test_a_signed_release_is_installed_and_confirmed_and_its_signers_are_followe
         confirm_trial(machine, "B", V2, boots=2)
         assert status(machine)["channel"]["floor"] == INDEX
 
-        furnish(machine, release, SECOND)
+        furnish(machine, SECOND)
         # The system that runs came as a release, and is no longer quite that: furnishing it has written to its root.
         assert refused(machine, f"{FIRST}/{TINY}") == "BELOW_FLOOR"
         assert kept_roots(machine) == ["1"]

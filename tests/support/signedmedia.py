@@ -19,9 +19,10 @@ from support.repository import OTHERS, Repository
 
 FIRST, SECOND = "/media/first", "/media/second"
 """Where they lie on the node: the second has one release more, and another key of targets."""
-LIBRARIES = "/media/python"
-"""What docs/channel.md asks for lies there: python-tuf and what it needs."""
-DIST_PACKAGES = "usr/lib/python3/dist-packages"
+FURNITURE = "/media/node"
+"""What docs/channel.md wants in the root of a node lies there: python-tuf, and what it needs."""
+WHEELS_PLACE = "usr/lib/manageboot/channel"
+"""Where in there a node of Debian 12 has it."""
 TINY, TINY_INDEX = "1.0", 1
 """A release that no node should take any more."""
 INDEX, MIN_INDEX = 3, 2
@@ -33,6 +34,8 @@ _DAYS = dict.fromkeys(OTHERS, 700)
 """The medium is kept for as long as nothing of it changes."""
 _WHEELS = ("tuf", "securesystemslib", "urllib3")
 _PACKAGES = ("python3-tuf", "python3-requests")
+_DIST_PACKAGES = "usr/lib/python3/dist-packages"
+_CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 
 
 class Publisher(Repository):
@@ -60,7 +63,7 @@ class Publisher(Repository):
 
 
 def build_signed_media(cache: Cache, release: Release, images: SlotImages, following: SlotImages) -> Path:
-    """Give an image with the label `media` that holds signed releases, and python-tuf for the nodes of a Debian.
+    """Give an image with the label `media` that holds signed releases, and what nodes verify them with.
 
     Args:
         cache: of the harness.
@@ -83,21 +86,26 @@ def _build(cache: Cache, directory: Path, release: Release, images: SlotImages, 
     signers = publisher.exchange_the_key_of_targets()
     publisher.add(following, INDEX + 1, images.version, by=signers)
     shutil.copytree(publisher.www, content / Path(SECOND).name, copy_function=os.link)
-    _add_libraries(cache, release, content / Path(LIBRARIES).name)
+    _furnish(cache, release, content / Path(FURNITURE).name)
     identifier = "5c2b1e0a-7f0d-4a52-9d6c-2f0f3b6a9c11"
     make_ext4(directory / "media.img", _MEDIUM_BYTES, label="media", uuid=identifier, content=content)
     for left in (publisher.www.parent, content):
         shutil.rmtree(left)
 
 
-def _add_libraries(cache: Cache, release: Release, directory: Path) -> None:
+def _furnish(cache: Cache, release: Release, directory: Path) -> None:
     """Copy what docs/channel.md asks for: three wheels on Debian 12, or packages of Debian 13."""
     if release is Release.BOOKWORM:
         for name in _WHEELS:
             spec = importlib.util.find_spec(name)
             assert spec and spec.origin
-            shutil.copytree(Path(spec.origin).parent, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+            target = directory / WHEELS_PLACE / name
+            shutil.copytree(Path(spec.origin).parent, target, ignore=shutil.ignore_patterns("__pycache__"))
         return
     key = content_key(release.value, *_PACKAGES, Path(debian.__file__))
-    unpacked = cache.entry("tuf", key, lambda made: make_root(made / "root", release, _PACKAGES, variant="extract"))
-    shutil.copytree(unpacked / "root" / DIST_PACKAGES, directory, symlinks=True)
+    made = cache.entry("tuf", key, lambda made: make_root(made / "root", release, _PACKAGES, variant="extract"))
+    shutil.copytree(made / "root" / _DIST_PACKAGES, directory / _DIST_PACKAGES, symlinks=True)
+    # As the package does that has them, when it is set up.
+    authorities = sorted((made / "root/usr/share/ca-certificates").rglob("*.crt"))
+    (directory / _CERTIFICATES).parent.mkdir(parents=True)
+    (directory / _CERTIFICATES).write_bytes(b"".join(path.read_bytes() for path in authorities))
