@@ -1,19 +1,21 @@
 """Deliberate faults in the agent, each a step of durability left out, which the campaign has to find: it can fail.
 
-One life in QEMU has them all, each in a step of its own: a changed file lies over the right one meanwhile, and all is
-flushed before the next one. The power is cut at every instant of such a step, up to the first violation. The same life
-without the faults has none.
+Two lives in QEMU have them all, each in a step of its own: a changed file lies over the right one meanwhile, and all is
+flushed before the next one. The power is cut at every instant of such a step, up to the first violation. The same lives
+without the faults have none.
 """
 
 import argparse
 import shlex
 import sys
 import tempfile
+from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from powercuts import releaselife
 from powercuts.campaign import Result, Walk
 from powercuts.lives import ARRIVED, KINDS, do, install, life_of, reboot, up
 from powercuts.recording import Life, Step, load, record
@@ -100,10 +102,27 @@ GRUB_NOT_FORCED = Mutant(
     'logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))',
     'logger.info("%s", _what_grub_said(before))',
 )  # fmt: skip
-MUTANTS = (
+FLOOR_FIRST = Mutant(
+    "the floor before the block", "manageboot/upgrade/verbs.py",
+    "        _write(config, to_do, _kept(node))\n"
+    "        if node.grub is not None:\n            _trust(config, node.booted)\n"
+    "        raising.raise_floor(config, node)\n",
+    "        raising.raise_floor(config, node)\n"
+    "        _write(config, to_do, _kept(node))\n"
+    "        if node.grub is not None:\n            _trust(config, node.booted)\n",
+)  # fmt: skip
+NO_FLOOR_FLUSH = Mutant(
+    "no flush after the floor", "manageboot/system/files.py",
+    "            os.fsync(file.fileno())  # vfat keeps size and place in the entry, and fills the new one only now\n"
+    "            flush_directory(os.path.dirname(path))\n",
+    "            pass\n",
+)  # fmt: skip
+OF_UPDATES = (
     NO_DATA_FLUSH, HEADER_FIRST, RECORD_FIRST, BLOCK_BY_RENAME, HISTORY_BY_RENAME, NO_BLOCK_FLUSH, TRUSTED_FIRST,
     GRUB_NOT_FORCED,
 )  # fmt: skip
+OF_RELEASES = (FLOOR_FIRST, NO_FLOOR_FLUSH)
+MUTANTS = (*OF_UPDATES, *OF_RELEASES)
 
 _PACKAGES = "/usr/lib/python3/dist-packages"
 # Nothing of it reaches the disk: the root is read-only, and /run lies in memory.
@@ -130,12 +149,8 @@ def life_with(cache: Cache, faults: Collection[Mutant]) -> Life:
     confirm = do("manageboot confirm")
 
     def faulty(mutant: Mutant, action: Callable[[VirtualMachine], None], *words: str, installs: str = "") -> list[Step]:
-        _, after, slot, _ = words
-        laid = mutant in faults
-        return [
-            Step(mutant.name, mutant.file, over(mutant, action) if laid else action, *words, installs=installs),
-            Step(f"{mutant.name}, flushed", "", taken_away(mutant) if laid else do("sync"), after, after, slot),
-        ]
+        step = Step(mutant.name, mutant.file, action, *words, installs=installs)
+        return with_fault(mutant, step, faults)
 
     def lay_in(machine: VirtualMachine) -> None:
         fault = GRUB_NOT_FORCED
@@ -160,6 +175,37 @@ def life_with(cache: Cache, faults: Collection[Mutant]) -> Life:
         Step(GRUB_NOT_FORCED.name, "", reboot(ARRIVED), "AB", "A"),
     ]  # fmt: skip
     return replace(life_of(cache, KINDS["guest"]), name="faults", title="faults of the agent", steps=steps)
+
+
+def release_life_with(cache: Cache, faults: Collection[Mutant]) -> Life:
+    """Give the life of a node that confirms two signed releases, each with a fault, and say which of them it has.
+
+    Args:
+        cache: of the images.
+        faults: those that work.
+    """
+    life = releaselife.release_life(cache)
+    known = {step.name: step for step in life.steps}
+    confirm = known["confirm"]
+    of_v3 = confirm._replace(after="A", slot="A", vouched=confirm.vouched._replace(floor=confirm.vouched.floor + 1))
+    steps = [
+        *(known[name] for name in ("first boot", "update to v2", "commit v2")),
+        *with_fault(FLOOR_FIRST, confirm, faults),
+        *(known[name] for name in ("update to v3", "commit v3")),
+        *with_fault(NO_FLOOR_FLUSH, of_v3, faults),
+    ]
+    return replace(life, name="release-faults", title="faults of the agent, with releases", steps=steps)
+
+
+def with_fault(mutant: Mutant, step: Step, faults: Collection[Mutant]) -> list[Step]:
+    """Give a step under the name of a fault, and one that flushes all; it has the fault if that is one of some."""
+    laid = mutant in faults
+    action = over(mutant, step.action) if laid else step.action
+    flush = taken_away(mutant) if laid else do("sync")
+    return [
+        step._replace(name=mutant.name, what=mutant.file, action=action),
+        Step(f"{mutant.name}, flushed", "", flush, step.after, step.after, step.slot),
+    ]
 
 
 def over(mutant: Mutant, action: Callable[[VirtualMachine], None]) -> Callable[[VirtualMachine], None]:
@@ -191,21 +237,24 @@ def text_of(mutant: Mutant, *, is_faulty: bool) -> str:
     return text.replace(mutant.old, mutant.new) if is_faulty else text
 
 
-def judged(faults: Sequence[Mutant], *, wanted: Sequence[Mutant] = MUTANTS) -> Result:
-    """Record the life of a node, and judge the steps of faults, each up to the first violation.
+def judged(faults: Sequence[Mutant], *, wanted: Sequence[Mutant] = MUTANTS) -> list[Result]:
+    """Record the lives of nodes, and judge the steps of faults, each up to the first violation.
 
     Args:
-        faults: those that the node has.
-        wanted: those whose steps are judged, whether it has them or not; the life ends with the last one.
+        faults: those that the nodes have.
+        wanted: those whose steps are judged, whether they have them or not; a life ends with the last one.
     """
-    cache = Cache.default()
-    names = [mutant.name for mutant in wanted]
-    life = life_with(cache, faults)
+    lives = ((life_with, OF_UPDATES), (release_life_with, OF_RELEASES))
+    shares = ((life, [mutant.name for mutant in of_it if mutant in wanted]) for life, of_it in lives)
+    return [_judged(life(Cache.default(), faults), names) for life, names in shares if names]
+
+
+def _judged(life: Life, names: Collection[str]) -> Result:
     last = max(number for number, step in enumerate(life.steps) if step.name in names)
     with tempfile.TemporaryDirectory(prefix="manageboot-mutant.", dir=scratch()) as directory:
         place = Path(directory, "recording")
         life = replace(life, steps=life.steps[: last + 1])
-        record(cache, life, place, lambda step: print(f"    {step}", file=sys.stderr, flush=True))
+        record(Cache.default(), life, place, lambda step: print(f"    {step}", file=sys.stderr, flush=True))
         with Walk(load(place), seed=SEED, samples=SAMPLES, stride=STRIDE) as walk:
             return walk.run(names, stop=True)
 
@@ -229,14 +278,15 @@ def main(words: Sequence[str] | None = None) -> int:
     return 1 if missed or blamed else 0
 
 
-def _tell(result: Result, steps: Sequence[Mutant], *, is_faulty: bool) -> int:
+def _tell(results: Sequence[Result], steps: Sequence[Mutant], *, is_faulty: bool) -> int:
     """Print what was found in each step; return in how many of them it is not what it should be."""
-    found = {violation.step: violation for violation in result.violations}
+    found = {violation.step: violation for result in results for violation in result.violations}
+    states = ChainMap(*(dict(result.by_step) for result in results))
     for mutant in steps:
         violation = found.get(mutant.name)
         rule = "; ".join(violation.wrong) if violation else "nothing found"
         print(
-            f"{mutant.name if is_faulty else 'no fault'}: {rule}, after {result.by_step[mutant.name]} states",
+            f"{mutant.name if is_faulty else 'no fault'}: {rule}, after {states[mutant.name]} states",
             flush=True,
         )
         if violation:
