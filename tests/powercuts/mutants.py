@@ -1,4 +1,4 @@
-"""Deliberate faults in the agent, each a step of durability left out, which the campaign has to find: it can fail.
+"""The campaign can fail: it has to find each of the deliberate faults in the agent.
 
 Two lives in QEMU have them all, each in a step of its own: a changed file lies over the right one meanwhile, and all is
 flushed before the next one. The power is cut at every instant of such a step, up to the first violation. The same lives
@@ -13,10 +13,26 @@ from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from powercuts import releaselife
 from powercuts.campaign import Result, Walk
+from powercuts.faults import (
+    BLOCK_BY_RENAME,
+    FLOOR_FIRST,
+    GRUB_NOT_FORCED,
+    HEADER_FIRST,
+    HISTORY_BY_RENAME,
+    MUTANTS,
+    NO_BLOCK_FLUSH,
+    NO_DATA_FLUSH,
+    NO_FLOOR_FLUSH,
+    OF_RELEASES,
+    OF_UPDATES,
+    RECORD_FIRST,
+    TRUSTED_FIRST,
+    Mutant,
+    text_of,
+)
 from powercuts.lives import ARRIVED, KINDS, do, install, life_of, reboot, up
 from powercuts.recording import Life, Step, load, record
 from powercuts.replay import scratch
@@ -27,102 +43,9 @@ from qemu_harness.process import HarnessError
 from support import judges
 from support.trials import arm
 
-ROOT = Path(__file__).parents[2]
 SEED, SAMPLES = 1, 4
 STRIDE = 16
 """Of hundreds of writes that nobody flushes, each sixteenth is judged."""
-
-
-class Mutant(NamedTuple):
-    """One fault: in this file, this text becomes that."""
-
-    name: str
-    """That of the step, too, in which it works."""
-    file: str
-    old: str
-    new: str
-
-
-# What the textbook does in place of an overwritten sector: write a new file, flush it, rename it, flush the directory.
-_RENAME = """\
-with open(f"{path}.new", "wb") as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-os.rename(f"{path}.new", path)
-directory = os.open(os.path.dirname(path), os.O_RDONLY)
-os.fsync(directory)
-os.close(directory)
-"""
-
-
-def _by_rename(*before: str, indent: int) -> str:
-    """Give that as lines of a function, after those that say what `path` and `content` are."""
-    lines = [*before, *_RENAME.splitlines()]
-    return "".join(f"{' ' * indent}{line}\n" for line in lines)
-
-
-NO_DATA_FLUSH = Mutant(
-    "no flush after the data", "manageboot/disk/blockdev.py",
-    "            os.fsync(self._descriptor)\n", "            pass\n",
-)  # fmt: skip
-RECORD_FIRST = Mutant(
-    "the record before the data", "manageboot/install/install.py",
-    "Content.INSTALLING, transaction", "Content.INSTALLED, transaction",
-)  # fmt: skip
-HEADER_FIRST = Mutant(
-    "the header first", "manageboot/install/imagewriter.py",
-    "            memoryview(self.header)[:] = window.buffer[:start]\n",
-    "            memoryview(self.header)[:] = window.buffer[:start]\n            start = 0\n",
-)  # fmt: skip
-BLOCK_BY_RENAME = Mutant(
-    "the block by rename", "grubenv/updating.py",
-    "    how = carry_out(storage, steps, old)\n",
-    _by_rename("path, content, how = storage.path, new.build(), 'replaced'", indent=4),
-)  # fmt: skip
-HISTORY_BY_RENAME = Mutant(
-    "the history by rename", "manageboot/events/history.py",
-    "        _overwrite(path, encode(added), _offset(added))\n",
-    _by_rename("content = bytearray(content)",
-               "content[_offset(added) : _offset(added) + RECORD_BYTES] = encode(added)", indent=8),
-)  # fmt: skip
-NO_BLOCK_FLUSH = Mutant(
-    "no flush after the block", "grubenv/writing/storage.py",
-    "            os.fdatasync(self.descriptor)\n", "            pass\n",
-)  # fmt: skip
-TRUSTED_FIRST = Mutant(
-    "the trusted slot before the block", "manageboot/upgrade/verbs.py",
-    "        _write(config, to_do, _kept(node))\n"
-    "        if node.grub is not None:\n            _trust(config, node.booted)\n",
-    "        if node.grub is not None:\n            _trust(config, node.booted)\n"
-    "        _write(config, to_do, _kept(node))\n",
-)  # fmt: skip
-GRUB_NOT_FORCED = Mutant(
-    "what GRUB wrote is not forced down", "manageboot/daemon/jobs.py",
-    'logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))',
-    'logger.info("%s", _what_grub_said(before))',
-)  # fmt: skip
-FLOOR_FIRST = Mutant(
-    "the floor before the block", "manageboot/upgrade/verbs.py",
-    "        _write(config, to_do, _kept(node))\n"
-    "        if node.grub is not None:\n            _trust(config, node.booted)\n"
-    "        raising.raise_floor(config, node)\n",
-    "        raising.raise_floor(config, node)\n"
-    "        _write(config, to_do, _kept(node))\n"
-    "        if node.grub is not None:\n            _trust(config, node.booted)\n",
-)  # fmt: skip
-NO_FLOOR_FLUSH = Mutant(
-    "no flush after the floor", "manageboot/system/files.py",
-    "            os.fsync(file.fileno())  # vfat keeps size and place in the entry, and fills the new one only now\n"
-    "            flush_directory(os.path.dirname(path))\n",
-    "            pass\n",
-)  # fmt: skip
-OF_UPDATES = (
-    NO_DATA_FLUSH, HEADER_FIRST, RECORD_FIRST, BLOCK_BY_RENAME, HISTORY_BY_RENAME, NO_BLOCK_FLUSH, TRUSTED_FIRST,
-    GRUB_NOT_FORCED,
-)  # fmt: skip
-OF_RELEASES = (FLOOR_FIRST, NO_FLOOR_FLUSH)
-MUTANTS = (*OF_UPDATES, *OF_RELEASES)
 
 _PACKAGES = "/usr/lib/python3/dist-packages"
 # Nothing of it reaches the disk: the root is read-only, and /run lies in memory.
@@ -222,19 +145,6 @@ def over(mutant: Mutant, action: Callable[[VirtualMachine], None]) -> Callable[[
 def taken_away(mutant: Mutant) -> Callable[[VirtualMachine], None]:
     """Give the action that takes a fault away, and flushes all that it has left."""
     return do(_TAKE_AWAY.format(f"{_PACKAGES}/{mutant.file}"), "sync")
-
-
-def text_of(mutant: Mutant, *, is_faulty: bool) -> str:
-    """Give the text of a file, with a fault or without.
-
-    Raises:
-        HarnessError: the place of the fault is not there, or more than once.
-    """
-    path = ROOT / mutant.file
-    text = path.read_text()
-    if text.count(mutant.old) != 1:
-        raise HarnessError(f"{path} has {mutant.old!r} {text.count(mutant.old)} times, and not once")
-    return text.replace(mutant.old, mutant.new) if is_faulty else text
 
 
 def judged(faults: Sequence[Mutant], *, wanted: Sequence[Mutant] = MUTANTS) -> list[Result]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from powercuts.mutants import MUTANTS, judged, text_of
+from powercuts.faults import MUTANTS, text_of
+from powercuts.mutants import judged
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
