@@ -127,7 +127,7 @@ crash-install: packages $(VENV)/installed
 crash-releases: packages $(VENV)/installed
 	@cd tests && exec env PYTHONPATH=..:../qemu-harness ../$(BIN)/python -m channel.crash
 
-# One life in QEMU, and every power cut in it; a few minutes. POWER_CUTS names other lives, or --all.
+# One life in QEMU, and every power cut in it; a few minutes. POWER_CUTS names other lives, as "release --samples 1", or --all.
 POWER_CUTS := guest --samples 1 --boots 1
 SEED := 1
 

@@ -219,7 +219,8 @@ def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable
     libraries.reach()
     try:
         from manageboot.channel import trust  # noqa: F401  whether it is there
-    except ImportError as error:
+    # Some versions import requests, which reads the certificates of the system meanwhile.
+    except (ImportError, OSError) as error:
         raise refusals.TufMissingError(
             f"cannot verify signatures: {error}", hint="install manageboot[channel], or give --release-sha256"
         ) from error

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from channel.channelnode import ChannelNode, channel_node
+from manageboot.cli import main
 from support.images import make_update
 from support.releases import Small
 
@@ -176,3 +178,24 @@ def test_a_frame_that_is_wrong_leaves_a_void_slot(channel: ChannelNode):
     channel.node.fails("upgrade-install", status=65, code="RELEASE_SHA256")
     assert channel.node.record("B") == "void"
     channel.node.fails("upgrade-commit", status=69, code="NOTHING_INSTALLED")
+
+
+def test_a_library_that_lacks_a_file_of_the_system_is_no_bug_of_ours(
+    channel: ChannelNode, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """So it is where requests finds no certificates, which it reads while it is imported."""
+
+    class Lacking:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "tuf":
+                raise FileNotFoundError(2, "No such file or directory", "ca-certificates.crt")
+
+    for module in ("tuf", "manageboot.channel.trust"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr("manageboot.channel.trust", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Lacking, *sys.meta_path])
+    assert main.run(["-c", str(channel.node.config), "check"]) == 69
+    [told, _] = capfd.readouterr().err.splitlines()
+    assert told.startswith("manageboot: error: cannot verify signatures: ")
+    assert told.endswith(" No such file or directory: 'ca-certificates.crt' [NO_TUF]")

@@ -2,5 +2,5 @@
 
 `recording` lets a node live in QEMU, whose driver blklogwrites keeps each write and flush. `replay` is the disk at one
 instant of that, `cuts` says which instants there are, `judge` what is right there, and `campaign` puts all together.
-`mutants` has the faults that it has to find.
+`faults` are those that it has to find, and `mutants` tries them.
 """

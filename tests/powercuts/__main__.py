@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from powercuts import cuts
+from powercuts import cuts, releaselife
 from powercuts.campaign import Result, Walk
 from powercuts.lives import KINDS
 from powercuts.peerfigures import table
@@ -22,6 +22,7 @@ from powercuts.report import JUDGE, write_report
 from qemu_harness.process import HarnessError
 from support import judges
 
+LIVES = (*KINDS, releaselife.NAME)
 QUICK = ("guest",)
 SAMPLES = 4
 
@@ -31,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="powercuts", description=(__doc__ or "").splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     run = verbs.add_parser("run", help="judge every state of recordings")
-    run.add_argument("recordings", nargs="*", metavar="RECORDING", help=f"of {', '.join(KINDS)}; by default {QUICK[0]}")
+    run.add_argument("recordings", nargs="*", metavar="RECORDING", help=f"of {', '.join(LIVES)}; by default {QUICK[0]}")
     run.add_argument("--all", action="store_true", help="all of them")
     run.add_argument("--peers", action="store_true", help=f"those of other procedures: {', '.join(PEERS)}")
     run.add_argument("--seed", type=int, default=1, help="of the samples")
@@ -49,7 +50,7 @@ def main() -> int:
         if arguments.verb == "judge":
             return show(arguments.recording, arguments.cut, is_booted=arguments.boot)
         quick = list(PEERS) if arguments.peers else list(QUICK)
-        names = list(KINDS) if arguments.all else arguments.recordings or quick
+        names = list(LIVES) if arguments.all else arguments.recordings or quick
         return campaign(names, arguments.seed, arguments.samples, arguments.boots, arguments.report)
     except HarnessError as error:
         print(f"powercuts: error: {error}", file=sys.stderr)

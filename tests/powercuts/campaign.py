@@ -11,7 +11,6 @@ from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
 from manageboot.events import history
-from powercuts import vouched
 from powercuts.cuts import SECTOR, Cut, losses, subsets
 from powercuts.filesystems import FileSystem
 from powercuts.judge import Judge, Told, Verdict, manageboots_rules
@@ -291,9 +290,8 @@ class Walk:
     def _told(self, cut: Cut, step: Done) -> Told:
         may_boot = step.after if cut.kind == "told" else step.during
         installed = step.installs if cut.kind == "told" else ""
-        return Told(
-            may_boot, step.slot, step.again, self._newest_event, step.meddles, installed, step.trusted, self._vouched
-        )
+        kept = self._vouched.most(step.vouched) if cut.kind == "told" else self._vouched
+        return Told(may_boot, step.slot, step.again, self._newest_event, step.meddles, installed, step.trusted, kept)
 
     def _leave(self, step: Done) -> None:
         """Take down what a step has left that later ones have to keep."""
@@ -303,13 +301,12 @@ class Walk:
                 self.replay.adopt(name, f"after {step.name}", self._home / f"adopted-{name}.img")
         image = self._home / "told.img"
         self.replay.copy("grub", image)
-        places = {name: self._home / f"told-{name}" for name in (history.FILE_NAME, *vouched.NAMES)}
-        FileSystem(image).read({f"/{name}": place for name, place in places.items()})
-        files = {name: place.read_bytes() for name, place in places.items() if place.exists()}
-        if history.FILE_NAME in files:
-            entries = history.parse(files[history.FILE_NAME]).entries
+        log = self._home / history.FILE_NAME
+        FileSystem(image).read({f"/{history.FILE_NAME}": log})
+        if log.exists():
+            entries = history.parse(log.read_bytes()).entries
             self._newest_event = max((entry.sequence for entry in entries), default=-1)
-        self._vouched = vouched.read(files)
+        self._vouched = self._vouched.most(step.vouched)
 
     def _compare_with_the_end(self) -> None:
         """Make sure that the log was complete: the disk that it makes is the one that the node has left."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from manageboot.boot import floor
 from manageboot.events import history
 from powercuts import vouched
 from powercuts.agentjudge import Agent, Ended, agent
@@ -109,6 +110,7 @@ class Judge:
         wrong = [*self._whole(first), *self._expected(first, told), *self._passive(OTHER[first.slot], told)]
         _, files = self._system("grub", _GRUB_FILES)
         wrong += [*trusted_too_early(files), *told_too_early(files)]
+        wrong += vouched.raised_too_early(files, told.vouched, _on_trial(files.get("grubenv")))
         undos = [self._replay.write(offset, data) for offset, data in boots.writes]
         try:
             trouble, files = self._system("grub", _GRUB_FILES)
@@ -255,6 +257,7 @@ class Judge:
         """Do what a node would do next, and see that GRUB follows."""
         if state == "trial":
             yield from self._ask_for(("confirm",), slot)
+            yield from self._raised(slot)
         elif state == "pending":
             yield from self._ask_for(("upgrade-cancel",), slot)
         else:
@@ -289,6 +292,14 @@ class Judge:
         done = self._agent.run(*words)
         if done.status:
             yield f"{told.again}, repeated, exited with {done.status}: {done.err.strip()}"
+        elif told.again == "confirm":
+            yield from self._raised(boot.slot)
+
+    def _raised(self, slot: str) -> Iterator[str]:
+        """See that a confirm has raised the floor to the release that the slot holds."""
+        path = self._agent.grub / floor.FILE_NAME
+        if path.exists() and vouched.is_behind(path.read_bytes(), slot):
+            yield f"after confirm the floor is lower than the release in slot {slot}"
 
     def _lay_out(self, files: dict[str, bytes], found: dict[str, bytes], boot: Boot) -> None:
         """Put GRUB's files and the records where the agent finds them."""
@@ -325,7 +336,7 @@ def _kernel_of(image: Path) -> tuple[bytes, ...]:
 def trusted_too_early(files: dict[str, bytes]) -> Iterator[str]:
     """Without the block GRUB goes by the second one; that must never name a slot that is on trial."""
     block, named = files.get("grubenv"), _value(files.get("manageboot.env"), "mb_trusted")
-    if named and _cycle(block) in _TRIED and _value(block, "boot_alternative") == named:
+    if named and _on_trial(block) == named:
         yield f"slot {named} is on trial, and counts as trusted already"
 
 
@@ -336,6 +347,11 @@ def told_too_early(files: dict[str, bytes]) -> Iterator[str]:
     waits = _value(block, "boot_alternative") if _cycle(block) == "first_boot" else ""
     if last and last[0].event == "trial_started" and last[0].slot == waits:
         yield f"the history says that the trial of slot {waits} has begun, and the block does not"
+
+
+def _on_trial(block: bytes | None) -> str:
+    """Name the slot that a trial is of, or will be."""
+    return _value(block, "boot_alternative") if _cycle(block) in _TRIED else ""
 
 
 def _cycle(block: bytes | None) -> str:

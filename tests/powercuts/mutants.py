@@ -1,20 +1,38 @@
-"""Deliberate faults in the agent, each a step of durability left out, which the campaign has to find: it can fail.
+"""The campaign can fail: it has to find each of the deliberate faults in the agent.
 
-One life in QEMU has them all, each in a step of its own: a changed file lies over the right one meanwhile, and all is
-flushed before the next one. The power is cut at every instant of such a step, up to the first violation. The same life
-without the faults has none.
+Two lives in QEMU have them all, each in a step of its own: a changed file lies over the right one meanwhile, and all is
+flushed before the next one. The power is cut at every instant of such a step, up to the first violation. The same lives
+without the faults have none.
 """
 
 import argparse
 import shlex
 import sys
 import tempfile
+from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
+from powercuts import releaselife
 from powercuts.campaign import Result, Walk
+from powercuts.faults import (
+    BLOCK_BY_RENAME,
+    FLOOR_FIRST,
+    GRUB_NOT_FORCED,
+    HEADER_FIRST,
+    HISTORY_BY_RENAME,
+    MUTANTS,
+    NO_BLOCK_FLUSH,
+    NO_DATA_FLUSH,
+    NO_FLOOR_FLUSH,
+    OF_RELEASES,
+    OF_UPDATES,
+    RECORD_FIRST,
+    TRUSTED_FIRST,
+    Mutant,
+    text_of,
+)
 from powercuts.lives import ARRIVED, KINDS, do, install, life_of, reboot, up
 from powercuts.recording import Life, Step, load, record
 from powercuts.replay import scratch
@@ -25,85 +43,9 @@ from qemu_harness.process import HarnessError
 from support import judges
 from support.trials import arm
 
-ROOT = Path(__file__).parents[2]
 SEED, SAMPLES = 1, 4
 STRIDE = 16
 """Of hundreds of writes that nobody flushes, each sixteenth is judged."""
-
-
-class Mutant(NamedTuple):
-    """One fault: in this file, this text becomes that."""
-
-    name: str
-    """That of the step, too, in which it works."""
-    file: str
-    old: str
-    new: str
-
-
-# What the textbook does in place of an overwritten sector: write a new file, flush it, rename it, flush the directory.
-_RENAME = """\
-with open(f"{path}.new", "wb") as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-os.rename(f"{path}.new", path)
-directory = os.open(os.path.dirname(path), os.O_RDONLY)
-os.fsync(directory)
-os.close(directory)
-"""
-
-
-def _by_rename(*before: str, indent: int) -> str:
-    """Give that as lines of a function, after those that say what `path` and `content` are."""
-    lines = [*before, *_RENAME.splitlines()]
-    return "".join(f"{' ' * indent}{line}\n" for line in lines)
-
-
-NO_DATA_FLUSH = Mutant(
-    "no flush after the data", "manageboot/disk/blockdev.py",
-    "            os.fsync(self._descriptor)\n", "            pass\n",
-)  # fmt: skip
-RECORD_FIRST = Mutant(
-    "the record before the data", "manageboot/install/install.py",
-    "Content.INSTALLING, transaction", "Content.INSTALLED, transaction",
-)  # fmt: skip
-HEADER_FIRST = Mutant(
-    "the header first", "manageboot/install/imagewriter.py",
-    "            memoryview(self.header)[:] = window.buffer[:start]\n",
-    "            memoryview(self.header)[:] = window.buffer[:start]\n            start = 0\n",
-)  # fmt: skip
-BLOCK_BY_RENAME = Mutant(
-    "the block by rename", "grubenv/updating.py",
-    "    how = carry_out(storage, steps, old)\n",
-    _by_rename("path, content, how = storage.path, new.build(), 'replaced'", indent=4),
-)  # fmt: skip
-HISTORY_BY_RENAME = Mutant(
-    "the history by rename", "manageboot/events/history.py",
-    "        _overwrite(path, encode(added), _offset(added))\n",
-    _by_rename("content = bytearray(content)",
-               "content[_offset(added) : _offset(added) + RECORD_BYTES] = encode(added)", indent=8),
-)  # fmt: skip
-NO_BLOCK_FLUSH = Mutant(
-    "no flush after the block", "grubenv/writing/storage.py",
-    "            os.fdatasync(self.descriptor)\n", "            pass\n",
-)  # fmt: skip
-TRUSTED_FIRST = Mutant(
-    "the trusted slot before the block", "manageboot/upgrade/verbs.py",
-    "        _write(config, to_do, _kept(node))\n"
-    "        if node.grub is not None:\n            _trust(config, node.booted)\n",
-    "        if node.grub is not None:\n            _trust(config, node.booted)\n"
-    "        _write(config, to_do, _kept(node))\n",
-)  # fmt: skip
-GRUB_NOT_FORCED = Mutant(
-    "what GRUB wrote is not forced down", "manageboot/daemon/jobs.py",
-    'logger.info("%s%s", verbs.arrive(config), _what_grub_said(before))',
-    'logger.info("%s", _what_grub_said(before))',
-)  # fmt: skip
-MUTANTS = (
-    NO_DATA_FLUSH, HEADER_FIRST, RECORD_FIRST, BLOCK_BY_RENAME, HISTORY_BY_RENAME, NO_BLOCK_FLUSH, TRUSTED_FIRST,
-    GRUB_NOT_FORCED,
-)  # fmt: skip
 
 _PACKAGES = "/usr/lib/python3/dist-packages"
 # Nothing of it reaches the disk: the root is read-only, and /run lies in memory.
@@ -130,12 +72,8 @@ def life_with(cache: Cache, faults: Collection[Mutant]) -> Life:
     confirm = do("manageboot confirm")
 
     def faulty(mutant: Mutant, action: Callable[[VirtualMachine], None], *words: str, installs: str = "") -> list[Step]:
-        _, after, slot, _ = words
-        laid = mutant in faults
-        return [
-            Step(mutant.name, mutant.file, over(mutant, action) if laid else action, *words, installs=installs),
-            Step(f"{mutant.name}, flushed", "", taken_away(mutant) if laid else do("sync"), after, after, slot),
-        ]
+        step = Step(mutant.name, mutant.file, action, *words, installs=installs)
+        return with_fault(mutant, step, faults)
 
     def lay_in(machine: VirtualMachine) -> None:
         fault = GRUB_NOT_FORCED
@@ -162,6 +100,37 @@ def life_with(cache: Cache, faults: Collection[Mutant]) -> Life:
     return replace(life_of(cache, KINDS["guest"]), name="faults", title="faults of the agent", steps=steps)
 
 
+def release_life_with(cache: Cache, faults: Collection[Mutant]) -> Life:
+    """Give the life of a node that confirms two signed releases, each with a fault, and say which of them it has.
+
+    Args:
+        cache: of the images.
+        faults: those that work.
+    """
+    life = releaselife.release_life(cache)
+    known = {step.name: step for step in life.steps}
+    confirm = known["confirm"]
+    of_v3 = confirm._replace(after="A", slot="A", vouched=confirm.vouched._replace(floor=confirm.vouched.floor + 1))
+    steps = [
+        *(known[name] for name in ("first boot", "update to v2", "commit v2")),
+        *with_fault(FLOOR_FIRST, confirm, faults),
+        *(known[name] for name in ("update to v3", "commit v3")),
+        *with_fault(NO_FLOOR_FLUSH, of_v3, faults),
+    ]
+    return replace(life, name="release-faults", title="faults of the agent, with releases", steps=steps)
+
+
+def with_fault(mutant: Mutant, step: Step, faults: Collection[Mutant]) -> list[Step]:
+    """Give a step under the name of a fault, and one that flushes all; it has the fault if that is one of some."""
+    laid = mutant in faults
+    action = over(mutant, step.action) if laid else step.action
+    flush = taken_away(mutant) if laid else do("sync")
+    return [
+        step._replace(name=mutant.name, what=mutant.file, action=action),
+        Step(f"{mutant.name}, flushed", "", flush, step.after, step.after, step.slot),
+    ]
+
+
 def over(mutant: Mutant, action: Callable[[VirtualMachine], None]) -> Callable[[VirtualMachine], None]:
     """Give an action during which a file of the agent has a fault."""
     path = f"{_PACKAGES}/{mutant.file}"
@@ -178,34 +147,24 @@ def taken_away(mutant: Mutant) -> Callable[[VirtualMachine], None]:
     return do(_TAKE_AWAY.format(f"{_PACKAGES}/{mutant.file}"), "sync")
 
 
-def text_of(mutant: Mutant, *, is_faulty: bool) -> str:
-    """Give the text of a file, with a fault or without.
-
-    Raises:
-        HarnessError: the place of the fault is not there, or more than once.
-    """
-    path = ROOT / mutant.file
-    text = path.read_text()
-    if text.count(mutant.old) != 1:
-        raise HarnessError(f"{path} has {mutant.old!r} {text.count(mutant.old)} times, and not once")
-    return text.replace(mutant.old, mutant.new) if is_faulty else text
-
-
-def judged(faults: Sequence[Mutant], *, wanted: Sequence[Mutant] = MUTANTS) -> Result:
-    """Record the life of a node, and judge the steps of faults, each up to the first violation.
+def judged(faults: Sequence[Mutant], *, wanted: Sequence[Mutant] = MUTANTS) -> list[Result]:
+    """Record the lives of nodes, and judge the steps of faults, each up to the first violation.
 
     Args:
-        faults: those that the node has.
-        wanted: those whose steps are judged, whether it has them or not; the life ends with the last one.
+        faults: those that the nodes have.
+        wanted: those whose steps are judged, whether they have them or not; a life ends with the last one.
     """
-    cache = Cache.default()
-    names = [mutant.name for mutant in wanted]
-    life = life_with(cache, faults)
+    lives = ((life_with, OF_UPDATES), (release_life_with, OF_RELEASES))
+    shares = ((life, [mutant.name for mutant in of_it if mutant in wanted]) for life, of_it in lives)
+    return [_judged(life(Cache.default(), faults), names) for life, names in shares if names]
+
+
+def _judged(life: Life, names: Collection[str]) -> Result:
     last = max(number for number, step in enumerate(life.steps) if step.name in names)
     with tempfile.TemporaryDirectory(prefix="manageboot-mutant.", dir=scratch()) as directory:
         place = Path(directory, "recording")
         life = replace(life, steps=life.steps[: last + 1])
-        record(cache, life, place, lambda step: print(f"    {step}", file=sys.stderr, flush=True))
+        record(Cache.default(), life, place, lambda step: print(f"    {step}", file=sys.stderr, flush=True))
         with Walk(load(place), seed=SEED, samples=SAMPLES, stride=STRIDE) as walk:
             return walk.run(names, stop=True)
 
@@ -229,14 +188,15 @@ def main(words: Sequence[str] | None = None) -> int:
     return 1 if missed or blamed else 0
 
 
-def _tell(result: Result, steps: Sequence[Mutant], *, is_faulty: bool) -> int:
+def _tell(results: Sequence[Result], steps: Sequence[Mutant], *, is_faulty: bool) -> int:
     """Print what was found in each step; return in how many of them it is not what it should be."""
-    found = {violation.step: violation for violation in result.violations}
+    found = {violation.step: violation for result in results for violation in result.violations}
+    states = ChainMap(*(dict(result.by_step) for result in results))
     for mutant in steps:
         violation = found.get(mutant.name)
         rule = "; ".join(violation.wrong) if violation else "nothing found"
         print(
-            f"{mutant.name if is_faulty else 'no fault'}: {rule}, after {result.by_step[mutant.name]} states",
+            f"{mutant.name if is_faulty else 'no fault'}: {rule}, after {states[mutant.name]} states",
             flush=True,
         )
         if violation:

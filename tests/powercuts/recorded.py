@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from powercuts import releaselife
 from powercuts.campaign import Result, Walk
 from powercuts.lives import KINDS, life_of
 from powercuts.peers import PEERS, peer_life
@@ -62,4 +63,6 @@ def life_named(cache: Cache, name: str) -> tuple[Life, tuple[str, ...]]:
     """Give a life by its name, and the modules that say what happens in it."""
     if name in PEERS:
         return peer_life(cache, PEERS[name]), ("lives", "peers")
+    if name == releaselife.NAME:
+        return releaselife.release_life(cache), ("lives", "releaselife")
     return life_of(cache, KINDS[name]), ("lives",)

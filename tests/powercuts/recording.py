@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from powercuts.vouched import Vouched
 from qemu_harness.cache import Cache
 from qemu_harness.layout import GROUP, GUESTOS, HOSTOS, Layout
 from qemu_harness.machine import VirtualMachine
@@ -39,6 +40,8 @@ class Step(NamedTuple):
     """The slot that holds an image whole when it is done."""
     trusted: str = ""
     """The slots whose system is confirmed, where the rules ask for it."""
+    vouched: Vouched = Vouched()
+    """What has to be kept of releases when it is done, and from then on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Done:
     meddles: str
     installs: str
     trusted: str
+    vouched: Vouched
     first: int
     """Its first request, counted from 0."""
     end: int
@@ -152,7 +156,8 @@ def describe(life: Life, directory: Path, ends: Sequence[int]) -> None:
         first = after
     last = steps[-1]
     what = "the node goes down in good order"
-    words = {"meddles": "", "installs": "", "trusted": last.trusted, "again": "", "slot": last.slot}
+    words = {"trusted": last.trusted, "vouched": last.vouched, "slot": last.slot}
+    words |= dict.fromkeys(("meddles", "installs", "again"), "")
     steps.append(Done("switched off", what, last.after, last.after, first=first, end=len(requests), **words))
     for version, images in life.versions.items():
         for role, image in images.items():
@@ -189,7 +194,7 @@ def load(directory: Path) -> Recording:
         LAYOUTS[notes["system"]],
         {name: (offset, size) for name, (offset, size) in notes["places"].items()},
         versions,
-        [Done(**step) for step in notes["steps"]],
+        [Done(**step | {"vouched": Vouched(*step["vouched"])}) for step in notes["steps"]],
         list(read_log(directory / LOG)),
         notes["rules"],
     )

@@ -24,6 +24,7 @@ from powercuts.recording import LAYOUTS, Life, Recording, places_of
 from powercuts.replay import Replay, scratch
 from powercuts.soakplan import Plan
 from powercuts.soakround import Belief, Driver, PowerGone, Round
+from powercuts.vouched import Vouched
 from qemu_harness.cache import Cache
 from qemu_harness.filesystem import copy_into
 from qemu_harness.machine import VirtualMachine
@@ -252,7 +253,7 @@ def judge_once_more(life: Life, directory: Path, home: Path) -> tuple[Cut, Verdi
         home: for scratch files.
     """
     notes = json.loads((directory / FINDING).read_text())
-    cut, told = parse(notes["cut"]), Told(**notes["told"])
+    cut, told = parse(notes["cut"]), Told(**notes["told"] | {"vouched": Vouched(*notes["told"]["vouched"])})
     base, log = directory / BEFORE, directory / LOG
     places = places_of(base, LAYOUTS[life.system])
     with Replay.of_slots(base, home / DISK, places, life.versions) as replay, agent(replay.path, places) as found:

@@ -66,6 +66,23 @@ def test_what_is_kept_of_releases_is_whole_and_never_less_than_was_told(tmp_path
     assert [*vouched.missing({**files, "manageboot.update": b""}, told)] != []
 
 
+def test_the_floor_rises_once_a_trial_is_confirmed_and_then_it_does(tmp_path: Path):
+    settings = config.load(profile="guestos", grubenv=str(tmp_path / "grubenv"))
+    path = tmp_path / floor.FILE_NAME
+    floor.note(settings, Slot.B, Installed("1.4", 4, 2, "0" * 64, (), "ab"))
+    told = vouched.read({path.name: path.read_bytes()})
+    assert [*vouched.raised_too_early({path.name: path.read_bytes()}, told, "B")] == []
+    assert vouched.is_behind(path.read_bytes(), "B")
+    assert not vouched.is_behind(path.read_bytes(), "A")
+    floor.confirmed(settings, Slot.B, "ab")
+    files = {path.name: path.read_bytes()}
+    assert not vouched.is_behind(path.read_bytes(), "B")
+    assert [*vouched.raised_too_early(files, told, "B")] == ["the floor is 4 already, and slot B is on trial"]
+    assert [*vouched.raised_too_early(files, told, "")] == []
+    # A rollback to a slot that was confirmed is a trial as well.
+    assert [*vouched.raised_too_early(files, told.most(vouched.read(files)), "A")] == []
+
+
 def test_the_agent_that_judges_has_what_a_node_has():
     """What builds releases needs libraries that no node has, nor a machine that only judges."""
     found = {*modules()}
