@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,10 +65,13 @@ class Memory:
         self.content = {role: one + b"behind the image" * 512 for role, one in content.items()}
         self.broken_at: int | None = None
 
-    def read_into(self, role: str, offset: int, target: memoryview) -> None:
-        if self.broken_at is not None and offset <= self.broken_at < offset + len(target):
-            raise errors.DeviceError(f"cannot read {len(target)} bytes at {offset}")
-        target[:] = self.content[role][offset : offset + len(target)]
+    def read_into(self, role: str, offset: int, targets: Sequence[memoryview]) -> None:
+        end = offset + sum(map(len, targets))
+        if self.broken_at is not None and offset <= self.broken_at < end:
+            raise errors.DeviceError(f"cannot read {end - offset} bytes at {offset}")
+        for target in targets:
+            target[:] = self.content[role][offset : offset + len(target)]
+            offset += len(target)
 
 
 class Far(Directory):
