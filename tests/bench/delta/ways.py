@@ -89,7 +89,9 @@ def _releases(stage: Stage, folder: Path) -> None:
         archive = folder / _ARCHIVE
         run("tar", "--create", "--dereference", "--sparse", "--use-compress-program=zstd --quiet -8 --long=27",
             "--file", archive, "root.img", "VERSION.TXT", cwd=content)  # fmt: skip
-        options = ["--output", folder, "--index", str(number), "--role", "root", "--level", str(stage.level)]
+        # Nobody fetches the old one.
+        level = stage.level if version == _NEW else 3
+        options = ["--output", folder, "--index", str(number), "--role", "root", "--level", str(level)]
         # In a process of its own: what this one needs would count as the peak of the commands that it starts.
         print(run(sys.executable, "-m", "manageboot", "release", "build", archive, *options, *old), file=sys.stderr)
         old = ["--from", folder / version]
