@@ -33,6 +33,7 @@ help:
 	@echo "make soak       nodes that lose their power again and again while they upgrade themselves: CUTS=500 SEED=1 NODES=(cores)"
 	@echo "make bench      the install engine beside the shell way, bmaptool, and RAUC and SWUpdate of two Debians"
 	@echo "make bench-release     a release beside the archive of the same images, in turn"
+	@echo "make bench-delta       an update by a delta beside a full one, zstd --patch-from, casync and zchunk, through a server: PAIR=base"
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-trixie       the tests without virtual machines with Debian 13's Python, libraries and tools"
 	@echo "make test-long  the tests that take minutes each"
@@ -167,6 +168,14 @@ bench: packages $(VENV)/installed
 bench-release: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench --directory ../.cache/bench \
 		--quick --image small --rounds 15 --only manageboot
+
+# Two states of a root file system are built of packages first; base takes minutes, servers and desktop hours.
+PAIR := base
+
+.PHONY: bench-delta
+bench-delta: PACKAGES += casync curl nginx-light zchunk
+bench-delta: packages $(VENV)/installed
+	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench.delta --directory ../.cache/bench --pair $(PAIR)
 
 # In it, a browser shows the page of the power cuts, RAUC's bundles are signed, zsh and fish complete command lines, and real
 # servers are fetched from.

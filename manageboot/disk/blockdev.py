@@ -173,20 +173,21 @@ class BlockDevice:
         if console.debug:
             console.debug("flush %s", self.path)
 
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer from the medium, not from the page cache.
+    def read_into(self, offset: int, *buffers: memoryview) -> None:
+        """Fill buffers from the medium, not from the page cache: what lies one after the other, in one request.
 
         Raises:
             DeviceError: the device gave less, or failed.
         """
+        length = sum(map(len, buffers))
         try:
             if not self.direct:
-                os.posix_fadvise(self._descriptor, offset, len(buffer), os.POSIX_FADV_DONTNEED)
-            count = os.preadv(self._descriptor, [buffer], offset)
+                os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+            count = os.preadv(self._descriptor, buffers, offset)
         except OSError as error:
-            raise errors.from_os_error(error, f"read {len(buffer)} bytes of {self.path} at {offset}") from error
-        if count != len(buffer):
-            raise errors.DeviceError(f"cannot read {len(buffer)} bytes of {self.path} at {offset}: got {count}")
+            raise errors.from_os_error(error, f"read {length} bytes of {self.path} at {offset}") from error
+        if count != length:
+            raise errors.DeviceError(f"cannot read {length} bytes of {self.path} at {offset}: got {count}")
         if console.debug:
             console.debug("read %s at %d, %d bytes", self.path, offset, count)
 

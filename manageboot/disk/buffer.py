@@ -16,6 +16,11 @@ def aligned_buffer(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size)
 
 
+def is_aligned(view: memoryview) -> bool:
+    """Return whether a buffer, contiguous and writable, starts on a page."""
+    return not len(view) or _address(view) % mmap.PAGESIZE == 0
+
+
 def equal(one: memoryview, other: memoryview) -> bool:
     """Return whether two buffers, each contiguous and writable, hold the same bytes."""
     if len(one) != len(other):

@@ -1,10 +1,10 @@
 """The devices of the booted slot, as the seed of a delta: opened for reading, never for writing."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from manageboot.disk.blockdev import BlockDevice
-from manageboot.disk.buffer import aligned_buffer
+from manageboot.disk.buffer import aligned_buffer, is_aligned
 from manageboot.disk.digest import WINDOW_BYTES
 
 
@@ -16,13 +16,22 @@ class BootedSlot:
         self._devices = devices
         self._own = threading.local()
 
-    def read_into(self, role: str, offset: int, target: memoryview) -> None:
-        """Fill a buffer with what a device holds now, at an offset in bytes; any thread asks, also several at once.
+    def read_into(self, role: str, offset: int, targets: Sequence[memoryview]) -> None:
+        """Fill buffers with what a device holds now from an offset in bytes on, one after the other; for any thread.
 
         Raises:
             DeviceError: it can't be read.
         """
         device = self._devices[role]
+        # Most of what is asked for is whole blocks into buffers that a device may write to.
+        if all(is_aligned(target) and device.round_up(len(target)) == len(target) for target in targets):
+            device.read_into(offset, *targets)
+            return
+        for target in targets:
+            self._read_aside(device, offset, target)
+            offset += len(target)
+
+    def _read_aside(self, device: BlockDevice, offset: int, target: memoryview) -> None:
         if not hasattr(self._own, "buffer"):
             self._own.buffer = memoryview(aligned_buffer(WINDOW_BYTES))
         for done in range(0, len(target), WINDOW_BYTES):

@@ -16,8 +16,10 @@ _BUFFERS_AHEAD = 16
 """Enough that no stage waits for the one behind it because of a single slow request; more made nothing faster."""
 
 # Source: malloc.h, and mallopt(3).
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _ARENAS = 2
+_KEPT_BYTES = 16 << 20
+"""What an arena keeps of what was freed."""
 
 _THREADS_MAX = 8
 """How many threads unpack and hash, at most: each takes memory, and no device keeps up with more."""
@@ -121,9 +123,15 @@ class Transfer:
 
 
 def _share_memory() -> None:
-    """Let threads share what was freed: else each keeps the largest frame and the largest dictionary that it had."""
+    """Let threads share what was freed: else each keeps the largest frame and the largest dictionary that it had.
+
+    And let them keep it: each frame that is read or unpacked would be given back to the kernel, and cost a fault for
+    each of its pages when the next one comes.
+    """
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
 def _merge_zeros(windows: Iterator[Window]) -> Iterator[Window]:

@@ -3,6 +3,8 @@
 Anchors are places where a hash over 24 bytes has a certain form, one in 32 of them. They move with the data, so data
 that was shifted by some bytes is found as well. Each anchor of new data votes for the units of 16 KiB that have it in
 the old images. Units are taken until the dictionary is full, always the one with most anchors that no unit has yet.
+One that has few is taken only near another one: so a dictionary is read in a sixth of the requests, and the pack is by
+half a percent larger.
 """
 
 import hashlib
@@ -37,6 +39,10 @@ _UNITS_OF_AN_ANCHOR_MAX = 16
 """What is in more places than that says little of where to look; the first ones are enough."""
 _GAIN_MIN = 2
 """How many anchors a unit has to have for itself, to be worth its place."""
+_ALONE_GAIN_MIN = 16
+"""The same of a unit that lies near no other one: a node has to read it in a request of its own."""
+_NEAR_UNITS = 5
+"""So far apart are two units at most that a node reads in one request, with what is between them."""
 
 
 def anchors(data: "NDArray[np.uint8]") -> "tuple[NDArray[np.uint32], NDArray[np.int64]]":
@@ -155,8 +161,8 @@ def _chosen(units: "NDArray[np.uint32]", voters: "NDArray[np.int64]", voter_coun
     heap = list(zip((begins - ends).tolist(), units[begins].tolist(), begins.tolist(), ends.tolist(), strict=True))
     heapify(heap)
     uncovered = np.ones(voter_count, np.bool_)
-    taken = 0
-    while heap and taken < most:
+    taken: set[int] = set()
+    while heap and len(taken) < most:
         _, unit, begin, end = heap[0]
         ours = voters[begin:end]
         gain = int(np.count_nonzero(uncovered[ours]))
@@ -166,9 +172,10 @@ def _chosen(units: "NDArray[np.uint32]", voters: "NDArray[np.int64]", voter_coun
             heapreplace(heap, (-gain, unit, begin, end))
         else:
             heappop(heap)
-            uncovered[ours] = False
-            taken += 1
-            yield unit
+            if gain >= _ALONE_GAIN_MIN or not taken.isdisjoint(range(unit - _NEAR_UNITS, unit + _NEAR_UNITS + 1)):
+                uncovered[ours] = False
+                taken.add(unit)
+                yield unit
 
 
 def _begins(numbers: "NDArray[np.uint32]") -> "NDArray[np.int64]":

@@ -1,6 +1,6 @@
 """Windows of a release, put together from old images and the frames of a delta; whoever gets one gets the right one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 
 from manageboot.release import deltalayout
 from manageboot.release.delta import DeltaIndex
@@ -10,9 +10,9 @@ from manageboot.release.layout import BLOCK_BYTES
 from manageboot.release.stored import ReadStored
 from manageboot.release.windows import Operation, WindowReader
 
-ReadOld = Callable[[Extent], bytes | bytearray]
-"""Gives the blocks of an extent of the old images; they need not be right. The last block of an image is filled with
-zeros, whatever lies behind the image on its device. Any thread calls it, also several at once."""
+ReadOld = Callable[[Sequence[tuple[Extent, memoryview]]], None]
+"""Fills buffers, each with the blocks of an extent of the old images; they need not be right. The last block of an
+image is filled with zeros, whatever lies behind the image on its device. Any thread calls it, also several at once."""
 
 
 class DeltaReader(WindowReader):
@@ -28,7 +28,7 @@ class DeltaReader(WindowReader):
         Args:
             delta: its index.
             read: gives the bytes of its pack.
-            read_old: gives the blocks of the old images.
+            read_old: reads the blocks of the old images.
             unpacker: unpacks the frames of the pack.
         """
         super().__init__(delta, read, unpacker, OldImages(delta, read_old))
@@ -42,17 +42,24 @@ class OldImages:
         self._delta = delta
         self._read = read
 
-    def copy(self, operation: Operation) -> bytes | bytearray | None:
-        """Return what an operation copies; None: it copies nothing."""
-        assert isinstance(operation, deltalayout.Operation)
-        return None if operation.extent is None else self._read(operation.extent)
-
-    def dictionary(self, frame: int) -> bytearray:
-        """Return the dictionary of a frame; empty: it needs none."""
-        extents = self._delta.dictionary(frame)
-        whole = bytearray(sum(extent.blocks for extent in extents) * BLOCK_BYTES)
+    def copy(self, operations: Sequence[Operation], window: memoryview) -> Container[int]:
+        """Put what operations copy into their window; return which of them copy, by their numbers."""
+        wanted: dict[int, tuple[Extent, memoryview]] = {}
         end = 0
-        for extent in extents:
+        for number, operation in enumerate(operations):
+            begin, end = end, end + operation.blocks * BLOCK_BYTES
+            # Not all are of the delta: data may be on the device that is being written, too.
+            if isinstance(operation, deltalayout.Operation) and operation.extent is not None:
+                wanted[number] = operation.extent, window[begin:end]
+        self._read(list(wanted.values()))
+        return wanted
+
+    def dictionary(self, frame: int, room: memoryview) -> memoryview:
+        """Read the dictionary of a frame into a buffer, and return the part that it fills; empty: it needs none."""
+        wanted: list[tuple[Extent, memoryview]] = []
+        end = 0
+        for extent in self._delta.dictionary(frame):
             begin, end = end, end + extent.blocks * BLOCK_BYTES
-            whole[begin:end] = self._read(extent)
-        return whole
+            wanted.append((extent, room[begin:end]))
+        self._read(wanted)
+        return room[:end]

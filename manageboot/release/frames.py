@@ -28,7 +28,7 @@ class Unpacker:
         self._raw = zstandard.DICT_TYPE_RAWCONTENT
         self._own = threading.local()
 
-    def unpack(self, number: int, stored: bytes, dictionary: bytes | bytearray = b"") -> bytes:
+    def unpack(self, number: int, stored: bytes, dictionary: bytes | memoryview = b"") -> bytes:
         """Verify a frame, and return the blocks that it holds.
 
         Args:
@@ -42,7 +42,7 @@ class Unpacker:
         """
         return self.unpack_verified(verify(self._index, number, stored, self.name), dictionary)
 
-    def unpack_verified(self, frame: Verified, dictionary: bytes | bytearray = b"") -> bytes:
+    def unpack_verified(self, frame: Verified, dictionary: bytes | memoryview = b"") -> bytes:
         """Return the blocks that a frame holds.
 
         Args:
@@ -73,7 +73,7 @@ class Unpacker:
             raise self._bad(frame, f"it holds {len(blocks)} bytes instead of {expected}")
         return blocks
 
-    def _decompressor(self, dictionary: bytes | bytearray) -> "zstandard.ZstdDecompressor":
+    def _decompressor(self, dictionary: bytes | memoryview) -> "zstandard.ZstdDecompressor":
         if dictionary:
             return self._zstd(dict_data=self._dictionary(dictionary, dict_type=self._raw))
         if not hasattr(self._own, "zstd"):

@@ -1,11 +1,14 @@
 """Windows of the images, put together from the frames of a pack; whoever gets one gets what the index names."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from manageboot import errors
+from manageboot.disk.buffer import aligned_buffer
 from manageboot.disk.digest import window_digest
+from manageboot.release.deltalayout import DICTIONARY_BLOCKS_MAX
 from manageboot.release.frames import Unpacker
 from manageboot.release.layout import BLOCK_BYTES, Image
 from manageboot.release.stored import FrameReader, Frames, ReadStored, Recent, Verified
@@ -46,15 +49,16 @@ class Window(Protocol):
 class OldData(Protocol):
     """What a delta takes from old images; any thread asks, also several at once. It need not be right."""
 
-    def copy(self, operation: Operation) -> bytes | bytearray | None:
-        """Return what an operation copies; None: it copies nothing."""
+    def copy(self, operations: Sequence[Operation], window: memoryview) -> Container[int]:
+        """Put what operations copy into their window; return which of them copy, by their numbers."""
 
-    def dictionary(self, frame: int) -> bytearray:
-        """Return the dictionary of a frame; empty: it needs none."""
+    def dictionary(self, frame: int, room: memoryview) -> memoryview:
+        """Read the dictionary of a frame into a buffer, and return the part that it fills; empty: it needs none."""
 
 
 _DICTIONARIES_MAX = 4
 """How many dictionaries are in memory at once, for all threads: each has up to 4 MiB, and zstd as much."""
+_DICTIONARY_BYTES = DICTIONARY_BLOCKS_MAX * BLOCK_BYTES
 
 Gathered = Mapping[int, Verified]
 """The frames that a window needs, by their numbers."""
@@ -74,6 +78,8 @@ class WindowReader:
         self._unpacker = unpacker
         self._unpacked = _Unpacked()
         self._dictionaries = threading.BoundedSemaphore(_DICTIONARIES_MAX)
+        # Used again and again, the last one first: memory that was never touched costs a fault for each page.
+        self._rooms: list[memoryview] = []
 
     def gather(self, window: Window) -> Gathered:
         """Read and verify the frames that a window needs; for one thread.
@@ -99,9 +105,12 @@ class WindowReader:
             ReleaseFormatError: a frame breaks a rule of docs/release-format.md.
         """
         at = 0
-        for operation in window.operations:
+        copied = () if self._old is None else self._old.copy(window.operations, buffer)
+        for number, operation in enumerate(window.operations):
             end = at + operation.blocks * BLOCK_BYTES
-            if operation.frame is not None:
+            if number in copied:
+                pass
+            elif operation.frame is not None:
                 begin = operation.first * BLOCK_BYTES
                 data = memoryview(self._unpack(gathered[operation.frame]))
                 buffer[at:end] = data[begin : begin + end - at]
@@ -125,19 +134,28 @@ class WindowReader:
         """
         self.put_together(image, window, self.gather(window), buffer)
 
-    def _fill_alone(self, operation: Operation, target: memoryview) -> None:
-        """Fill what no frame has."""
-        copied = None if self._old is None else self._old.copy(operation)
-        target[:] = bytes(len(target)) if copied is None else copied
+    def _fill_alone(self, operation: Operation, target: memoryview) -> None:  # noqa: ARG002  a plan has others
+        """Fill what neither a frame nor an old image has."""
+        target[:] = bytes(len(target))
 
     def _unpack(self, frame: Verified) -> bytes:
         def unpack() -> bytes:
             if self._old is None:
                 return self._unpacker.unpack_verified(frame)
-            with self._dictionaries:
-                return self._unpacker.unpack_verified(frame, self._old.dictionary(frame.number))
+            with self._room() as room:
+                return self._unpacker.unpack_verified(frame, self._old.dictionary(frame.number, room))
 
         return self._unpacked.get(frame.number, unpack)
+
+    @contextmanager
+    def _room(self) -> Iterator[memoryview]:
+        """Give a buffer for a dictionary, once there is one."""
+        with self._dictionaries:
+            room = self._rooms.pop() if self._rooms else memoryview(aligned_buffer(_DICTIONARY_BYTES))
+            try:
+                yield room
+            finally:
+                self._rooms.append(room)
 
 
 class _Unpacked:

@@ -30,19 +30,15 @@ class Targets(NamedTuple):
 
     def fill(self) -> None:
         """Fill them with old data."""
-        piece = random.Random("old").randbytes(MIB)
         for name in ("boot", "root", "var"):
-            with (self.files / name).open("r+b") as file:
-                for _ in range(os.fstat(file.fileno()).st_size // MIB):
-                    file.write(piece)
-                    end_if_asked()
+            fill(self.files / name)
 
     def differences(self, payload: Payload) -> list[str]:
         """Compare them with the images, and say where they begin to differ."""
         return [
             f"{name} at {offset}"
             for name, image, device in zip(("boot", "root"), payload.images, self.devices, strict=False)
-            if (offset := _difference(image, device)) is not None
+            if (offset := difference(image, device)) is not None
         ]
 
 
@@ -61,7 +57,17 @@ def targets(directory: Path, shape: Shape, *, cached: bool) -> Iterator[Targets]
         yield Targets(boot, root, var, directory)
 
 
-def _difference(image: Path, device: str) -> int | None:
+def fill(path: Path) -> None:
+    """Fill the file of a device with old data."""
+    piece = random.Random("old").randbytes(MIB)
+    with path.open("r+b") as file:
+        for _ in range(os.fstat(file.fileno()).st_size // MIB):
+            file.write(piece)
+            end_if_asked()
+
+
+def difference(image: Path, device: str) -> int | None:
+    """Return where a device begins to differ from an image; None: nowhere."""
     with image.open("rb") as expected, open(device, "rb") as found:
         offset = 0
         while piece := expected.read(_COMPARE_STEP):

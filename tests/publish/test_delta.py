@@ -202,6 +202,17 @@ def test_blocks_are_found_wherever_they_are_and_runs_are_long(tmp_path: Path):
         assert moved.extent(run.start, run.blocks) == old[run.image].extent(run.first, run.blocks)
 
 
+def test_a_little_that_is_alike_is_taken_only_near_what_is_read_anyway(tmp_path: Path):
+    old = random.Random(4).randbytes(2 * WINDOW_BYTES)
+    unit = 16 << 10
+    # Most of unit 20, and 300 bytes of units 23 and 90, in each of which are some 9 anchors.
+    data = old[20 * unit : 21 * unit] + b"".join(old[at * unit + 5000 : at * unit + 5300] for at in (23, 90))
+    wanted = Wanted()
+    wanted.add(data)
+    extents = OldUnits([content(tmp_path, old)], wanted, map).similar(data, 512)
+    assert [extent.first // 4 for extent in extents] == [20, 23]
+
+
 def test_similar_data_is_found_though_it_was_shifted(tmp_path: Path):
     old = [content(tmp_path, BOOT, "boot"), content(tmp_path, OLD_ROOT)]
     data = SHIFTED[500_000:700_000]

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections.abc import Sequence
 
 import pytest
 import zstandard
@@ -42,11 +43,13 @@ def content_of(found: DeltaIndex) -> tuple[list[tuple[Operation, ...]], list[tup
 
 def images_of(found: DeltaIndex, pack: bytes, old: dict[str, bytes]) -> dict[str, bytes]:
     """Put all images together."""
+
+    def read_old(wanted: Sequence[tuple[Extent, memoryview]]) -> None:
+        for extent, target in wanted:
+            target[:] = extent_of(found.old, old, extent)
+
     reader = DeltaReader(
-        found,
-        lambda offset, size: pack[offset : offset + size],
-        lambda extent: extent_of(found.old, old, extent),
-        Unpacker(found, "from-0.9.pack"),
+        found, lambda offset, size: pack[offset : offset + size], read_old, Unpacker(found, "from-0.9.pack")
     )
     images = {}
     for at, image in enumerate(found.index.images):
