@@ -46,6 +46,15 @@ class Reply:
     def raw(self, content: bytes) -> None:
         self._connection.sendall(content)
 
+    def is_taken(self) -> bool:
+        """Tell whether the other side, a process of this machine, has read all that was sent by IPv4."""
+        ports = {f"{name[1]:04X}" for name in (self._connection.getsockname(), self._connection.getpeername())}
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, ours, theirs, _, queues, *_ = line.split()
+            if {ours.partition(":")[2], theirs.partition(":")[2]} == ports and queues.strip("0") != ":":
+                return False
+        return True
+
     def part(self, asked: Asked, start: int | None = None) -> None:
         """Answer 206 with what was asked for, or from another offset on, and send nothing of it yet."""
         start = asked.start if start is None else start
