@@ -92,9 +92,9 @@ check: packages $(VENV)/installed
 	grub-script-check manageboot/bootloader/grub.cfg
 	grub-script-check manageboot/bootloader/slots.cfg
 
-# tests/conftest.py says what runs where. Two virtual machines at a time, so more cores than this bring little; the processes
-# that run them often wait, and so do many tests, so there is one process more than cores.
-IN_PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 --no-loadscope-reorder
+# One process runs all of a file, and tests/conftest.py says which ones come first. Many tests wait, for disks and for virtual
+# machines, so there are more processes than cores.
+IN_PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses $(shell expr $$(nproc) + 2) --maxprocesses 4
 
 .PHONY: test
 test: check
@@ -184,7 +184,7 @@ test-long: PACKAGES += iproute2 lighttpd lighttpd-mod-openssl nginx-light python
 
 .PHONY: test-long
 test-long: packages $(VENV)/installed
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -m long --dist loadfile --no-loadscope-reorder --numprocesses 2 --durations=0
 
 FUZZ := .cache/fuzz
 FUZZ_SECONDS := 600

@@ -34,16 +34,8 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
-MACHINES = "tests/qemu/"
-"""What one process runs as a whole, whose files all need the nodes that the first of them builds."""
-FIRST = ("tests/powercuts/test_life.py", MACHINES, "tests/protocol/")
-"""What takes longest begins first: virtual machines in two of the three; more would only slow each other down."""
-
-
-def scope_of(test: str) -> str:
-    """What one process runs as a whole: the file of a test, or all those of MACHINES."""
-    return MACHINES if test.startswith(MACHINES) else test.partition("::")[0]
-
+FIRST = ("tests/powercuts/test_life.py", "tests/qemu/test_host.py", "tests/protocol/")
+"""What takes longest begins first."""
 
 WATCH = layers.Watch()
 
@@ -56,7 +48,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, and mark what needs nothing but Python."""
-    items.sort(key=lambda item: [not scope_of(item.nodeid).startswith(place) for place in FIRST])
+    items.sort(key=lambda item: [not item.nodeid.startswith(place) for place in FIRST])
     for item in items:
         if not any(item.get_closest_marker(layer) for layer in layers.PROGRAMS):
             item.add_marker("pure")
@@ -75,18 +67,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Give each file to one process, and all of tests/qemu to one too."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return scope_of(nodeid)
-
-    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,8 +32,8 @@ while True:
         os.close(descriptor)
 """
 """The kernel remembers what it read of a device until nobody has it open."""
-PROCESSES = min((os.cpu_count() or 1) + 1, 4)
-"""As in `make test`: many tests wait, so there is one more than cores."""
+PROCESSES = min((os.cpu_count() or 1) + 2, 4)
+"""As in `make test`."""
 
 
 @contextmanager
@@ -48,10 +48,11 @@ def neighbour(program: str) -> Iterator[None]:
 
 def run(name: str, *options: str) -> bool:
     """Run the suite once; return whether it was green."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not long and not qemu", "--no-loadscope-reorder"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not long and not qemu"]
+    command += ["--dist", "loadfile", "--no-loadscope-reorder", "--numprocesses", str(PROCESSES)]
     begin_s = time.monotonic()
     done = subprocess.run(
-        [*command, "--numprocesses", str(PROCESSES), *options],
+        [*command, *options],
         check=False,
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -29,7 +29,7 @@ _PACKAGES = (
 _MODULES = "usr/lib/python3/dist-packages"
 # Debian has the package fusepy under another name; and the agent is found from wherever it is started.
 _FILES = {"fuse.py": "from fusepy import *\n", "manageboot.pth": "/repository\n"}
-_PROCESSES = min((os.cpu_count() or 1) + 1, 4)
+_PROCESSES = min((os.cpu_count() or 1) + 2, 4)
 """As in `make test`."""
 # These two boot nodes, with modules that Debian does not have.
 _TESTS = "cd /repository && exec python3 -m pytest -p no:cacheprovider -m 'not qemu and not long' "
@@ -58,7 +58,7 @@ exec env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 def main() -> int:
     """Run them, with pytest's own options, and return its exit status."""
     root = Cache.default().entry("tests", content_key(*_PACKAGES, repr(_FILES), Path(debian.__file__)), _make)
-    tests = f'{_TESTS} --numprocesses={_PROCESSES} "$@"'
+    tests = f'{_TESTS} --dist=loadfile --numprocesses={_PROCESSES} "$@"'
     # On a disk, as on a usual machine: a block in memory is written in other ways.
     with tempfile.TemporaryDirectory(prefix="manageboot-tests-", dir="/var/tmp") as scratch:
         os.chmod(scratch, 0o1777)

@@ -45,7 +45,7 @@ _LONGEST_PATH_BYTES = 4095
 
 _SHOWN_CHARACTERS = 60
 
-_PATH = re.compile("/.*", re.DOTALL)
+_PATH = "(?s:/.*)"
 
 _T = TypeVar("_T")
 
@@ -159,10 +159,10 @@ class Table:
         """Take an absolute path."""
         return self.matching(key, _PATH, "an absolute path")
 
-    def matching(self, key: str, pattern: re.Pattern[str], meaning: str) -> str:
+    def matching(self, key: str, pattern: str, meaning: str) -> str:
         """Take a string that matches as a whole; one that is a path is as the kernel takes it."""
         value = self.take(key, str, meaning)
-        if not pattern.fullmatch(value):
+        if not re.fullmatch(pattern, value):
             raise self._error(key, value, meaning)
         if not value.startswith("/"):
             return value

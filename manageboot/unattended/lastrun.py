@@ -1,13 +1,15 @@
 """How the last update of this boot ended: a small file beside the lock, for `status` and for the next run."""
 
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manageboot.config import Config
 from manageboot.system import files
 from manageboot.unattended import memory
-from manageboot.unattended.decision import Result
 from manageboot.unattended.memory import Known
+
+if TYPE_CHECKING:
+    from manageboot.unattended.decision import Result
 
 _NAME = "update.json"
 _LIMIT_BYTES = 64 << 10
@@ -20,7 +22,7 @@ _LONGEST_S = 86400
 class LastRun(NamedTuple):
     """What is told of a run. Times are in seconds since 1970."""
 
-    result: Result
+    result: "Result"
     text: str
     """The same for a person."""
     ran: int
@@ -91,6 +93,8 @@ def to_json(last: LastRun) -> dict[str, Any]:
 
 def _parse(stored: dict[str, Any]) -> LastRun:
     """Take the file apart. Raises ValueError where it says what no run would."""
+    from manageboot.unattended.decision import Result
+
     times: dict[str, Any] = {key: stored.get(key) for key in ("ran", "looked", "opens", "closes", "again")}
     text, code, release = stored.get("text"), stored.get("code"), stored.get("release")
     failures = stored.get("failures")

@@ -80,6 +80,14 @@ def test_what_matters_from_the_start_on_is_started(monkeypatch: pytest.MonkeyPat
     assert what_it_has(done)["streams"][1][0] == "iso8859-1"
 
 
+def test_python_may_have_another_name(monkeypatch: pytest.MonkeyPatch):
+    """As where make starts it in another directory."""
+    name = Path(sys.executable)
+    monkeypatch.setattr(sys, "executable", f"{name.parent}/../{name.parent.name}/{name.name}")
+    done = forked.run([sys.executable, *COMMAND[1:], "nothing"], cwd=TESTS)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("ended", ["asks no more", "killed"])
 def test_the_server_and_its_runs_end_with_whoever_asks(tmp_path: Path, ended: str):
     """Even one that is killed."""

@@ -50,6 +50,8 @@ def run(
         return subprocess.run(command, check=False, capture_output=True, text=True, **options)
     request = {
         "command": list(command),
+        # The same file may have another name in the server, where this process was started by a relative path.
+        "is_module": list(command[:2]) == [sys.executable, "-m"],
         "directory": os.path.abspath(cwd or "."),
         "environment": environment,
         "umask": _umask(),

@@ -121,10 +121,9 @@ def become(request: dict[str, Any], standard: list[int]) -> None:
     os.umask(request["umask"])
     os.chdir(request["directory"])
     sys.orig_argv = request["command"]
-    is_module = sys.orig_argv[:2] == [sys.executable, "-m"]
-    sys.argv = sys.orig_argv[2:] if is_module else sys.orig_argv
+    sys.argv = sys.orig_argv[2:] if request["is_module"] else sys.orig_argv
     try:
-        if is_module:
+        if request["is_module"]:
             sys.path.insert(0, os.getcwd())
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:

@@ -10,10 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from qemu_harness.machine import VirtualMachine
+from qemu_harness.machine import BOOT_DEADLINE_S, VirtualMachine
 from qemu_harness.observation import observe
 
-BOOT_DEADLINE_S = 400.0
 INSTALL_DEADLINE_S = 600.0
 ARMED_BY = "/run/armed-by.toml"
 """A configuration: what is laid into a slot changes what was installed there."""
@@ -85,11 +84,12 @@ def reboot_into(machine: VirtualMachine, verb: str, *, boots: int = 1) -> None:
 
 def wait_for_boot(machine: VirtualMachine, target: int) -> None:
     """Wait until the node has gone through firmware so many times, and is up."""
-    given_up = time.monotonic() + BOOT_DEADLINE_S * 2
+    # To go down takes as long as a boot, at most, and a trial may wait for its deadline in each.
+    given_up = time.monotonic() + BOOT_DEADLINE_S * 2 * (target - len(machine.serial.boots()) + 1)
     while len(machine.serial.boots()) < target:
         assert time.monotonic() < given_up, f"boot {target} did not come:\n{machine.serial.tail()}"
         time.sleep(0.5)
-    machine.wait_until_up(timeout_s=BOOT_DEADLINE_S)
+    machine.wait_until_up()
     assert len(machine.serial.boots()) == target
 
 
