@@ -221,6 +221,8 @@ def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable
         from manageboot.channel import trust  # noqa: F401  whether it is there
     # Some versions import requests, which reads the certificates of the system meanwhile.
     except (ImportError, OSError) as error:
+        if (system := errors.of_the_system(error)) is not None:
+            raise system from error
         raise refusals.TufMissingError(
             f"cannot verify signatures: {error}", hint="install manageboot[channel], or give --release-sha256"
         ) from error

@@ -1,5 +1,6 @@
 """The seed of a delta: the booted slot, as far as it holds the old images. Nothing that it gives is trusted."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -13,6 +14,8 @@ from manageboot.release.layout import BLOCK_BYTES
 
 _GAP_BYTES = 64 << 10
 """What lies between two extents is read as well, up to this: a request costs about as much."""
+_GAPS_BYTES = 1 << 20
+"""The same of one request, all in all."""
 _BUFFERS_MAX = 512
 """Of one request; the kernel takes 1,024. Source: preadv(2), IOV_MAX."""
 
@@ -44,8 +47,9 @@ class Seed:
         """Read images whose roles the slot has."""
         self._images = images
         self._slot = slot
-        self._between = memoryview(aligned_buffer(_GAP_BYTES))
-        """Nobody looks at it."""
+        self._own = threading.local()
+        self._bad: set[str] = set()
+        """Roles that could not be read as a whole once. A sector there that nobody needs is not touched again."""
 
     def read(self, wanted: Sequence[tuple[Extent, memoryview]]) -> None:
         """Fill buffers, each with the blocks of an extent; what lies behind an image on its device counts as zeros.
@@ -59,32 +63,46 @@ class Seed:
             except errors.DeviceError:
                 if len(request.targets) == 1:
                     raise
-                # A sector that is bad is nothing to who does not need it.
+                self._bad.add(request.role)
                 for offset, target in request.wanted:
                     self._slot.read_into(request.role, offset, [target])
 
     def _requests(self, wanted: Sequence[tuple[Extent, memoryview]]) -> Iterator[_Request]:
         """Put together what lies close together."""
+        between = self._between()
         request: _Request | None = None
-        end = 0
+        end = used = 0
         for extent, target in sorted(wanted, key=lambda one: (one[0].image, one[0].first)):
             image, begin = self._images[extent.image], extent.first * BLOCK_BYTES
             there = target[: image.size - begin]
             target[len(there) :] = bytes(len(target) - len(there))
             gap = begin - end
+            may_span = 0 if image.role in self._bad else min(_GAP_BYTES, _GAPS_BYTES - used)
             if request is None or not (
-                request.role == image.role and 0 <= gap <= _GAP_BYTES and len(request.targets) < _BUFFERS_MAX
+                request.role == image.role and 0 <= gap <= may_span and len(request.targets) < _BUFFERS_MAX
             ):
                 if request is not None:
                     yield request
-                request = _Request(image.role, begin, [], [])
+                request, used = _Request(image.role, begin, [], []), 0
             elif gap:
-                request.targets.append(self._between[:gap])
+                request.targets.append(between[used : used + gap])
+                used += gap
             request.targets.append(there)
             request.wanted.append((begin, there))
             end = begin + len(there)
         if request is not None:
             yield request
+
+    def _between(self) -> memoryview:
+        """Give a thread's own memory for what nobody looks at.
+
+        Nobody but the kernel: layers that verify or decrypt what they read do so where it goes to, and if the same page
+        were there twice, or were another thread's as well, they would see what they did not write.
+        Source: "dm-crypt, dm-verity: don't modify the data when using authenticated encryption", Linux 6.8.
+        """
+        if not hasattr(self._own, "between"):
+            self._own.between = memoryview(aligned_buffer(_GAPS_BYTES))
+        return self._own.between  # type: ignore[no-any-return]  # what a thread's own is, mypy does not know
 
 
 def deltas_from(release: Release, booted: Installed | None, record: SlotRecord | None) -> tuple[Delta, ...]:

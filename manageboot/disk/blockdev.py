@@ -31,8 +31,9 @@ _PROBE_BYTES = 4096
 class BlockDevice:
     """One block device, as a context manager.
 
-    Offsets and lengths are in bytes and multiples of `block_size`; buffers start on a page. Reads and writes bypass
-    the page cache; where a device can't do that, writes are cached, and reads follow a flush and drop the cache first.
+    Offsets and lengths are in bytes and multiples of `block_size`; buffers start at one of 4,096. Reads and writes
+    bypass the page cache; where a device can't do that, writes are cached, and reads follow a flush and drop the cache
+    first.
     """
 
     def __init__(self, path: str, *, shared: bool = False) -> None:

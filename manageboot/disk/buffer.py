@@ -8,6 +8,9 @@ _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _memcmp.restype = ctypes.c_int
 
 _PROBE_BYTES = 64
+_ALIGNMENT_BYTES = 4096
+"""That of the largest block that devices have; a page may be larger."""
+
 _ZEROS = memoryview(mmap.mmap(-1, 1 << 20))
 
 
@@ -17,8 +20,8 @@ def aligned_buffer(size: int) -> mmap.mmap:
 
 
 def is_aligned(view: memoryview) -> bool:
-    """Return whether a buffer, contiguous and writable, starts on a page."""
-    return not len(view) or _address(view) % mmap.PAGESIZE == 0
+    """Return whether any device may fill a buffer, contiguous and writable, past the page cache."""
+    return not len(view) or _address(view) % _ALIGNMENT_BYTES == 0
 
 
 def equal(one: memoryview, other: memoryview) -> bool:

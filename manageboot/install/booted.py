@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from manageboot.disk.blockdev import BlockDevice
 from manageboot.disk.buffer import aligned_buffer, is_aligned
@@ -23,11 +24,16 @@ class BootedSlot:
             DeviceError: it can't be read.
         """
         device = self._devices[role]
-        # Most of what is asked for is whole blocks into buffers that a device may write to.
-        if all(is_aligned(target) and device.round_up(len(target)) == len(target) for target in targets):
-            device.read_into(offset, *targets)
-            return
-        for target in targets:
+
+        def takes(target: memoryview) -> bool:
+            return is_aligned(target) and len(target) % device.block_size == 0
+
+        # Most of what is asked for is whole blocks; the last one of an image may be none.
+        direct = list(takewhile(takes, targets))
+        if direct:
+            device.read_into(offset, *direct)
+        offset += sum(map(len, direct))
+        for target in targets[len(direct) :]:
             self._read_aside(device, offset, target)
             offset += len(target)
 

@@ -151,7 +151,10 @@ class WindowReader:
     def _room(self) -> Iterator[memoryview]:
         """Give a buffer for a dictionary, once there is one."""
         with self._dictionaries:
-            room = self._rooms.pop() if self._rooms else memoryview(aligned_buffer(_DICTIONARY_BYTES))
+            try:
+                room = self._rooms.pop()
+            except IndexError:
+                room = memoryview(aligned_buffer(_DICTIONARY_BYTES))
             try:
                 yield room
             finally:

@@ -60,7 +60,7 @@ def render(report: dict[str, Any]) -> str:
         costs = ", ".join(str(Way(way["way"], way["bytes"], way.get("from"))) for way in release["ways"])
         lines.append(f"release  {release['version']}, index {release['index']}: {costs}")
         if release["begun"] is not None:
-            lines.append(f"         begun: slot {release['begun']} holds a part of it, which is not fetched again")
+            lines.append(f"         begun: slot {release['begun']} may hold a part of it, which is not fetched again")
         if (staged := release["rollout"]) is not None:
             come = "its turn has come" if staged["has_come"] else "its turn has not come"
             lines.append(
@@ -75,7 +75,7 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _is_begun(offer: Offer, record: SlotRecord | None) -> bool:
-    """Say whether an installation of a release was begun that fetches only what the slot lacks when it goes on."""
+    """Say whether an installation of a release was begun that fetches only what the slot lacks, once it goes on."""
     return offer.place.is_remote and record is not None and record.is_begun and record.source_sha256 == offer.sha256
 
 

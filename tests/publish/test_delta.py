@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from manageboot import errors
+from manageboot.channel import seed
 from manageboot.disk.digest import WINDOW_BYTES
-from manageboot.publish import build, check
+from manageboot.publish import build, check, similar
 from manageboot.publish.build import Plan
 from manageboot.publish.checkrelease import check_release
 from manageboot.publish.content import Content
@@ -211,6 +212,10 @@ def test_a_little_that_is_alike_is_taken_only_near_what_is_read_anyway(tmp_path:
     wanted.add(data)
     extents = OldUnits([content(tmp_path, old)], wanted, map).similar(data, 512)
     assert [extent.first // 4 for extent in extents] == [20, 23]
+
+
+def test_near_is_what_a_node_reads_in_one_request():
+    assert (similar._NEAR_UNITS - 1) * similar.UNIT_BLOCKS * BLOCK_BYTES == seed._GAP_BYTES
 
 
 def test_similar_data_is_found_though_it_was_shifted(tmp_path: Path):
