@@ -201,7 +201,7 @@ def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
         command += ["--memory", str(memory)]
     harness = ROOT / "qemu-harness"
     environment = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'tests'}:{harness}", "DISTRIBUTION": ""}
-    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=3600)
     shutil.rmtree(copy)
     assert done.returncode in {0, 1}, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
