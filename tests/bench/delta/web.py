@@ -13,7 +13,7 @@ _NGINX = """\
 daemon off;
 master_process off;
 pid {work}/nginx.pid;
-error_log stderr;
+error_log {work}/errors;
 events {{ worker_connections 256; }}
 http {{
     log_format sent '$bytes_sent';
@@ -56,10 +56,11 @@ def served(www: Path, work: Path, rate: int | None) -> Iterator[Web]:
     port = _free_port()
     (work / "sent").unlink(missing_ok=True)
     (work / "nginx.conf").write_text(_NGINX.format(www=www, work=work, port=port))
-    command = ["nginx", "-c", work / "nginx.conf", "-e", "stderr"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as server:
+    errors = work / "errors"
+    command = ["nginx", "-c", work / "nginx.conf", "-e", errors]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            _wait_for(server, port)
+            _wait_for(server, port, errors)
             if rate is None:
                 yield Web(f"http://127.0.0.1:{port}/", work / "sent")
             else:
@@ -77,12 +78,11 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int) -> None:
+def _wait_for(server: subprocess.Popen[bytes], port: int, errors: Path) -> None:
     limit_s = time.monotonic() + _START_LIMIT_S
     while True:
         if server.poll() is not None:
-            assert server.stderr is not None
-            raise RuntimeError(f"nginx did not start: {server.stderr.read().decode(errors='replace')}")
+            raise RuntimeError(f"nginx did not start: {errors.read_text(errors='replace')}")
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", port)).close()
             return
