@@ -25,12 +25,24 @@ class Fence(NamedTuple):
     """Where it begins."""
     language: str
     text: str
+    section: str = ""
+    """The heading above it."""
 
 
 def fences(page: Path) -> list[Fence]:
     """Give the blocks of a page, in order."""
-    text = page.read_text()
-    return [Fence(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]) for match in _FENCE.finditer(text)]
+    text, headings = page.read_text(), [(0, "")]
+    headings += [(match.start(), match[1]) for match in re.finditer("^#+ (.+)$", _without_fences(text), re.MULTILINE)]
+    return [
+        Fence(page, text.count("\n", 0, at) + 1, match[1], match[2], max(one for one in headings if one[0] <= at)[1])
+        for match in _FENCE.finditer(text)
+        for at in (match.start(),)
+    ]
+
+
+def _without_fences(text: str) -> str:
+    """Put spaces in their place, so that all else stays where it is."""
+    return _FENCE.sub(lambda match: " " * len(match[0]), text)
 
 
 def prose(page: Path) -> str:

@@ -13,9 +13,13 @@ BOOT_LIMIT_S = 1200
 """Far beyond the minute that it takes where nobody else is at work."""
 
 
-def follow(shell: Shell, page: Path) -> None:
-    """Do all that a page says."""
-    for fence in pages.fences(page):
+def follow(shell: Shell, page: Path, *, without: str | None = None) -> None:
+    """Do all that a page says, or all but a section, which has to be there."""
+    fences = pages.fences(page)
+    assert without is None or without in {fence.section for fence in fences}
+    for fence in fences:
+        if fence.section == without:
+            continue
         if fence.language == "sh":
             shell.run(fence.text, COMMAND_LIMIT_S)
         elif fence.language == "console":

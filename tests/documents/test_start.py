@@ -6,6 +6,10 @@ from documents import pages, playing
 from documents.pages import DOCS
 from documents.playing import COMMAND_LIMIT_S, matches
 from documents.shell import Shell
+from qemu_harness.debian import Release, chosen_release
+
+WAYS = ["mmdebstrap", "mkosi"] if chosen_release() is Release.TRIXIE else ["mmdebstrap"]
+"""mkosi of Debian 12 has other settings."""
 
 
 @pytest.mark.long
@@ -16,13 +20,17 @@ def test_a_node_in_ten_minutes(shell: Shell):
 
 @pytest.mark.long
 @pytest.mark.qemu
-def test_an_image_by_mmdebstrap(shell: Shell):
+@pytest.mark.parametrize("way", WAYS)
+def test_an_image(shell: Shell, way: str):
     programs = pages.fences(DOCS / "start.md")[0]
     shell.run(programs.text, COMMAND_LIMIT_S)
-    playing.follow(shell, DOCS / "build-image.md")
-    # GRUB finds the kernel in it, and init is in the root.
+    others = {"mmdebstrap": "mkosi", "mkosi": "mmdebstrap"}
+    playing.follow(shell, DOCS / "build-image.md", without=f"The tree, by {others[way]}")
+    # GRUB finds the kernel in it, init is in the root, and the service is enabled.
     assert {"vmlinuz", "initrd.img"} <= set(shell.run("grub-fstest $PWD/boot.img ls /", COMMAND_LIMIT_S).split())
     assert "manageboot.toml" in shell.run("debugfs -R 'ls /etc/manageboot' root.img", COMMAND_LIMIT_S)
+    enabled = "debugfs -R 'ls /etc/systemd/system/sysinit.target.wants' root.img"
+    assert "manageboot.service" in shell.run(enabled, COMMAND_LIMIT_S)
 
 
 @pytest.mark.parametrize(
