@@ -5,6 +5,7 @@ test decides when its window opens.
 """
 
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ from qemu_harness.machine import VirtualMachine
 from qemu_harness.observation import observe
 from qemu_harness.slot import build_slot_images
 from qemu_harness.update import build_media
+from support.authority import Authority
+from support.hostile import Hostile, honest
 from support.line import Line
 from support.trials import INSTALL_DEADLINE_S, configuration, wait_for, wait_for_boot
 from support.tufrepository import Repository
@@ -32,6 +35,7 @@ pytestmark = [pytest.mark.qemu, pytest.mark.long, pytest.mark.timeout(7200)]
 
 PORT = 18_718
 """It is in the image of the node, so it can't be any."""
+TLS_PORT = PORT + 1
 UNDER_WAY = 144 * 1024
 """What has left the server and did not reach the node, at most: a piece, and what QEMU's network holds."""
 FLUSHED_S = 5
@@ -87,7 +91,8 @@ class Channel:
         system = network.build_network_system(cache, FILES, release)
         self._images = [build_slot_images(cache, system, f"0.1.0-v{number}") for number in (1, 2, 3)]
         self.disk = build_disk(cache, self._images[0], release=release)
-        files = {"root.json": self.repository.root_path}
+        self.authority = Authority(directory / "authority")
+        files = {"root.json": self.repository.root_path, "ca.pem": self.authority.certificate}
         self.media = build_media(Cache(directory / "cache"), files)
 
     def publish(self, number: int) -> index.Index:
@@ -98,6 +103,18 @@ class Channel:
         self.repository.targets[f"{images.version}/release.json"] = described.read_bytes()
         self.repository.publish()
         return index.Index((www / images.version / "release.idx").read_bytes())
+
+    def by_tls(self) -> Hostile:
+        """The same, by TLS, from a server of its own."""
+        own = self.authority.sign("own", names=f"IP:{network.HOST}")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own.certificate, own.key)
+        return Hostile(
+            honest,
+            folder=self.repository.directory,
+            port=TLS_PORT,
+            wrap=lambda connection: context.wrap_socket(connection, server_side=True),
+        )
 
 
 @pytest.fixture
@@ -117,8 +134,8 @@ def wait_for_result(machine: VirtualMachine, result: str) -> dict[str, Any]:
     """Wait until the timer has brought an update to this end."""
     ends_s = time.monotonic() + INSTALL_DEADLINE_S * 2
     while (known := last_update(machine))["result"] != result:
-        # That it can't be reached is no end, while the network comes up.
-        assert known["result"] in {None, "failed", "up-to-date"}, known
+        # That it can't be reached is no end, while the network comes up, and neither is a trial that goes on.
+        assert known["result"] in {None, "failed", "trial", "up-to-date"}, known
         assert time.monotonic() < ends_s, known
         time.sleep(1)
     return known
@@ -183,3 +200,60 @@ def test_a_node_upgrades_itself_over_a_bad_line_in_its_window(cache: Cache, chan
         machine.check(f"date --set={WINDOW_OPEN}")
         machine.check("systemctl start manageboot-update.service", timeout_s=INSTALL_DEADLINE_S)
         assert (last_update(machine)["result"], line.sent) == ("set-aside", sent)
+
+
+CHECKS = """\
+profile = "guestos"
+[channel]
+mirrors = ["{url}"]
+root = "/media/root.json"
+ca = "/media/ca.pem"
+unattended = "check"
+deadline = 10
+stall = 10
+"""
+ASK_BY_TLS = "[Service]\\nExecStart=\\nExecStart=manageboot -c /run/tls.toml update\\n"
+
+
+@pytest.mark.parametrize(
+    ("clock", "said", "by_http"),
+    [
+        ("1970-01-02T00:00:00", "its certificate is valid from 20", ""),
+        ("2100-01-02T00:00:00", "its certificate was valid until 20", "[CLOCK_AHEAD]"),
+    ],
+)
+def test_a_clock_that_is_wrong_is_named_and_keeps_nothing_from_booting(
+    cache: Cache, channel: Channel, clock: str, said: str, by_http: str
+) -> None:
+    """The node starts with it. By TLS an update ends with a word for it, and the next one works, once it is right."""
+    arguments = (*network.ARGUMENTS, "-rtc", f"base={clock}")
+    with (
+        channel.by_tls(),
+        VirtualMachine(cache, channel.disk, media=channel.media, extra_arguments=arguments) as machine,
+    ):
+        machine.wait_until_up()
+        # So far it found nothing; by http it would install what it finds.
+        machine.check("systemctl stop manageboot-update.timer manageboot-update.service")
+        channel.publish(2)
+        for name, url in (("tls", f"https://{network.HOST}:{TLS_PORT}"), ("http", f"http://{network.HOST}:{PORT}")):
+            machine.check(f"cat >/run/{name}.toml", stdin=CHECKS.format(url=url).encode())
+        drop_in = "/run/systemd/system/manageboot-update.service.d"
+        machine.check(f"mkdir -p {drop_in}; printf '{ASK_BY_TLS}' >{drop_in}/tls.conf; systemctl daemon-reload")
+
+        # systemd may have moved a clock that is too far off.
+        machine.check(f"date --set={clock}")
+        assert machine.run("systemctl start manageboot-update.service", timeout_s=INSTALL_DEADLINE_S).exit_code
+        assert machine.check("systemctl show -P ExecMainStatus manageboot-update").stdout == "75\n"
+        known = last_update(machine)
+        assert (known["result"], known["code"]) == ("failed", "FETCH_CLOCK")
+        assert said in known["text"]
+        # Plain http needs no clock; metadata needs one that is not far ahead.
+        asked = machine.run("manageboot -c /run/http.toml check")
+        assert (asked.exit_code != 0, by_http in asked.stderr) == (bool(by_http), True), asked
+        seen = observe(machine)
+        assert (seen.slot, seen.status["state"], seen.record("B")) == ("A", "idle", "-")
+
+        machine.check(f"date --set=@{time.time():.0f}")
+        machine.check("systemctl start manageboot-update.service", timeout_s=INSTALL_DEADLINE_S)
+        known = last_update(machine)
+        assert (known["result"], known["release"]["version"]) == ("available", "0.1.0-v2")
