@@ -1,6 +1,5 @@
 """A release by a delta: byte for byte what the full pack gives, at the cost that was told, whatever the seed holds."""
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -20,7 +19,7 @@ from manageboot.channel.directory import Directory
 from manageboot.channel.network import Network
 from manageboot.channel.place import Place
 from manageboot.channel.refusals import SeedError
-from manageboot.channel.seed import Seed, deltas_from
+from manageboot.channel.seed import deltas_from
 from manageboot.channel.source import ReleaseImage
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.fetch import failures
@@ -29,7 +28,6 @@ from manageboot.install.transfer import Transfer
 from manageboot.protocol import Content
 from manageboot.publish import build
 from manageboot.release import costs, delta, description, index
-from manageboot.release.deltalayout import Extent
 from manageboot.release.layout import BLOCK_BYTES
 from support import hostile
 from support.deltas import changed, extent_of, with_delta
@@ -56,7 +54,6 @@ NAMED = {frame.sha256 for found in (INDEX, FOUND) for frame in found.frames()} |
 }
 
 
-OLD_DESCRIBED = description.parse(OLD.description).images
 EMPTY_IMAGES = {"boot": b"nothing alike", "root": b"nor here"}
 EMPTY = small_release(EMPTY_IMAGES, version="0.1")
 
@@ -67,24 +64,14 @@ class Memory:
     def __init__(self, content: Mapping[str, bytes]) -> None:
         self.content = {role: one + b"behind the image" * 512 for role, one in content.items()}
         self.broken_at: int | None = None
-        self.requests: list[tuple[str, int, int]] = []
 
     def read_into(self, role: str, offset: int, targets: Sequence[memoryview]) -> None:
-        assert len(targets) <= os.sysconf("SC_IOV_MAX")
         end = offset + sum(map(len, targets))
-        self.requests.append((role, offset // BLOCK_BYTES, -(-end // BLOCK_BYTES)))
         if self.broken_at is not None and offset <= self.broken_at < end:
             raise errors.DeviceError(f"cannot read {end - offset} bytes at {offset}")
         for target in targets:
             target[:] = self.content[role][offset : offset + len(target)]
             offset += len(target)
-
-
-def read_by(seed: Seed, extents: Sequence[Extent]) -> list[bytearray]:
-    """Read extents at once, each into a buffer of its own that held something else."""
-    found = [bytearray(b"\xaa" * extent.blocks * BLOCK_BYTES) for extent in extents]
-    seed.read([(extent, memoryview(one)) for extent, one in zip(extents, found, strict=True)])
-    return found
 
 
 class Far(Directory):
@@ -270,54 +257,6 @@ def test_a_seed_that_can_not_be_read_is_a_wrong_one(www: Path):
     done = Run().install(Directory(str(www)), slot)
     assert done.holds()
     assert done.update.remarks
-
-
-def test_what_lies_close_together_is_read_in_one_request():
-    slot = Memory(OLD_IMAGES)
-    last = len(OLD_IMAGES["root"]) // BLOCK_BYTES
-    extents = [Extent(1, 300, 2), Extent(0, 3, 1), Extent(1, 40, 5), Extent(1, 20, 4), Extent(1, last, 1)]
-    read = read_by(Seed(OLD_DESCRIBED, slot), extents)
-    assert read == [extent_of(OLD_DESCRIBED, OLD_IMAGES, extent) for extent in extents]
-    assert slot.requests == [("boot", 3, 4), ("root", 20, 45), ("root", 300, 302), ("root", last, last + 1)]
-
-
-def test_a_request_has_few_buffers_and_few_gaps():
-    slot = Memory(OLD_IMAGES)
-    blocks = len(OLD_IMAGES["root"]) // BLOCK_BYTES
-    assert blocks > 600
-    next_to_each_other = [Extent(1, first, 1) for first in range(600)]
-    read_by(Seed(OLD_DESCRIBED, slot), next_to_each_other)
-    assert slot.requests == [("root", 0, 512), ("root", 512, 600)]
-    slot.requests.clear()
-    # Sixteen gaps of 64 KiB, and no more.
-    read_by(Seed(OLD_DESCRIBED, slot), [Extent(1, first, 1) for first in range(0, 20 * 17, 17)])
-    assert slot.requests == [("root", 0, 16 * 17 + 1), ("root", 17 * 17, 19 * 17 + 1)]
-
-
-def test_what_nobody_looks_at_is_memory_of_its_own_in_each_gap():
-    addresses = []
-
-    class Watched(Memory):
-        def read_into(self, role: str, offset: int, targets: Sequence[memoryview]) -> None:
-            addresses.extend(ctypes.addressof(ctypes.c_char.from_buffer(target)) for target in targets)
-            super().read_into(role, offset, targets)
-
-    read_by(Seed(OLD_DESCRIBED, Watched(OLD_IMAGES)), [Extent(1, first, 1) for first in (0, 9, 20)])
-    assert len(set(addresses)) == 5
-
-
-def test_a_sector_that_can_not_be_read_is_nothing_to_who_does_not_need_it():
-    slot = Memory(OLD_IMAGES)
-    slot.broken_at = 30 * BLOCK_BYTES
-    extents = [Extent(1, 20, 4), Extent(1, 40, 5)]
-    seed = Seed(OLD_DESCRIBED, slot)
-    for _ in range(2):
-        assert read_by(seed, extents) == [extent_of(OLD_DESCRIBED, OLD_IMAGES, extent) for extent in extents]
-    # It was touched once.
-    assert [request for request in slot.requests if request[1] <= 30 < request[2]] == [("root", 20, 45)]
-    slot.broken_at = 41 * BLOCK_BYTES
-    with pytest.raises(errors.DeviceError):
-        read_by(Seed(OLD_DESCRIBED, slot), extents)
 
 
 def test_where_nothing_else_is_allowed_a_wrong_seed_is_an_error(www: Path):

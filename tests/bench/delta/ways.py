@@ -93,7 +93,7 @@ def _releases(stage: Stage, folder: Path) -> None:
         level = stage.level if version == _NEW else 3
         options = ["--output", folder, "--index", str(number), "--role", "root", "--level", str(level)]
         # In a process of its own: what this one needs would count as the peak of the commands that it starts.
-        print(run(sys.executable, "-m", "manageboot", "release", "build", archive, *options, *old), file=sys.stderr)
+        run(sys.executable, "-m", "manageboot", "release", "build", archive, *options, *old)
         old = ["--from", folder / version]
         archive.unlink()
         shutil.rmtree(content)
