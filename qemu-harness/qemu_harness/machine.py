@@ -187,10 +187,18 @@ class VirtualMachine:
                         raise
             time.sleep(0.05)
 
-    def wait_until_up(self, timeout_s: float = BOOT_DEADLINE_S) -> str:
-        """Wait until the node runs, in another boot than the last one waited for; give the boot's identifier."""
+    def wait_until_up(self, timeout_s: float = BOOT_DEADLINE_S, *, settled: bool = True) -> str:
+        """Wait until the node runs, in another boot than the last one waited for; give the boot's identifier.
+
+        Args:
+            timeout_s: for how long.
+            settled: wait until all that starts at boot has started, too. A service that does its work and ends, as an
+                update does, counts as starting until then.
+        """
         try:
             self.boot_id = self._need_agent().wait_for_boot(self.boot_id, timeout_s)
+            if not settled:
+                return self.boot_id
             # Failed units are the tests' business, so the answer "degraded", exit status 1, is as good as "running".
             self.run("systemctl is-system-running --wait", timeout_s=timeout_s)
         except AgentSilent as error:
