@@ -1,10 +1,11 @@
 """Loop devices that go away with their test, whatever happens in it."""
 
+import errno
 import os
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,16 @@ def _wait_until_it_is_gone(path: str, file: Path) -> None:
     """Wait for whoever else has it open, such as a test that looks at all disks: it is detached when they close it."""
     attached = Path("/sys/block", os.path.basename(path), "loop", "backing_file")
     deadline = time.monotonic() + _GONE_LIMIT_S
-    with suppress(FileNotFoundError):  # from the moment on at which it is gone
-        while attached.read_bytes().rstrip(b"\n") == os.path.realpath(os.fsencode(file)):
-            assert time.monotonic() < deadline, f"somebody still has {path} open"
-            time.sleep(0.01)
+    while _content(attached) == os.path.realpath(os.fsencode(file)):
+        assert time.monotonic() < deadline, f"somebody still has {path} open"
+        time.sleep(0.01)
+
+
+def _content(attribute: Path) -> bytes | None:
+    """Read what sysfs says of a device; None: it has gone, perhaps since the file was opened."""
+    try:
+        return attribute.read_bytes().rstrip(b"\n")
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENODEV}:
+            raise
+        return None
