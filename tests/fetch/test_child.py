@@ -19,7 +19,7 @@ from support.hostile import CONTENT, PIECE, Hostile, honest
 
 pytestmark = pytest.mark.devices
 
-OPTIONS = Options(stall=0.2, backoff=0.001, deadline=60)
+OPTIONS = Options(stall=30, backoff=0.001, deadline=60)
 
 
 READY = wire.packed(Kind.READY)
