@@ -102,7 +102,8 @@ class Seed:
         """
         if not hasattr(self._own, "between"):
             self._own.between = memoryview(aligned_buffer(_GAPS_BYTES))
-        return self._own.between  # type: ignore[no-any-return]  # what a thread's own is, mypy does not know
+        between: memoryview = self._own.between
+        return between
 
 
 def deltas_from(release: Release, booted: Installed | None, record: SlotRecord | None) -> tuple[Delta, ...]:
