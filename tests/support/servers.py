@@ -11,13 +11,17 @@ from support.authority import Certificate
 
 _START_LIMIT_S = 60
 
-_NGINX = """\
+_NGINX_HEAD = """\
 daemon off;
 user root;
 pid {directory}/nginx.pid;
 error_log stderr;
 events {{}}
 http {{
+"""
+_NGINX = (
+    _NGINX_HEAD
+    + """\
     log_format seen '$server_protocol $status $request_uri';
     access_log {directory}/seen seen;
     server {{
@@ -39,13 +43,10 @@ http {{
     }}
 }}
 """
-_PLAIN = """\
-daemon off;
-user root;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
+)
+_PLAIN = (
+    _NGINX_HEAD
+    + """\
     access_log off;
     sendfile on;
     server {{
@@ -54,6 +55,7 @@ http {{
     }}
 }}
 """
+)
 _LIGHTTPD = """\
 server.bind = "127.0.0.1"
 server.port = {port}
