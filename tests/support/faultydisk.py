@@ -3,7 +3,8 @@
 It runs in a process of its own (`python faultydisk.py MOUNTPOINT BACKING`), and each file in the folder BACKING is a
 disk. A loop device over such a file sends every write and every flush here. The plan is written to the file `control`:
 JSON with the number of the event that is to fail, and how; reading that file tells which there were. With a `name`,
-such as "write root", only events of that name are counted. With `cut`, the power goes at once.
+such as "write root", only events of that name are counted. With `cut`, the power goes at once. With `over`, what
+has not failed yet does not fail any more, and a power that has gone stays away.
 """
 
 # ruff: noqa: ARG002  the signatures are fusepy's
@@ -40,6 +41,7 @@ class FaultyDisks(fuse.Operations):  # type: ignore[misc]
         self._unflushed: dict[str, list[tuple[int, bytes, bytes]]] = {}
         self._events: list[str] = []
         self._plan: dict[str, Any] = {"event": None, "mode": None}
+        self._armed = True
         self._dead = False
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
@@ -98,6 +100,9 @@ class FaultyDisks(fuse.Operations):  # type: ignore[misc]
         if plan.get("cut"):
             self._dead = True
             return
+        if plan.get("over"):
+            self._armed = False
+            return
         keep = plan.pop("keep", 1)
         # The same fault always costs the same, however many events there were.
         dice = random.Random(self._plan["event"] or 0)
@@ -113,6 +118,7 @@ class FaultyDisks(fuse.Operations):  # type: ignore[misc]
         self._unflushed = {}
         self._events = []
         self._plan = plan
+        self._armed = True
         self._dead = False
 
     def _number(self, name: str | None) -> int:
@@ -125,7 +131,7 @@ class FaultyDisks(fuse.Operations):  # type: ignore[misc]
         event = f"{kind} {path[1:]}"
         self._events.append(event)
         name = self._plan.get("name")
-        if name not in {None, event} or self._plan["event"] != self._number(name):
+        if not self._armed or name not in {None, event} or self._plan["event"] != self._number(name):
             return None
         mode: str = self._plan["mode"]
         if mode == "eio":
