@@ -1,7 +1,8 @@
 """The trusted slot: which one GRUB takes when the environment block says nothing, as it is damaged, empty or gone.
 
-It is the one variable of a block of its own beside the first, `manageboot.env`. Upgrades do not touch it. It is written
-after the environment block, never with it, once a slot is trusted; cut in between, it names the one trusted before.
+It is the one variable of a block of its own beside the first, `manageboot.env`. It is written after the environment
+block, never with it, once a slot is trusted; cut in between, it names the one trusted before, until the next verb that
+writes brings it up to date.
 """
 
 import os
