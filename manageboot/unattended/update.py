@@ -106,7 +106,7 @@ class _Run:
                     self._found = look.at_channel(self._config, node, self._memory)
                     self._looked = int(time.time())
                 case Step.INSTALL:
-                    self._install()
+                    self._install(node)
                 case Step.COMMIT:
                     self._commit(node)
                     return Result.COMMITTED, node
@@ -126,7 +126,8 @@ class _Run:
                 raise
             known = Memory()
         if self._retry:
-            fresh = Memory(chosen=known.chosen, lifted=outcome.held_transaction(self._config, node))
+            lifted = outcome.held_transaction(self._config, node)
+            fresh = Memory(chosen=known.chosen, replaced=known.replaced, lifted=lifted)
         else:
             fresh = outcome.noted(self._config, node, known)
         if fresh != known:
@@ -137,11 +138,13 @@ class _Run:
                 said = f"Release {one.release.version} is not taken again by itself"
                 self._announce(Event.UPDATE_SET_ASIDE, said, node, cause=one.cause)
 
-    def _install(self) -> None:
+    def _install(self, node: Node) -> None:
         release = self._release
         assert release is not None
         if self._memory.chosen != release:
-            self._store(self._memory._replace(chosen=release))
+            # Else what an earlier update has installed would be taken for somebody's, if this one does not get so far.
+            replaced = outcome.own_transaction(node, self._memory)
+            self._store(self._memory._replace(chosen=release, replaced=replaced))
         wanted = Wanted(only=release.sha256)
         self._installs = True
         install.install(self._config, [], sha256=None, progress=self._progress, release=wanted)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from manageboot import config
+from manageboot.boot import record
 from manageboot.channel import turn
 from manageboot.config import Config
 from manageboot.system import lock
@@ -137,6 +138,34 @@ def test_what_somebody_has_installed_is_theirs(node: UpdateNode):
     assert node.update() == "by-hand"
     node.publish(2)
     assert (node.update(), node.holds("B"), node.reboots()) == ("by-hand", "1.1", 0)
+
+
+def test_what_it_has_installed_stays_its_own_until_the_next_release_is_there(
+    node: UpdateNode, monkeypatch: pytest.MonkeyPatch
+):
+    """Whether the next one can't be had, or the power goes before its record is begun."""
+    node.publish(1)
+    node.configure("install")
+    assert node.update() == "installed"
+    node.publish(2)
+    index = node.repository.directory / "1.2" / "release.idx"
+    content = index.read_bytes()
+    index.unlink()
+    assert (node.run("update"), node.holds("B")) == (66, "1.1")
+    assert (node.update(), node.last()["failures"]) == ("later", 1)
+    index.write_bytes(content)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "store", cut)
+        assert (node.run("update", "--retry"), node.holds("B")) == (130, "1.1")
+    (node.node.lock.parent / "update.json").unlink()
+    assert (node.update(), node.holds("B")) == ("installed", "1.2")
+    # From then on, who installs the older one by hand means it.
+    assert node.run("upgrade-install", str(node.repository.directory / "1.1")) == 0
+    assert (node.update(), node.holds("B")) == ("by-hand", "1.1")
 
 
 def test_what_is_paused_or_withdrawn_after_its_installation_is_not_committed(node: UpdateNode):
