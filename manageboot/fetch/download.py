@@ -33,7 +33,7 @@ class Download:
         self._ahead = bytearray()
         self._taken: int | None = None
         self.total: int | None = None
-        """Size of the whole file, once a mirror said it."""
+        """Size of the whole file, as a mirror said it last."""
 
     @property
     def position(self) -> int:
@@ -144,7 +144,8 @@ class Download:
     def _note_total(self, stream: Stream) -> None:
         if stream.total is None or self.total == stream.total:
             return
-        if self.total is not None:
+        # Where the end is known, each piece is judged, and the size that somebody says of the file is not.
+        if self.total is not None and self._end == TO_THE_END:
             cause = f"it has a file of {stream.total} bytes, and another mirror one of {self.total}"
             raise RequestError(End(Outcome.LIED, cause), clean=False)
         self.total = stream.total

@@ -65,6 +65,7 @@ def came(running: Fetcher) -> int:
         pytest.param(hostile.multipart, 0, marks=pytest.mark.long),
         pytest.param(hostile.says_too_much, 0, marks=pytest.mark.long),
         (hostile.other_release, 0),
+        (hostile.longer_release, PIECE + AHEAD),
         (hostile.wrong_bytes, PIECE + AHEAD),
         pytest.param(hostile.recoded, PIECE + AHEAD, marks=pytest.mark.long),
         (hostile.portal, 0),

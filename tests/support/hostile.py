@@ -178,6 +178,15 @@ def other_release(reply: Reply, asked: Asked) -> None:
         reply.raw(asked.content[asked.start : 1000])
 
 
+def longer_release(reply: Reply, asked: Asked) -> None:
+    """Have a longer file under that name."""
+    size = len(asked.content) + 1
+    reply.head(
+        206, Content_Range=f"bytes {asked.start}-{asked.stop - 1}/{size}", Content_Length=asked.stop - asked.start
+    )
+    reply.raw(bytes(asked.stop - asked.start))
+
+
 def wrong_bytes(reply: Reply, asked: Asked) -> None:
     reply.part(asked)
     reply.raw(bytes(byte ^ 1 for byte in asked.content[asked.start : asked.stop]))
