@@ -94,6 +94,8 @@ def at_channel(config: Config, node: Node, memory: Memory) -> Found:
     ):
         if offers:
             return Found(offered, _known(offers[0]))
+    if found.left_out is not None:
+        raise found.left_out
     return Found(Offered.NOTHING)
 
 
