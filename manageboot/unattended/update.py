@@ -31,6 +31,8 @@ _WAITS = {
     Result.CLOCK_BEHIND,
 }  # fmt: skip
 """How a run ends with a release that is not tried yet."""
+_PUT_OFF = {Result.LATER, Result.BUSY}
+"""How a run ends that has not tried what failed before."""
 _STEPS_MAX = 4
 """It looks, installs and commits, and ends."""
 
@@ -166,8 +168,8 @@ class _Run:
         last = LastRun(result, said, int(time.time()), self._looked, code, self._release, opens, closes)
         if result is Result.FAILED and self._installs:
             last = last.with_failure(self._before)
-        elif result is Result.LATER:
-            last = last._replace(failures=self._before.failures, again=self._before.again)
+        elif self._found is None or (result in _PUT_OFF and self._release == self._before.release):
+            last = last.still_waiting(self._before)
         with beside("`status` does not know how the update ended"):
             lastrun.store(self._config, last)
         events.show_update(self._config, _measured(last, len(self._memory.set_aside)))

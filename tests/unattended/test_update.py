@@ -268,6 +268,23 @@ def test_an_error_is_told_everywhere_and_the_next_run_tries_again(node: UpdateNo
     assert "manageboot_update_error" not in (node.metrics / "manageboot_update.prom").read_text()
 
 
+def test_what_comes_between_does_not_bring_a_failed_installation_forward(node: UpdateNode):
+    release = node.publish(1)
+    pack = node.repository.directory / "1.1" / "full.pack"
+    pack.write_bytes(bytes(len(release.pack)))
+    assert [node.run("update"), node.run("update", "--retry")] == [65, 65]
+    again = node.last()["again"]
+    assert (node.last()["failures"], node.update()) == (2, "later")
+    # The channel can't be read, and a person is at work.
+    timestamp = node.repository.directory / "metadata" / "timestamp.json"
+    content = timestamp.read_bytes()
+    timestamp.unlink()
+    assert node.run("update") == 66
+    timestamp.write_bytes(content)
+    assert [node.run("confirm", "--hold"), node.update(), node.run("confirm", "--release")] == [0, "held", 0]
+    assert (node.update(), node.last()["failures"], node.last()["again"]) == ("later", 2, again)
+
+
 def test_status_and_metrics_tell_what_waits_and_until_when(node: UpdateNode):
     node.publish(3)
     node.configure("commit", 'window = "2099-01-01 02:00 UTC"')
