@@ -130,11 +130,13 @@ class Worker:
 
     def stop(self) -> None:
         """End it at once, whatever it does."""
-        self._process.kill()
-        self._process.wait()
+        # One that nobody may end has fetched nothing yet, and ends when its pipe does.
+        with suppress(PermissionError):
+            self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
+        self._process.wait()
 
     def _lock_in(self, setup: bytes) -> None:
         try:
@@ -150,6 +152,14 @@ class Worker:
             cause = text.one_line(text.decode(body[:_COMPLAINT_MAX]))
             hint = "install python3-pycurl" if "pycurl" in cause else None
             raise failures.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint)
+        try:
+            # It is another user's now.
+            os.kill(self.pid, 0)
+        except PermissionError as error:
+            cause, hint = "nobody may end it", "run it with the capability CAP_KILL"
+            raise failures.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint) from error
+        except ProcessLookupError:
+            pass  # killed meanwhile; whoever asks it hears that
 
     def _was_killed(self) -> bool:
         """Tell whether somebody killed it, and not its own fault or its jail."""

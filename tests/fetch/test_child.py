@@ -125,6 +125,19 @@ def test_without_libseccomp_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch):
         Download(running, "file", 0, 100).take(100)
 
 
+def test_where_nobody_could_end_it_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch):
+    """Root that lacks a capability, as in a sandbox: a child that hangs would be waited for, and never end."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, os.strerror(1))
+
+    monkeypatch.setattr(os, "kill", refuse)
+    with Fetcher(["http://127.0.0.1:1/"], OPTIONS) as running:
+        with pytest.raises(failures.FetcherError, match="cannot lock in the process that fetches: nobody may end it"):
+            Download(running, "file", 0, 100).take(100)
+        assert running.worker_pid is None
+
+
 @pytest.mark.parametrize("name", ["ca", "certificate", "key", "netrc"])
 def test_a_file_that_cannot_be_read_is_named(name: str):
     options = OPTIONS._replace(**{name: "/nowhere/file"})
