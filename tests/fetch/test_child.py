@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -143,6 +144,13 @@ def test_a_file_that_cannot_be_read_is_named(name: str):
     options = OPTIONS._replace(**{name: "/nowhere/file"})
     cause = rf"cannot read /nowhere/file \(channel.{name}\)"
     with Fetcher(["http://127.0.0.1:1/"], options) as running, pytest.raises(errors.ConfigError, match=cause):
+        Download(running, "file", 0, 100).take(100)
+
+
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path):
+    os.mkfifo(tmp_path / "netrc")
+    options = OPTIONS._replace(netrc=str(tmp_path / "netrc"))
+    with Fetcher(["http://127.0.0.1:1/"], options) as running, pytest.raises(errors.ConfigError, match="not a regular"):
         Download(running, "file", 0, 100).take(100)
 
 
