@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from manageboot import errors
 from manageboot.boot import sharedfile
 from manageboot.config import Config
+from manageboot.system.files import TIME_MAX
 
 FILE_NAME = "manageboot.tuf"
 SCHEMA = 1
@@ -87,6 +88,8 @@ def parse(content: bytes) -> Kept:
     if versions != list(range(min(versions, default=0), max(versions, default=-1) + 1)) or not roles.keys() <= {*ROLES}:
         raise ValueError("its metadata is not whole")
     built, keys = sharedfile.number(stored, "built"), sharedfile.words(stored, "signed_by")
+    if built > TIME_MAX:
+        raise ValueError("built is in no year that there is")
     expires = stored.get("expires")
     if expires is not None and not isinstance(expires, str):
         raise ValueError("expires is not a time")

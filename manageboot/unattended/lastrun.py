@@ -106,7 +106,7 @@ def _parse(stored: dict[str, Any]) -> LastRun:
     failures = stored.get("failures")
     if type(failures) is not int or not 0 <= failures < 1 << 31:
         raise ValueError("it does not say how often it failed")
-    are_times = all(files.is_number(value) and not isinstance(value, float) for value in times.values())
+    are_times = all(value is None or (type(value) is int and 0 <= value <= files.TIME_MAX) for value in times.values())
     if not isinstance(text, str) or not isinstance(code, str | None) or not are_times or times["ran"] is None:
         raise ValueError("it is of no run")
     return LastRun(

@@ -161,6 +161,7 @@ def test_what_is_kept_of_the_metadata_is_read_as_it_was_written(node: FloorNode)
         {"roots": {"1": "a", "3": "b"}},
         {"roles": {"other": "x"}},
         {"built": -1},
+        {"built": 1 << 52},
         {"schema": 2},
         {"expires": 3},
     ):
