@@ -253,8 +253,7 @@ def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable
             logger.warning("%s is passed over: %s [%s]", named.place.name, asked.cause, asked.cause.code)
         first = first or asked.cause
     if found is not None:
-        built = max((offer.release.built or 0 for offer in found.offers), default=0)
-        state = state.with_built(built)
+        state = state.with_built(*(offer.release.built or 0 for offer in found.offers))
     if keep is not None and state != before:
         keep(state)
     if found is None:

@@ -42,13 +42,12 @@ class Kept(NamedTuple):
             return self
         return Kept(built=self.built)
 
-    def with_built(self, built: int) -> "Kept":
-        """Return it with the time at which a release was built; one that is later than the metadata lasts is wrong."""
+    def with_built(self, *times: int) -> "Kept":
+        """Return it with the times at which releases were built; one at which the metadata is over can't be right."""
         from datetime import datetime
 
-        if self.expires is not None:
-            built = min(built, int(datetime.fromisoformat(self.expires).timestamp()))
-        return self._replace(built=max(self.built, built))
+        end = float("inf") if self.expires is None else datetime.fromisoformat(self.expires).timestamp()
+        return self._replace(built=max([self.built, *(built for built in times if built < end)]))
 
 
 def load(config: Config) -> Kept:

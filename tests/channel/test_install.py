@@ -156,6 +156,15 @@ def test_a_bad_mirror_is_passed_over(channel: ChannelNode, tmp_path: Path):
     channel.node.fails("upgrade-install", status=69, code="NO_NETWORK")
 
 
+def test_a_release_that_claims_to_be_of_the_future_changes_no_time(channel: ChannelNode):
+    """Else all metadata is over by it, and no window opens."""
+    channel.release(1, built=5)
+    channel.release(2, built=1 << 40)
+    channel.node.ok("upgrade-install")
+    channel.node.ok("check")
+    assert json.loads(channel.tuf_file.read_text())["built"] == 5
+
+
 def test_a_release_that_this_version_cannot_read_stands_in_the_way_of_no_other(channel: ChannelNode):
     """Else a node would never get the release that reads it."""
     node = channel.node
