@@ -4,6 +4,7 @@ It is one file beside the floor, which both slots reach, and it is replaced as a
 with all that it signs, or the old one is.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from manageboot import errors
@@ -84,7 +85,7 @@ def parse(content: bytes) -> Kept:
     stored = sharedfile.parse(content, SCHEMA)
     roots, roles = _contents(stored, "roots"), _contents(stored, "roles")
     versions = sorted(int(version) for version in roots)
-    if versions != list(range(min(versions, default=0), max(versions, default=-1) + 1)) or not roles.keys() <= {*ROLES}:
+    if any(after != before + 1 for before, after in pairwise(versions)) or not roles.keys() <= {*ROLES}:
         raise ValueError("its metadata is not whole")
     built, keys = sharedfile.number(stored, "built"), sharedfile.words(stored, "signed_by")
     if built > TIME_MAX:

@@ -159,6 +159,7 @@ def test_what_is_kept_of_the_metadata_is_read_as_it_was_written(node: FloorNode)
     stored = json.loads((node.directory / "manageboot.tuf").read_text())
     for bad in (
         {"roots": {"1": "a", "3": "b"}},
+        {"roots": {"1": "a", "1000000000000000000": "b"}},
         {"roles": {"other": "x"}},
         {"built": -1},
         {"built": 1 << 52},
