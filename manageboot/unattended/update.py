@@ -97,9 +97,10 @@ class _Run:
         return last
 
     def _steps(self, node: Node) -> tuple[Result, Node]:
-        if self._policy is Policy.COMMIT:
-            self._opening = window.find(self._config, int(time.time()))
         for _ in range(_STEPS_MAX):
+            # A step may take longer than what is left of a window, and the next one may be open by then.
+            if self._policy is Policy.COMMIT:
+                self._opening = window.find(self._config, int(time.time()))
             before = None if self._retry else self._before
             seen = look.at_node(self._config, node, self._memory, self._found, self._opening, before)
             step = decision.decide(self._policy, seen)

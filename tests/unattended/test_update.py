@@ -14,8 +14,9 @@ from manageboot.boot import record
 from manageboot.channel import turn
 from manageboot.config import Config
 from manageboot.system import lock
-from manageboot.unattended import look, memory
+from manageboot.unattended import look, memory, window
 from manageboot.unattended.memory import Memory
+from manageboot.unattended.window import Opening
 from unattended.updatenode import NEVER, UpdateNode, update_node
 
 pytestmark = pytest.mark.devices
@@ -308,6 +309,19 @@ def test_it_needs_to_know_what_was_tried(node: UpdateNode):
     assert (node.last()["code"], node.holds("B")) == ("UPDATE_MEMORY", None)
     assert [problem["code"] for problem in node.node.status()["problems"]] == ["UPDATE_MEMORY"]
     assert node.update("--retry") == "committed"
+
+
+def test_a_window_that_opens_again_while_it_installs_is_open(node: UpdateNode, monkeypatch: pytest.MonkeyPatch):
+    """As one of each hour, which is never shut, where an installation takes longer than what is left of the hour."""
+    node.publish(1)
+    began = int(time.time())
+
+    def find(*_: object) -> Opening:
+        opens = began if node.holds("B") else began - 3600
+        return Opening(opens, opens + 3600)
+
+    monkeypatch.setattr(window, "find", find)
+    assert (node.update(), node.last()["opens"]) == ("committed", began)
 
 
 def test_a_window_that_systemd_does_not_take_is_told_before_anything_is_done(node: UpdateNode):
