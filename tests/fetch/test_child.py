@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,8 @@ from manageboot.fetch.fetcher import Fetcher
 from manageboot.fetch.mirrors import Trouble
 from manageboot.fetch.options import Options
 from manageboot.fetch.outcome import Outcome
-from manageboot.fetch.wire import End, Kind
+from manageboot.fetch.stream import Stream
+from manageboot.fetch.wire import End, Kind, Request
 from support import hostile
 from support.hostile import CONTENT, PIECE, Hostile, honest
 
@@ -71,6 +73,18 @@ def test_one_that_says_nothing_is_not_waited_for_past_the_deadline(monkeypatch: 
         with pytest.raises(failures.FetchDeadlineError):
             Download(running, "file", 0, 100).take(100)
         assert running.worker_pid is None
+
+
+def test_one_that_skips_what_comes_before_may_be_silent(monkeypatch: pytest.MonkeyPatch):
+    """As where a server that knows no ranges sends all that is there already, over a slow line."""
+    data = wire.packed(Kind.DATA, b"x" * 100)
+    pretend(monkeypatch, BEGIN, f"time.sleep(0.4); os.write(1, {data!r}); time.sleep(600)")
+    worker = process.Worker(OPTIONS, ["http://127.0.0.1:1/"])
+    try:
+        stream = Stream(worker, Request("http://127.0.0.1:1/file", 1000, 100, whole=False), silence_s=0.1)
+        assert stream.read(time.monotonic() + 60) == b"x" * 100
+    finally:
+        worker.stop()
 
 
 def test_one_that_complains_is_heard(monkeypatch: pytest.MonkeyPatch):
