@@ -65,6 +65,7 @@ def test_when_to_come_again(said: dict[str, str], seconds: int):
         ("https://me:secret@b.example/", "with a name and a password"),
         ("https://[::1/", "can't be read"),
         ("https://a.example:port/", "can't be read"),
+        ("https://a.example/\xff", "can't be read"),
     ],
 )
 def test_where_a_server_may_send_us(there: str, cause: str | None):
