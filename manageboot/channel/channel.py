@@ -47,6 +47,8 @@ class Wanted(NamedTuple):
     may_downgrade: bool = False
     only: str | None = None
     """The release.json, by its SHA-256, of the one that is taken, out of all that are signed; None: the newest."""
+    over: str | None = None
+    """With `only`: the installation, by its transaction, that it may replace though nobody has committed it."""
 
 
 class Offer(NamedTuple):

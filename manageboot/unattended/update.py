@@ -144,11 +144,11 @@ class _Run:
     def _install(self, node: Node) -> None:
         release = self._release
         assert release is not None
+        own = outcome.own_transaction(node, self._memory)
         if self._memory.chosen != release:
             # Else what an earlier update has installed would be taken for somebody's, if this one does not get so far.
-            replaced = outcome.own_transaction(node, self._memory)
-            self._store(self._memory._replace(chosen=release, replaced=replaced))
-        wanted = Wanted(only=release.sha256)
+            self._store(self._memory._replace(chosen=release, replaced=own))
+        wanted = Wanted(only=release.sha256, over=own)
         self._installs = True
         install.install(self._config, [], sha256=None, progress=self._progress, release=wanted)
         self._installs = False

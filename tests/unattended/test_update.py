@@ -235,6 +235,22 @@ def test_two_at_once_and_one_beside_a_verb_go_away_quietly(node: UpdateNode, cap
     assert node.update() == "committed"
 
 
+def test_what_somebody_installs_in_that_moment_is_theirs(node: UpdateNode, monkeypatch: pytest.MonkeyPatch):
+    """As where an update waits for the lock of a person's installation, with `state.lock_timeout`."""
+    node.publish(1)
+    node.publish(2)
+    store = memory.store
+
+    def faster(settings: Config, kept: Memory) -> None:
+        store(settings, kept)
+        monkeypatch.setattr(memory, "store", store)
+        assert node.run("upgrade-install", str(node.repository.directory / "1.1")) == 0
+
+    monkeypatch.setattr(memory, "store", faster)
+    assert (node.update(), node.holds("B")) == ("busy", "1.1")
+    assert (node.update(), node.reboots()) == ("by-hand", 0)
+
+
 def test_whoever_commits_in_that_moment_decides_on_the_reboot(node: UpdateNode, monkeypatch: pytest.MonkeyPatch):
     node.publish(1)
     store = memory.store
