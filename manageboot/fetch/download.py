@@ -65,22 +65,25 @@ class Download:
         size = min(size, self._end - self._position)
         if size == 0:
             return b""
+        asked: Mirror | None = None
+        until_s = 0.0
         while True:
-            mirror = self._mirror or self._fetcher.choose(self._file)
-            self._mirror = mirror
-            received = 0
+            mirror = self._mirror = self._mirror or self._fetcher.choose(self._file)
+            if mirror is not asked:
+                asked, until_s = mirror, self._fetcher.patience_of(self._file, mirror)
             part = self._parts.setdefault(mirror, bytearray())
             try:
-                if self._fill(mirror, part, size):
+                if self._fill(mirror, part, size, until_s):
                     break
             except RequestError as error:
                 received = 0 if self._stream is None else self._stream.received
                 self._leave()
                 self._fetcher.failed(self._file, mirror, error, received)
             except TimeoutError:
-                self._fetcher.close()
+                asked = None
+                received = 0 if self._stream is None else self._stream.received
                 self._leave()
-                raise self._fetcher.too_late(self._file) from None
+                self._fetcher.ran_out(self._file, mirror, received)
         with memoryview(part) as come:
             piece, self._ahead = bytes(come[:size]), bytearray(come[size:])
         self._taken = len(piece) or None
@@ -105,14 +108,13 @@ class Download:
         self._leave()
         self._fetcher.reject(self._file, mirror, cause)
 
-    def _fill(self, mirror: Mirror, part: bytearray, size: int) -> bool:
+    def _fill(self, mirror: Mirror, part: bytearray, size: int, until_s: float) -> bool:
         """Read until a piece is whole, and tell whether it is; else the same mirror has to be asked for the rest.
 
         Raises:
             RequestError: the mirror fails.
-            TimeoutError: the deadline came.
+            TimeoutError: the time is over that it has.
         """
-        until_s = self._fetcher.deadline_of(self._file)
         while len(part) < size:
             if self._stream is None or not self._fetcher.is_under_way(self._stream):
                 begin = self._position + len(part)

@@ -204,6 +204,20 @@ def test_a_mirror_with_a_file_of_another_size_lies():
         fetched(running, length=None)
 
 
+@pytest.mark.long
+def test_a_mirror_that_drips_leaves_time_for_another_one():
+    options = QUICK._replace(stall=1, deadline=8)
+    with Hostile(hostile.drips) as first, Hostile(honest) as second, fetcher(first, second, options=options) as running:
+        assert fetched(running) == CONTENT
+        assert SmallFile(running, "file", len(CONTENT)).take() == CONTENT
+        assert [traffic.code for traffic in running.traffic()] == ["FETCH_DEADLINE", None]
+    # Where there is no other one, it has all the time.
+    with Hostile(hostile.drips) as mirror, fetcher(mirror, options=options._replace(deadline=2)) as running:
+        with pytest.raises(failures.FetchDeadlineError, match=r"within 2 s: it comes too slowly$"):
+            fetched(running)
+        assert len(mirror.asked) == 1
+
+
 class TestSmallFile:
     """What is small, and of unknown size."""
 

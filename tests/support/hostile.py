@@ -114,6 +114,16 @@ def slower(reply: Reply, asked: Asked) -> None:
     reply.keep = False
 
 
+def drips(reply: Reply, asked: Asked) -> None:
+    """Send next to nothing, and just so much that it is no stall."""
+    reply.part(asked)
+    for offset in range(asked.start, asked.stop, 100):
+        reply.raw(asked.content[offset : min(offset + 100, asked.stop)])
+        if reply.closing.wait(0.02):
+            break
+    reply.keep = False
+
+
 def no_ranges(reply: Reply, asked: Asked) -> None:
     """Send the whole file, whatever was asked for."""
     reply.head(200, Content_Length=len(asked.content))
