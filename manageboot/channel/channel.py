@@ -47,6 +47,8 @@ class Wanted(NamedTuple):
     may_downgrade: bool = False
     only: str | None = None
     """The release.json, by its SHA-256, of the one that is taken, out of all that are signed; None: the newest."""
+    over: str | None = None
+    """With `only`: the installation, by its transaction, that it may replace though nobody has committed it."""
 
 
 class Offer(NamedTuple):
@@ -80,6 +82,8 @@ class Offers(NamedTuple):
     floor: Floor
     places: tuple[Place, ...] = ()
     """Where they were looked for."""
+    left_out: errors.ManagebootError | None = None
+    """Why one more was left out, which this version can't read."""
 
     def close(self, *, but: Place | None = None) -> None:
         """Let go of all places, but for one that is still read from."""
@@ -109,13 +113,14 @@ def offers(config: Config, node: Node, wanted: Wanted, *, keep: Callable[[Kept],
     looked_at = Offers([], floor, tuple(place for place, _ in where))
     try:
         if wanted.sha256 is not None:
-            found = [_pinned(where[0].place, wanted.sha256, facts)]
+            found = _Read([_pinned(where[0].place, wanted.sha256, facts)])
         else:
             found = _signed(config, where, facts, keep)
     except BaseException:
         looked_at.close()
         raise
-    return looked_at._replace(offers=sorted(found, key=lambda offer: -offer.release.release_index))
+    newest_first = sorted(found.offers, key=lambda offer: -offer.release.release_index)
+    return looked_at._replace(offers=newest_first, left_out=found.left_out)
 
 
 def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
@@ -124,6 +129,7 @@ def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
     Raises:
         RefusedError: none fits; why the newest does not.
         NoReleaseError: there is none, or none that is newer than what is booted.
+        ReleaseTooNewError, ReleaseFormatError: nor is there, but for one that this version can't read.
     """
     offers = [offer for offer in found.offers if wanted.only in {None, offer.sha256}]
     if not offers:
@@ -137,6 +143,8 @@ def choose(node: Node, wanted: Wanted, found: Offers) -> Offer:
     booted = found.floor.slots.get(node.booted)
     # Whoever names a release gets it, also once more.
     if wanted.directory is None and booted is not None and newest.release.release_index <= booted.release_index:
+        if found.left_out is not None:
+            raise found.left_out
         message = f"cannot install a release: {newest.release.version} is the newest, and slot {node.booted} holds it"
         raise refusals.NoReleaseError(
             message if newest.release.version == booted.version else _none_newer(node, booted)
@@ -209,7 +217,14 @@ def _pinned(place: Place, sha256: str, facts: Facts) -> Offer:
     return _offer(place, "", content, Kept(), facts)
 
 
-def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable[[Kept], None] | None) -> list[Offer]:
+class _Read(NamedTuple):
+    """The releases of a place, as far as this version can read them."""
+
+    offers: list[Offer]
+    left_out: errors.ManagebootError | None = None
+
+
+def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable[[Kept], None] | None) -> _Read:
     """Return what the first place offers that can be trusted."""
     if config.channel.root is None:
         raise errors.UnsignedError(
@@ -234,14 +249,13 @@ def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable
         asked = _ask(named, root, state, facts, least_time=least_time)
         state = asked.kept
         if asked.cause is None:
-            found = asked.offers
+            found = asked.found
             break
         if len(where) > 1:
             logger.warning("%s is passed over: %s [%s]", named.place.name, asked.cause, asked.cause.code)
         first = first or asked.cause
     if found is not None:
-        built = max((offer.release.built or 0 for offer in found), default=0)
-        state = state.with_built(built)
+        state = state.with_built(*(offer.release.built or 0 for offer in found.offers))
     if keep is not None and state != before:
         keep(state)
     if found is None:
@@ -253,7 +267,7 @@ def _signed(config: Config, where: Sequence[Named], facts: Facts, keep: Callable
 class _Asked(NamedTuple):
     """What a place has."""
 
-    offers: list[Offer]
+    found: _Read
     kept: Kept
     cause: errors.ManagebootError | None = None
     """Why nothing that it has counts."""
@@ -269,15 +283,13 @@ def _ask(named: Named, root: bytes, state: Kept, facts: Facts, *, least_time: in
         try:
             trusted = trust.refresh(place, root, state, least_time=least_time)
             state = trusted.kept
-            return _Asked(
-                [_verified(place, path, trusted, facts) for path in _wanted_paths(trusted, place, only)], state
-            )
+            return _Asked(_read_all(place, _wanted_paths(trusted, place, only), trusted, facts), state)
         except trust.RefusedPlaceError as refused:
             first, state = first or refused.error, refused.kept
             if not isinstance(refused.error, errors.DataError) or not place.go_on(str(refused.error)):
-                return _Asked([], state, first)
+                return _Asked(_Read([]), state, first)
         except errors.ManagebootError as error:
-            return _Asked([], state, first or error)
+            return _Asked(_Read([]), state, first or error)
 
 
 def _wanted_paths(trusted: "Trusted", place: Place, only: str | None) -> list[str]:
@@ -289,6 +301,27 @@ def _wanted_paths(trusted: "Trusted", place: Place, only: str | None) -> list[st
             hint="it was not signed, or was withdrawn",
         )
     return [f"{only}/{NAME}"]
+
+
+def _read_all(place: Place, paths: Sequence[str], trusted: "Trusted", facts: Facts) -> _Read:
+    """Read releases; one that this version can't read stands in the way of no other, which may have a later version.
+
+    Raises:
+        ReleaseTooNewError, ReleaseFormatError: none can be read.
+        ManagebootError: a file is not there, or not the one that was signed.
+    """
+    found: list[Offer] = []
+    wrong: list[errors.ManagebootError] = []
+    for path in paths:
+        try:
+            found.append(_verified(place, path, trusted, facts))
+        except (errors.ReleaseTooNewError, errors.ReleaseFormatError) as error:
+            wrong.append(error)
+    if wrong and not found:
+        raise wrong[0]
+    for one in wrong:
+        logger.warning("a release is left out: %s [%s]", one, one.code)
+    return _Read(found, wrong[0] if wrong else None)
 
 
 def _verified(place: Place, path: str, trusted: "Trusted", facts: Facts) -> Offer:

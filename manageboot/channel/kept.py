@@ -4,11 +4,13 @@ It is one file beside the floor, which both slots reach, and it is replaced as a
 with all that it signs, or the old one is.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from manageboot import errors
 from manageboot.boot import sharedfile
 from manageboot.config import Config
+from manageboot.system.files import TIME_MAX
 
 FILE_NAME = "manageboot.tuf"
 SCHEMA = 1
@@ -41,13 +43,12 @@ class Kept(NamedTuple):
             return self
         return Kept(built=self.built)
 
-    def with_built(self, built: int) -> "Kept":
-        """Return it with the time at which a release was built; one that is later than the metadata lasts is wrong."""
+    def with_built(self, *times: int) -> "Kept":
+        """Return it with the times at which releases were built; one at which the metadata is over can't be right."""
         from datetime import datetime
 
-        if self.expires is not None:
-            built = min(built, int(datetime.fromisoformat(self.expires).timestamp()))
-        return self._replace(built=max(self.built, built))
+        end = float("inf") if self.expires is None else datetime.fromisoformat(self.expires).timestamp()
+        return self._replace(built=max([self.built, *(built for built in times if built < end)]))
 
 
 def load(config: Config) -> Kept:
@@ -84,9 +85,11 @@ def parse(content: bytes) -> Kept:
     stored = sharedfile.parse(content, SCHEMA)
     roots, roles = _contents(stored, "roots"), _contents(stored, "roles")
     versions = sorted(int(version) for version in roots)
-    if versions != list(range(min(versions, default=0), max(versions, default=-1) + 1)) or not roles.keys() <= {*ROLES}:
+    if any(after != before + 1 for before, after in pairwise(versions)) or not roles.keys() <= {*ROLES}:
         raise ValueError("its metadata is not whole")
     built, keys = sharedfile.number(stored, "built"), sharedfile.words(stored, "signed_by")
+    if built > TIME_MAX:
+        raise ValueError("built is in no year that there is")
     expires = stored.get("expires")
     if expires is not None and not isinstance(expires, str):
         raise ValueError("expires is not a time")

@@ -103,14 +103,23 @@ def _network(urls: Sequence[str], channel: Mapping[str, Any]) -> Place:
 
 
 def _directory(mirror: str) -> Place:
-    if mirror.startswith("/"):
-        return Directory(mirror)
-    url = urlsplit(mirror)
+    path = mirror if mirror.startswith("/") else _path(mirror)
+    if path is None or "\0" in path:
+        raise errors.ConfigError(f"cannot read releases from {mirror}: it is neither an absolute path nor a URL")
+    return Directory(path)
+
+
+def _path(mirror: str) -> str | None:
+    """Return the path in a URL of this machine; None: it is none."""
+    try:
+        url = urlsplit(mirror)
+    except ValueError:
+        return None
     if url.scheme and url.scheme != "file" and url.netloc:
         raise refusals.NetworkError(
             f"cannot read releases from {mirror}: http and https are all that is fetched by",
             hint="copy them to a directory of this node, and name that",
         )
     if url.scheme != "file" or url.netloc not in {"", "localhost"} or not url.path.startswith("/"):
-        raise errors.ConfigError(f"cannot read releases from {mirror}: it is neither an absolute path nor a URL")
-    return Directory(unquote(url.path))
+        return None
+    return unquote(url.path)

@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -88,10 +89,11 @@ def refresh(place: Place, root: bytes, kept: Kept, *, least_time: int) -> Truste
 
     Raises:
         RefusedPlaceError: the metadata is not to be trusted, not there, or expired.
+        CreateError, DeviceError, NotPermittedError: there is no place for it while it is judged.
     """
     version = root_version(root, "the root of trust")
     kept = kept.after(root, version)
-    with tempfile.TemporaryDirectory(prefix="manageboot-") as directory:
+    with _directory() as directory:
         _write(directory, "root", root)
         for role, content in kept.roles.items():
             _write(directory, role, content)
@@ -136,6 +138,16 @@ class _Fetcher(FetcherInterface):
                 raise exceptions.DownloadHTTPError(str(error), 404) from error
         self.given[name] = content
         return iter([content])
+
+
+@contextmanager
+def _directory() -> Iterator[str]:
+    """Give a directory that is gone after a with block."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="manageboot-") as directory:
+            yield directory
+    except OSError as error:
+        raise errors.from_os_error(error, "put metadata into a temporary directory", errors.CreateError) from error
 
 
 def _updater(directory: str, fetcher: FetcherInterface) -> Updater:

@@ -33,7 +33,7 @@ class Download:
         self._ahead = bytearray()
         self._taken: int | None = None
         self.total: int | None = None
-        """Size of the whole file, once a mirror said it."""
+        """Size of the whole file, as a mirror said it last."""
 
     @property
     def position(self) -> int:
@@ -65,22 +65,25 @@ class Download:
         size = min(size, self._end - self._position)
         if size == 0:
             return b""
+        asked: Mirror | None = None
+        until_s = 0.0
         while True:
-            mirror = self._mirror or self._fetcher.choose(self._file)
-            self._mirror = mirror
-            received = 0
+            mirror = self._mirror = self._mirror or self._fetcher.choose(self._file)
+            if mirror is not asked:
+                asked, until_s = mirror, self._fetcher.patience_of(self._file, mirror)
             part = self._parts.setdefault(mirror, bytearray())
             try:
-                if self._fill(mirror, part, size):
+                if self._fill(mirror, part, size, until_s):
                     break
             except RequestError as error:
                 received = 0 if self._stream is None else self._stream.received
                 self._leave()
                 self._fetcher.failed(self._file, mirror, error, received)
             except TimeoutError:
-                self._fetcher.close()
+                asked = None
+                received = 0 if self._stream is None else self._stream.received
                 self._leave()
-                raise self._fetcher.too_late(self._file) from None
+                self._fetcher.ran_out(self._file, mirror, received)
         with memoryview(part) as come:
             piece, self._ahead = bytes(come[:size]), bytearray(come[size:])
         self._taken = len(piece) or None
@@ -105,14 +108,13 @@ class Download:
         self._leave()
         self._fetcher.reject(self._file, mirror, cause)
 
-    def _fill(self, mirror: Mirror, part: bytearray, size: int) -> bool:
+    def _fill(self, mirror: Mirror, part: bytearray, size: int, until_s: float) -> bool:
         """Read until a piece is whole, and tell whether it is; else the same mirror has to be asked for the rest.
 
         Raises:
             RequestError: the mirror fails.
-            TimeoutError: the deadline came.
+            TimeoutError: the time is over that it has.
         """
-        until_s = self._fetcher.deadline_of(self._file)
         while len(part) < size:
             if self._stream is None or not self._fetcher.is_under_way(self._stream):
                 begin = self._position + len(part)
@@ -144,7 +146,8 @@ class Download:
     def _note_total(self, stream: Stream) -> None:
         if stream.total is None or self.total == stream.total:
             return
-        if self.total is not None:
+        # Where the end is known, each piece is judged, and the size that somebody says of the file is not.
+        if self.total is not None and self._end == TO_THE_END:
             cause = f"it has a file of {stream.total} bytes, and another mirror one of {self.total}"
             raise RequestError(End(Outcome.LIED, cause), clean=False)
         self.total = stream.total

@@ -141,6 +141,17 @@ class Fetcher:
             file.deadline_s = time.monotonic() + self._options.deadline
         return file.deadline_s
 
+    def patience_of(self, file: File, mirror: Mirror) -> float:
+        """Return until when a mirror has for the next piece, in monotonic time: where there is another one, half of it.
+
+        Else one that sends just so much that it does not stall would take the time of those that deliver.
+        """
+        deadline_s = self.deadline_of(file)
+        left_s = deadline_s - time.monotonic()
+        others = [one for one in self._mirrors.all if not one.is_out and one not in file.ended and one is not mirror]
+        # What is left in the end is not halved again and again.
+        return deadline_s - left_s / 2 if others and left_s > 2 * self._options.stall else deadline_s
+
     def choose(self, file: File) -> Mirror:
         """Return the mirror to ask next for a file, after the time in which it wants to be left alone.
 
@@ -190,6 +201,17 @@ class Fetcher:
         kind = failures.FetchDeadlineError if file.last is None else ERRORS[file.last.outcome]
         causes = self._causes(file) or "it comes too slowly"
         return kind(f"cannot fetch {file.shown} within {self._options.deadline:g} s: {causes}")
+
+    def ran_out(self, file: File, mirror: Mirror, brought: int) -> None:
+        """Note that the time of a mirror was over before a piece was whole.
+
+        Raises:
+            FetchError: no time is left for another one either.
+        """
+        if time.monotonic() >= self.deadline_of(file):
+            self.close()
+            raise self.too_late(file)
+        self.failed(file, mirror, RequestError(End(Outcome.BUSY, "it comes too slowly"), clean=False), brought)
 
     def lacking(self, file: File) -> failures.FetchError:
         """Return the error for a file that the mirror that was asked last does not have, or does not give."""

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from manageboot import errors
+from manageboot.fetch.origin import origin_of
 
 CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 """Whom TLS trusts, if nothing else is said: the file of Debian's package ca-certificates."""
 RATE_MIN = 1024
 """Bytes a second: below it, a limit of our own would look like a mirror that stalls."""
 
+_NO_HOST = "there is no host in it, or a port that there can't be"
 _PROXIES = ("http://", "https://", "socks5h://")
 
 
@@ -55,6 +57,8 @@ def _check(name: str, value: object) -> None:
         case "proxy":
             if not isinstance(value, str) or not value.startswith(_PROXIES) or not _is_plain(value):
                 raise _wrong(name, f"it has to be a URL that begins with {', '.join(_PROXIES)}")
+            if not _names_a_host(value):
+                raise _wrong(name, _NO_HOST)
         case "rate":
             if not isinstance(value, int) or isinstance(value, bool) or value < RATE_MIN:
                 raise _wrong(name, f"it has to be a number of bytes a second, {RATE_MIN} or more")
@@ -82,9 +86,20 @@ def base_url(url: str) -> str:
         )
     if scheme not in {"http", "https"} or not separator or not host or not _is_plain(url):
         raise errors.ConfigError(f"cannot fetch from {url!r}: it has to be a URL that begins with http:// or https://")
+    if not _names_a_host(url):
+        raise errors.ConfigError(f"cannot fetch from {url!r}: {_NO_HOST}")
     if "?" in url or "#" in url:
         raise errors.ConfigError(f"cannot fetch from {url!r}: names are put at its end, so it can't have a ? or #")
     return url if url.endswith("/") else f"{url}/"
+
+
+def _names_a_host(url: str) -> bool:
+    """Tell whether the host and the port of a URL can be meant; a name and a password before them may be anything."""
+    scheme, _, rest = url.partition("://")
+    try:
+        return bool(origin_of(f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}")[1])
+    except ValueError:
+        return False
 
 
 def _is_plain(url: str) -> bool:

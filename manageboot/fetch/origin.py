@@ -28,6 +28,8 @@ def why_not_follow(here: str, there: str) -> str | None:
         scheme, host, _ = origin_of(there)
     except ValueError:
         return "it sends us to a URL that can't be read"
+    if not there.isascii():
+        return "it sends us to a URL that can't be read"
     if scheme not in _PORTS or not host:
         return f"it sends us to {scheme or 'no'} URL"
     if scheme == "http" and origin_of(here)[0] == "https":

@@ -19,6 +19,7 @@ from manageboot.fetch import failures, wire
 from manageboot.fetch import options as fetch_options
 from manageboot.fetch.options import Options
 from manageboot.fetch.wire import Kind, Request
+from manageboot.system import files as system_files
 from manageboot.system import text
 
 _ROOT = os.path.dirname(os.path.dirname(manageboot.__file__))
@@ -130,11 +131,13 @@ class Worker:
 
     def stop(self) -> None:
         """End it at once, whatever it does."""
-        self._process.kill()
-        self._process.wait()
+        # One that nobody may end has fetched nothing yet, and ends when its pipe does.
+        with suppress(PermissionError):
+            self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
+        self._process.wait()
 
     def _lock_in(self, setup: bytes) -> None:
         try:
@@ -150,6 +153,14 @@ class Worker:
             cause = text.one_line(text.decode(body[:_COMPLAINT_MAX]))
             hint = "install python3-pycurl" if "pycurl" in cause else None
             raise failures.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint)
+        try:
+            # It is another user's now.
+            os.kill(self.pid, 0)
+        except PermissionError as error:
+            cause, hint = "nobody may end it", "run it with the capability CAP_KILL"
+            raise failures.FetcherError(f"cannot lock in the process that fetches: {cause}", hint=hint) from error
+        except ProcessLookupError:
+            pass  # killed meanwhile; whoever asks it hears that
 
     def _was_killed(self) -> bool:
         """Tell whether somebody killed it, and not its own fault or its jail."""
@@ -187,8 +198,8 @@ def _setup(options: Options, mirrors: Sequence[str]) -> bytes:
     """Collect what the child needs of the file system, which it will not see."""
     files = {"/etc/nsswitch.conf": (_NSSWITCH, False)}
     for resolver in _RESOLVER:
-        with suppress(OSError):
-            files[resolver] = (_read(resolver), False)
+        with suppress(OSError, ValueError):
+            files[resolver] = (system_files.read(resolver, _FILE_MAX), False)
     inside: dict[str, Any] = {}
     named: tuple[tuple[str, str | None, bool], ...] = (
         ("ca", _ca(options, mirrors), False),
@@ -201,10 +212,11 @@ def _setup(options: Options, mirrors: Sequence[str]) -> bytes:
             continue
         inside[name] = f"/{name}"
         try:
-            files[inside[name]] = (_read(path), secret)
-        except OSError as error:
+            files[inside[name]] = (system_files.read(path, _FILE_MAX), secret)
+        except (OSError, ValueError) as error:
+            cause = error.strerror if isinstance(error, OSError) else error
             hint = "install ca-certificates, or set channel.ca" if name == "ca" and options.ca is None else None
-            raise errors.ConfigError(f"cannot read {path} (channel.{name}): {error.strerror}", hint=hint) from error
+            raise errors.ConfigError(f"cannot read {path} (channel.{name}): {cause}", hint=hint) from error
     setup = {
         "options": options._replace(**inside)._asdict(),
         "files": {path: (base64.b64encode(content).decode(), secret) for path, (content, secret) in files.items()},
@@ -218,11 +230,3 @@ def _ca(options: Options, mirrors: Sequence[str]) -> str | None:
         return options.ca
     needed = any(url.startswith("https:") for url in (*mirrors, options.proxy or ""))
     return fetch_options.CA_FILE if needed or Path(fetch_options.CA_FILE).exists() else None
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        content = file.read(_FILE_MAX + 1)
-    if len(content) > _FILE_MAX:
-        raise OSError(27, f"it has more than {_FILE_MAX} bytes")
-    return content

@@ -44,7 +44,8 @@ class SmallFile:
             content = bytearray()
             try:
                 stream = self._fetcher.begin(self._file, mirror, 0, self._limit, whole=True)
-                while chunk := stream.read(self._fetcher.deadline_of(self._file)):
+                until_s = self._fetcher.patience_of(self._file, mirror)
+                while chunk := stream.read(until_s):
                     mirror.bytes += len(chunk)
                     content += chunk
             except RequestError as error:
@@ -52,8 +53,7 @@ class SmallFile:
                 if self._may_lack and self._file.ended:
                     raise self._fetcher.lacking(self._file) from None
             except TimeoutError:
-                self._fetcher.close()
-                raise self._fetcher.too_late(self._file) from None
+                self._fetcher.ran_out(self._file, mirror, len(content))
             else:
                 self._mirror = mirror
                 return bytes(content)

@@ -33,7 +33,7 @@ class Stream:
         Args:
             worker: a child with nothing under way.
             request: what to ask for.
-            silence_s: how long the child may say nothing at all, whatever servers do.
+            silence_s: how long the child may say nothing at all, whatever servers do, until one has begun to answer.
 
         Raises:
             RequestError: the child is gone.
@@ -101,7 +101,8 @@ class Stream:
         return self.end is not None
 
     def _receive(self, until_s: float) -> tuple[Kind, bytes]:
-        silent_s = time.monotonic() + self._silence_s
+        # Then it may have much to skip, and ends it by itself where the server stalls.
+        silent_s = until_s if self._begun else time.monotonic() + self._silence_s
         try:
             return self._worker.receive(min(until_s, silent_s))
         except wire.WireError as error:

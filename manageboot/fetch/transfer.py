@@ -107,8 +107,10 @@ class Transfer:
         if refused:
             return End(Outcome.LIED, f"it sends us to {refused[0]}, an address of this node"), None
         if code == pycurl.E_OK and answer.status in _REDIRECTS:
-            location = curl.getinfo(pycurl.REDIRECT_URL)
-            return End(Outcome.FAILED, f"it answers {answer.status}, and does not say where to go"), location
+            # As bytes: they may be of no encoding.
+            location = curl.getinfo_raw(pycurl.REDIRECT_URL)
+            end = End(Outcome.FAILED, f"it answers {answer.status}, and does not say where to go")
+            return end, None if location is None else location.decode("latin-1")
         return self._judged(url, answer, code, text), None
 
     def _configure(self, curl: pycurl.Curl, url: str, *, ours: bool) -> None:

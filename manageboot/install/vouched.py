@@ -10,6 +10,7 @@ from manageboot.channel.channel import Offer, Wanted
 from manageboot.config import Config
 from manageboot.events import events
 from manageboot.events.events import Event
+from manageboot.protocol import Content
 
 
 def choose(config: Config, node: Node, wanted: Wanted) -> Offer:
@@ -21,6 +22,7 @@ def choose(config: Config, node: Node, wanted: Wanted) -> Offer:
         RefusedError: none may be installed here, or it is another system's disk.
         NotPermittedError: only root may go below the floor.
         DataError, InputError, DeviceError, CreateError: as `channel.offers`; or the metadata can't be kept.
+        LockedError: somebody has installed something else meanwhile.
     """
     if isinstance(config.boot.grubenv, Inside):
         raise refusals.NoReleaseError(
@@ -29,6 +31,8 @@ def choose(config: Config, node: Node, wanted: Wanted) -> Offer:
         )
     if wanted.may_downgrade and os.geteuid():
         raise errors.NotPermittedError("cannot go below the floor: only root may", hint="run it as root")
+    if wanted.only is not None:
+        _require_nothing_else(node, wanted.over)
     found = channel.offers(config, node, wanted, keep=lambda state: kept.store(config, state))
     try:
         offer = channel.choose(node, wanted, found)
@@ -47,6 +51,17 @@ def choose(config: Config, node: Node, wanted: Wanted) -> Offer:
             version=offer.release.version,
         )
     return offer
+
+
+def _require_nothing_else(node: Node, over: str | None) -> None:
+    """Make sure that nothing but that waits in the passive slot: who has chosen may have waited for the lock since."""
+    slot = node.booted.other
+    entry = node.records.get(slot)
+    if entry is not None and entry.content is Content.INSTALLED and entry.transaction != over:
+        raise errors.LockedError(
+            f"cannot install a release: another run has installed something in slot {slot} meanwhile",
+            hint="`manageboot status` says what is there",
+        )
 
 
 def require_pinned(config: Config, sha256: str | None) -> None:

@@ -84,12 +84,15 @@ def seconds(text: str) -> int:
     """Return a time of ISO 8601 with a zone in seconds since 1970.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or one that can't be written in UTC.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} names no zone; Z is UTC")
-    return int(moment.timestamp())
+    try:
+        return int(moment.astimezone(UTC).timestamp())
+    except OverflowError as error:
+        raise ValueError(f"{text} is in no year from 1 to 9999") from error
 
 
 def place(identity: str, sha256: str) -> int:

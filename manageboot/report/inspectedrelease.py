@@ -116,7 +116,7 @@ def render(judged: dict[str, Any], sha256: str, *, fits: bool | None) -> list[st
     if judged["min_index"]:
         lines.append(f"{'':<8} once it is confirmed, none below {judged['min_index']} is taken")
     if judged["built"] is not None:
-        lines.append(f"built    {datetime.fromtimestamp(judged['built'], UTC).isoformat()}")
+        lines.append(f"built    {_moment(judged['built'])}")
     requires = judged["requires"]
     needs = [f"manageboot {requires['agent']}"] if requires["agent"] else []
     needs += [f"{key} {' or '.join(requires[names])}" for key, names in _NAMES if requires[names]]
@@ -168,3 +168,11 @@ def _cause(error: errors.ManagebootError | None) -> dict[str, str] | None:
 
 def _said(cause: dict[str, str]) -> str:
     return f"{cause['text']} [{cause['code']}]"
+
+
+def _moment(at: int) -> str:
+    """Write a time; whoever publishes may have named any number."""
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat()
+    except (ValueError, OverflowError):
+        return f"{at} s after 1970"

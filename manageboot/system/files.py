@@ -14,6 +14,9 @@ from typing import Any, NoReturn
 from manageboot import errors
 from manageboot.system import console
 
+TIME_MAX = 253402300799
+"""The end of the year 9999, in seconds since 1970: what is later can be neither meant nor written down."""
+
 
 def is_there(path: str, otherwise: type[errors.ManagebootError] = errors.InputError) -> bool:
     """Say whether there is a file, symbolic links followed.

@@ -31,7 +31,7 @@ class LastRun(NamedTuple):
     code: str | None = None
     """The code word of the error that ended it."""
     release: Known | None = None
-    """What it is about."""
+    """What it is about; where `again` is, what is tried again then."""
     opens: int | None = None
     """When the window opens, or opened that is open; None: there is none, or nobody asked."""
     closes: int | None = None
@@ -51,6 +51,12 @@ class LastRun(NamedTuple):
         failures = before.failures + 1 if before.release == self.release else 1
         wait_s = min(_SHORTEST_S << min(failures - 1, 10), _LONGEST_S)
         return self._replace(failures=failures, again=self.ran + wait_s)
+
+    def still_waiting(self, before: "LastRun") -> "LastRun":
+        """Return it as one that has not tried what failed before it, which is tried no earlier for that."""
+        if before.again is None:
+            return self
+        return self._replace(release=before.release, failures=before.failures, again=before.again)
 
 
 def path(config: Config) -> str:
@@ -100,7 +106,7 @@ def _parse(stored: dict[str, Any]) -> LastRun:
     failures = stored.get("failures")
     if type(failures) is not int or not 0 <= failures < 1 << 31:
         raise ValueError("it does not say how often it failed")
-    are_times = all(files.is_number(value) and not isinstance(value, float) for value in times.values())
+    are_times = all(value is None or (type(value) is int and 0 <= value <= files.TIME_MAX) for value in times.values())
     if not isinstance(text, str) or not isinstance(code, str | None) or not are_times or times["ran"] is None:
         raise ValueError("it is of no run")
     return LastRun(

@@ -17,7 +17,7 @@ from manageboot.system import lock
 from manageboot.unattended.decision import Hindrance, Observation, Offered, Passive, Window
 from manageboot.unattended.lastrun import LastRun
 from manageboot.unattended.memory import Known, Memory
-from manageboot.unattended.outcome import waiting
+from manageboot.unattended.outcome import own_transaction, waiting
 from manageboot.unattended.window import Opening
 from manageboot.upgrade import inhibit
 
@@ -94,6 +94,8 @@ def at_channel(config: Config, node: Node, memory: Memory) -> Found:
     ):
         if offers:
             return Found(offered, _known(offers[0]))
+    if found.left_out is not None:
+        raise found.left_out
     return Found(Offered.NOTHING)
 
 
@@ -107,13 +109,13 @@ def _hindrance(config: Config) -> Hindrance | None:
 
 def _passive(config: Config, node: Node, memory: Memory, found: Found | None, before: LastRun | None) -> Passive:
     wanted = None if found is None else found.release
-    if node.passive_content is not Content.INSTALLED:
-        failed = before is not None and wanted is not None and before.is_too_early(wanted, time.time())
-        return Passive.FAILED if failed else Passive.FREE
-    waits = waiting(node, floor.load(config))
-    if waits is None or waits != memory.chosen:
-        return Passive.BY_HAND
-    return Passive.READY if waits == wanted else Passive.FREE
+    if node.passive_content is Content.INSTALLED:
+        if own_transaction(node, memory) is None:
+            return Passive.BY_HAND
+        if wanted is not None and waiting(node, floor.load(config)) == wanted:
+            return Passive.READY
+    failed = before is not None and wanted is not None and before.is_too_early(wanted, time.time())
+    return Passive.FAILED if failed else Passive.FREE
 
 
 def _window(config: Config, opening: Opening | None) -> Window:

@@ -48,6 +48,8 @@ class Memory(NamedTuple):
     set_aside: tuple[SetAside, ...] = ()
     lifted: str | None = None
     """The installation of which it does not count that it did not stay, or was taken back: somebody said so."""
+    replaced: str | None = None
+    """The installation of an earlier update that the chosen release replaces; the slot may hold it still."""
 
     def is_set_aside(self, sha256: str) -> bool:
         """Say whether a release is not taken again."""
@@ -82,6 +84,7 @@ def store(config: Config, memory: Memory) -> None:
         "committed": None if memory.committed is None else release_to_json(memory.committed),
         "set_aside": [to_json(one) for one in memory.set_aside],
         "lifted": memory.lifted,
+        "replaced": memory.replaced,
     }
     sharedfile.store(config, FILE_NAME, whole)
 
@@ -99,8 +102,8 @@ def to_json(one: SetAside) -> dict[str, Any]:
 def parse(content: bytes) -> Memory:
     """Take the file apart. Raises ValueError where it says what no version of this schema would."""
     stored = sharedfile.parse(content, SCHEMA)
-    listed, lifted = stored.get("set_aside"), stored.get("lifted")
-    if type(listed) is not list or type(lifted) not in {str, type(None)}:
+    listed, lifted, replaced = stored.get("set_aside"), stored.get("lifted"), stored.get("replaced")
+    if type(listed) is not list or not isinstance(lifted, str | None) or not isinstance(replaced, str | None):
         raise ValueError("it does not say what is set aside")
     return Memory(
         _optional(stored.get("chosen")),
@@ -110,6 +113,7 @@ def parse(content: bytes) -> Memory:
             for one in listed
         ),
         lifted,
+        replaced,
     )
 
 

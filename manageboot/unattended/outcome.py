@@ -50,6 +50,15 @@ def waiting(node: Node, known: Floor) -> Known | None:
     return _known(holds) if entry.transaction == holds.transaction else None
 
 
+def own_transaction(node: Node, memory: Memory) -> str | None:
+    """Return the installation in the passive slot, if an update has made it and nobody has committed it."""
+    entry = node.records.get(node.booted.other)
+    if entry is None or entry.content is not Content.INSTALLED:
+        return None
+    is_chosen = memory.chosen is not None and entry.source_sha256 == memory.chosen.sha256
+    return entry.transaction if is_chosen or entry.transaction == memory.replaced else None
+
+
 def held_transaction(config: Config, node: Node) -> str | None:
     """Return which installation the passive slot is of: whatever became of it may be forgotten."""
     holds = floor.load(config).slots.get(node.booted.other)

@@ -31,6 +31,8 @@ _WAITS = {
     Result.CLOCK_BEHIND,
 }  # fmt: skip
 """How a run ends with a release that is not tried yet."""
+_PUT_OFF = {Result.LATER, Result.BUSY}
+"""How a run ends that has not tried what failed before."""
 _STEPS_MAX = 4
 """It looks, installs and commits, and ends."""
 
@@ -95,9 +97,10 @@ class _Run:
         return last
 
     def _steps(self, node: Node) -> tuple[Result, Node]:
-        if self._policy is Policy.COMMIT:
-            self._opening = window.find(self._config, int(time.time()))
         for _ in range(_STEPS_MAX):
+            # A step may take longer than what is left of a window, and the next one may be open by then.
+            if self._policy is Policy.COMMIT:
+                self._opening = window.find(self._config, int(time.time()))
             before = None if self._retry else self._before
             seen = look.at_node(self._config, node, self._memory, self._found, self._opening, before)
             step = decision.decide(self._policy, seen)
@@ -106,7 +109,7 @@ class _Run:
                     self._found = look.at_channel(self._config, node, self._memory)
                     self._looked = int(time.time())
                 case Step.INSTALL:
-                    self._install()
+                    self._install(node)
                 case Step.COMMIT:
                     self._commit(node)
                     return Result.COMMITTED, node
@@ -126,7 +129,8 @@ class _Run:
                 raise
             known = Memory()
         if self._retry:
-            fresh = Memory(chosen=known.chosen, lifted=outcome.held_transaction(self._config, node))
+            lifted = outcome.held_transaction(self._config, node)
+            fresh = Memory(chosen=known.chosen, replaced=known.replaced, lifted=lifted)
         else:
             fresh = outcome.noted(self._config, node, known)
         if fresh != known:
@@ -137,12 +141,14 @@ class _Run:
                 said = f"Release {one.release.version} is not taken again by itself"
                 self._announce(Event.UPDATE_SET_ASIDE, said, node, cause=one.cause)
 
-    def _install(self) -> None:
+    def _install(self, node: Node) -> None:
         release = self._release
         assert release is not None
+        own = outcome.own_transaction(node, self._memory)
         if self._memory.chosen != release:
-            self._store(self._memory._replace(chosen=release))
-        wanted = Wanted(only=release.sha256)
+            # Else what an earlier update has installed would be taken for somebody's, if this one does not get so far.
+            self._store(self._memory._replace(chosen=release, replaced=own))
+        wanted = Wanted(only=release.sha256, over=own)
         self._installs = True
         install.install(self._config, [], sha256=None, progress=self._progress, release=wanted)
         self._installs = False
@@ -163,8 +169,8 @@ class _Run:
         last = LastRun(result, said, int(time.time()), self._looked, code, self._release, opens, closes)
         if result is Result.FAILED and self._installs:
             last = last.with_failure(self._before)
-        elif result is Result.LATER:
-            last = last._replace(failures=self._before.failures, again=self._before.again)
+        elif self._found is None or (result in _PUT_OFF and self._release == self._before.release):
+            last = last.still_waiting(self._before)
         with beside("`status` does not know how the update ended"):
             lastrun.store(self._config, last)
         events.show_update(self._config, _measured(last, len(self._memory.set_aside)))

@@ -159,8 +159,10 @@ def test_what_is_kept_of_the_metadata_is_read_as_it_was_written(node: FloorNode)
     stored = json.loads((node.directory / "manageboot.tuf").read_text())
     for bad in (
         {"roots": {"1": "a", "3": "b"}},
+        {"roots": {"1": "a", "1000000000000000000": "b"}},
         {"roles": {"other": "x"}},
         {"built": -1},
+        {"built": 1 << 52},
         {"schema": 2},
         {"expires": 3},
     ):
@@ -171,5 +173,6 @@ def test_what_is_kept_of_the_metadata_is_read_as_it_was_written(node: FloorNode)
 
 def test_a_time_of_building_that_can_not_be_is_not_believed():
     state = Kept(expires="2026-11-27T00:00:00+00:00")
-    assert state.with_built(1 << 52).built == 1795737600
+    assert state.with_built(1795737599).built == 1795737599
+    assert [state.with_built(built).built for built in (1795737600, 1 << 52)] == [0, 0]
     assert state.with_built(5).with_built(3).built == 5

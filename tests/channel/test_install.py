@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from channel.channelnode import ChannelNode, channel_node
+from channel.channelnode import ChannelNode, channel_node, make_release
 from manageboot.cli import main
 from support.images import make_update
 from support.releases import Small
@@ -154,6 +154,32 @@ def test_a_bad_mirror_is_passed_over(channel: ChannelNode, tmp_path: Path):
     assert (done.returncode, "bad is passed over" in done.stderr) == (0, True), done
     channel.configure(mirrors='"nfs://example.org/releases"')
     channel.node.fails("upgrade-install", status=69, code="NO_NETWORK")
+
+
+def test_a_release_that_claims_to_be_of_the_future_changes_no_time(channel: ChannelNode):
+    """Else all metadata is over by it, and no window opens."""
+    channel.release(1, built=5)
+    channel.release(2, built=1 << 40)
+    channel.node.ok("upgrade-install")
+    channel.node.ok("check")
+    assert json.loads(channel.tuf_file.read_text())["built"] == 5
+
+
+def test_a_release_that_this_version_cannot_read_stands_in_the_way_of_no_other(channel: ChannelNode):
+    """Else a node would never get the release that reads it."""
+    node = channel.node
+    channel.release(1)
+    of_the_future = make_release(channel.directory / "images2", 2)
+    later = of_the_future.description.replace(b'"format": "1.0"', b'"format": "2.0"')
+    channel.repository.add(of_the_future._replace(description=later), "1.2")
+    channel.repository.publish()
+    assert [release["version"] for release in json.loads(node.ok("check", "--json"))["releases"]] == ["1.1"]
+    node.ok("upgrade-install")
+    channel.confirm()
+    # Where nothing else is left, it is told.
+    node.fails("upgrade-install", status=65, code="RELEASE_TOO_NEW")
+    node.fails("update", status=65, code="RELEASE_TOO_NEW")
+    node.fails("check", channel.repository.directory / "1.2", status=65, code="RELEASE_TOO_NEW")
 
 
 @pytest.mark.parametrize("name", ["release.json", "release.idx"])

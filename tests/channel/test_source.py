@@ -142,6 +142,9 @@ def test_a_mirror_is_a_directory(mirror: str):
         ("nfs://example.org/releases", NetworkError),
         ("file://example.org/a", errors.ConfigError),
         ("releases", errors.ConfigError),
+        ("ftp://[example.org/", errors.ConfigError),
+        ("/a\0b", errors.ConfigError),
+        ("file:///a%00b", errors.ConfigError),
     ],
 )
 def test_another_mirror_is_refused(mirror: str, kind: type[errors.ManagebootError]):

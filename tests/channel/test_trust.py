@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,6 +62,19 @@ def test_what_was_signed_is_trusted_and_says_who_signed(repository: Repository):
     found.verify(TARGET, RELEASE.description, "it")
     with pytest.raises(errors.ReleaseDigestError):
         found.verify(TARGET, RELEASE.description[:-1] + b" ", "it")
+
+
+def test_where_nothing_can_be_written_for_a_moment_it_is_said(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """All is full or read-only: Python then finds no directory, or none can be made in it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(errors.CreateError, match=r"^cannot put metadata into a temporary directory: No such file"):
+        ask(repository)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    with pytest.raises(errors.CreateError, match=r": No usable temporary directory found in \['.*/missing'\]$"):
+        ask(repository)
 
 
 WITHOUT_CRYPTOGRAPHY = """

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,7 +15,8 @@ from manageboot.fetch.fetcher import Fetcher
 from manageboot.fetch.mirrors import Trouble
 from manageboot.fetch.options import Options
 from manageboot.fetch.outcome import Outcome
-from manageboot.fetch.wire import End, Kind
+from manageboot.fetch.stream import Stream
+from manageboot.fetch.wire import End, Kind, Request
 from support import hostile
 from support.hostile import CONTENT, PIECE, Hostile, honest
 
@@ -72,6 +75,18 @@ def test_one_that_says_nothing_is_not_waited_for_past_the_deadline(monkeypatch: 
         assert running.worker_pid is None
 
 
+def test_one_that_skips_what_comes_before_may_be_silent(monkeypatch: pytest.MonkeyPatch):
+    """As where a server that knows no ranges sends all that is there already, over a slow line."""
+    data = wire.packed(Kind.DATA, b"x" * 100)
+    pretend(monkeypatch, BEGIN, f"time.sleep(0.4); os.write(1, {data!r}); time.sleep(600)")
+    worker = process.Worker(OPTIONS, ["http://127.0.0.1:1/"])
+    try:
+        stream = Stream(worker, Request("http://127.0.0.1:1/file", 1000, 100, whole=False), silence_s=0.1)
+        assert stream.read(time.monotonic() + 60) == b"x" * 100
+    finally:
+        worker.stop()
+
+
 def test_one_that_complains_is_heard(monkeypatch: pytest.MonkeyPatch):
     pretend(monkeypatch, b"", "raise RuntimeError('no luck today')")
     options = OPTIONS._replace(deadline=1, backoff=10)
@@ -125,11 +140,31 @@ def test_without_libseccomp_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch):
         Download(running, "file", 0, 100).take(100)
 
 
+def test_where_nobody_could_end_it_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch):
+    """Root that lacks a capability, as in a sandbox: a child that hangs would be waited for, and never end."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, os.strerror(1))
+
+    monkeypatch.setattr(os, "kill", refuse)
+    with Fetcher(["http://127.0.0.1:1/"], OPTIONS) as running:
+        with pytest.raises(failures.FetcherError, match="cannot lock in the process that fetches: nobody may end it"):
+            Download(running, "file", 0, 100).take(100)
+        assert running.worker_pid is None
+
+
 @pytest.mark.parametrize("name", ["ca", "certificate", "key", "netrc"])
 def test_a_file_that_cannot_be_read_is_named(name: str):
     options = OPTIONS._replace(**{name: "/nowhere/file"})
     cause = rf"cannot read /nowhere/file \(channel.{name}\)"
     with Fetcher(["http://127.0.0.1:1/"], options) as running, pytest.raises(errors.ConfigError, match=cause):
+        Download(running, "file", 0, 100).take(100)
+
+
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path):
+    os.mkfifo(tmp_path / "netrc")
+    options = OPTIONS._replace(netrc=str(tmp_path / "netrc"))
+    with Fetcher(["http://127.0.0.1:1/"], options) as running, pytest.raises(errors.ConfigError, match="not a regular"):
         Download(running, "file", 0, 100).take(100)
 
 

@@ -65,6 +65,7 @@ def came(running: Fetcher) -> int:
         pytest.param(hostile.multipart, 0, marks=pytest.mark.long),
         pytest.param(hostile.says_too_much, 0, marks=pytest.mark.long),
         (hostile.other_release, 0),
+        (hostile.longer_release, PIECE + AHEAD),
         (hostile.wrong_bytes, PIECE + AHEAD),
         pytest.param(hostile.recoded, PIECE + AHEAD, marks=pytest.mark.long),
         (hostile.portal, 0),
@@ -107,6 +108,7 @@ def test_whatever_a_mirror_does_the_other_one_brings_the_rest(fault: Behaviour, 
         pytest.param(answers(302, Location="/again"), failures.FetchBrokenError, marks=pytest.mark.long),
         pytest.param(answers(401), failures.FetchRefusedError, marks=pytest.mark.long),
         (answers(403), failures.FetchRefusedError),
+        (answers(302, Location="http://a.example/\xff"), failures.FetchLiedError),
         (answers(404), failures.FetchGoneError),
         pytest.param(answers(410), failures.FetchGoneError, marks=pytest.mark.long),
         pytest.param(answers(416), failures.FetchLiedError, marks=pytest.mark.long),
@@ -200,6 +202,20 @@ def test_a_mirror_with_a_file_of_another_size_lies():
         pytest.raises(failures.FetchLiedError, match=f"a file of {len(longer)} bytes"),
     ):
         fetched(running, length=None)
+
+
+@pytest.mark.long
+def test_a_mirror_that_drips_leaves_time_for_another_one():
+    options = QUICK._replace(stall=1, deadline=8)
+    with Hostile(hostile.drips) as first, Hostile(honest) as second, fetcher(first, second, options=options) as running:
+        assert fetched(running) == CONTENT
+        assert SmallFile(running, "file", len(CONTENT)).take() == CONTENT
+        assert [traffic.code for traffic in running.traffic()] == ["FETCH_DEADLINE", None]
+    # Where there is no other one, it has all the time.
+    with Hostile(hostile.drips) as mirror, fetcher(mirror, options=options._replace(deadline=2)) as running:
+        with pytest.raises(failures.FetchDeadlineError, match=r"within 2 s: it comes too slowly$"):
+            fetched(running)
+        assert len(mirror.asked) == 1
 
 
 class TestSmallFile:

@@ -65,6 +65,7 @@ def test_when_to_come_again(said: dict[str, str], seconds: int):
         ("https://me:secret@b.example/", "with a name and a password"),
         ("https://[::1/", "can't be read"),
         ("https://a.example:port/", "can't be read"),
+        ("https://a.example/\xff", "can't be read"),
     ],
 )
 def test_where_a_server_may_send_us(there: str, cause: str | None):
@@ -120,6 +121,8 @@ def test_what_the_clock_contradicts(start: bytes, stop: bytes, cause: str | None
         ({"key": "/key.pem"}, "channel.certificate"),
         ({"proxy": "proxy:3128"}, "channel.proxy"),
         ({"proxy": "http://a b/"}, "channel.proxy"),
+        ({"proxy": "http://proxy.example:99999"}, "channel.proxy"),
+        ({"proxy": "socks5h://"}, "channel.proxy"),
     ],
 )
 def test_what_the_configuration_may_not_say(table: dict[str, object], cause: str):
@@ -131,6 +134,8 @@ def test_what_the_configuration_says():
     table = {"rate": 100_000, "proxy": "http://proxy.example:3128", "stall": 10, "mirrors": ["of others"]}
     assert from_mapping(table) == Options(rate=100_000, proxy="http://proxy.example:3128", stall=10)
     assert from_mapping({}) == Options()
+    # As curl takes it.
+    assert from_mapping({"proxy": "http://me:p[w@proxy.example"}).proxy == "http://me:p[w@proxy.example"
 
 
 @pytest.mark.parametrize(
@@ -138,6 +143,10 @@ def test_what_the_configuration_says():
     [
         "",
         "mirror",
+        "http://a.example:port/",
+        "http://a.example:99999/",
+        "http://:80/",
+        "https://[::1/",
         "ftp://a/",
         "file:///x",
         "http://",

@@ -85,6 +85,9 @@ def test_without_one_it_is_for_all(custom: object):
         {"basis_points": 10, "from": 20_261_127}, {"basis_points": 10, "from": "tomorrow"},
         {"basis_points": 10, "from": "2026-12-01T06:00"}, {"basis_points": 10, "until": "2026-12-01T06:00Z"},
         {"basis_points": 10, "from": "2026-12-01T06:00Z", "until": "2026-12-01T06:00Z"},
+        # In UTC there is no such year.
+        {"basis_points": 10, "from": "0001-01-01T00:00+01:00"},
+        {"basis_points": 10, "from": "2026-12-01T06:00Z", "until": "9999-12-31T23:30-01:00"},
     ],
 )  # fmt: skip
 def test_what_can_not_be_meant_is_refused(values: object):

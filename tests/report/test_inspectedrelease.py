@@ -161,6 +161,13 @@ def test_a_damaged_floor_is_why_it_is_refused(site: Site, tmp_path: Path):
     assert (tmp_path / "manageboot.floor").read_text() == "{"
 
 
+def test_a_time_of_building_in_a_year_that_there_is_not_is_shown_as_it_stands(site: Site):
+    site.add(built=(1 << 53) - 1)
+    report, page = site.inspect("1.4")
+    assert report["release"]["built"] == (1 << 53) - 1
+    assert "built    9007199254740991 s after 1970" in page
+
+
 def test_it_can_be_inspected_where_there_is_no_node(site: Site):
     site.add(4)
     found, page = site.inspect("1.4", node=False)

@@ -114,6 +114,16 @@ def slower(reply: Reply, asked: Asked) -> None:
     reply.keep = False
 
 
+def drips(reply: Reply, asked: Asked) -> None:
+    """Send next to nothing, and just so much that it is no stall."""
+    reply.part(asked)
+    for offset in range(asked.start, asked.stop, 100):
+        reply.raw(asked.content[offset : min(offset + 100, asked.stop)])
+        if reply.closing.wait(0.02):
+            break
+    reply.keep = False
+
+
 def no_ranges(reply: Reply, asked: Asked) -> None:
     """Send the whole file, whatever was asked for."""
     reply.head(200, Content_Length=len(asked.content))
@@ -176,6 +186,15 @@ def other_release(reply: Reply, asked: Asked) -> None:
     else:
         reply.head(206, Content_Range=f"bytes {asked.start}-999/1000", Content_Length=1000 - asked.start)
         reply.raw(asked.content[asked.start : 1000])
+
+
+def longer_release(reply: Reply, asked: Asked) -> None:
+    """Have a longer file under that name."""
+    size = len(asked.content) + 1
+    reply.head(
+        206, Content_Range=f"bytes {asked.start}-{asked.stop - 1}/{size}", Content_Length=asked.stop - asked.start
+    )
+    reply.raw(bytes(asked.stop - asked.start))
 
 
 def wrong_bytes(reply: Reply, asked: Asked) -> None:

@@ -34,6 +34,7 @@ def test_what_is_stored_is_read(config: Any):
     ["", "{", "[]", "{}", '{"result": "unheard-of", "text": "", "ran": 1, "failures": 0}',
      '{"result": "busy", "text": "", "ran": null, "failures": 0}',
      '{"result": "busy", "text": "", "ran": -1, "failures": 0}',
+     '{"result": "busy", "text": "", "ran": 4503599627370496, "failures": 0}',
      '{"result": "busy", "text": 1, "ran": 1, "failures": 0}',
      '{"result": "busy", "text": "", "ran": 1, "failures": 0, "release": {"version": "1"}}'],
 )  # fmt: skip

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from manageboot import config
+from manageboot.boot import record
 from manageboot.channel import turn
 from manageboot.config import Config
 from manageboot.system import lock
-from manageboot.unattended import look, memory
+from manageboot.unattended import look, memory, window
 from manageboot.unattended.memory import Memory
+from manageboot.unattended.window import Opening
 from unattended.updatenode import NEVER, UpdateNode, update_node
 
 pytestmark = pytest.mark.devices
@@ -139,6 +141,34 @@ def test_what_somebody_has_installed_is_theirs(node: UpdateNode):
     assert (node.update(), node.holds("B"), node.reboots()) == ("by-hand", "1.1", 0)
 
 
+def test_what_it_has_installed_stays_its_own_until_the_next_release_is_there(
+    node: UpdateNode, monkeypatch: pytest.MonkeyPatch
+):
+    """Whether the next one can't be had, or the power goes before its record is begun."""
+    node.publish(1)
+    node.configure("install")
+    assert node.update() == "installed"
+    node.publish(2)
+    index = node.repository.directory / "1.2" / "release.idx"
+    content = index.read_bytes()
+    index.unlink()
+    assert (node.run("update"), node.holds("B")) == (66, "1.1")
+    assert (node.update(), node.last()["failures"]) == ("later", 1)
+    index.write_bytes(content)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "store", cut)
+        assert (node.run("update", "--retry"), node.holds("B")) == (130, "1.1")
+    (node.node.lock.parent / "update.json").unlink()
+    assert (node.update(), node.holds("B")) == ("installed", "1.2")
+    # From then on, who installs the older one by hand means it.
+    assert node.run("upgrade-install", str(node.repository.directory / "1.1")) == 0
+    assert (node.update(), node.holds("B")) == ("by-hand", "1.1")
+
+
 def test_what_is_paused_or_withdrawn_after_its_installation_is_not_committed(node: UpdateNode):
     node.publish(1)
     node.configure("install")
@@ -205,6 +235,22 @@ def test_two_at_once_and_one_beside_a_verb_go_away_quietly(node: UpdateNode, cap
     assert node.update() == "committed"
 
 
+def test_what_somebody_installs_in_that_moment_is_theirs(node: UpdateNode, monkeypatch: pytest.MonkeyPatch):
+    """As where an update waits for the lock of a person's installation, with `state.lock_timeout`."""
+    node.publish(1)
+    node.publish(2)
+    store = memory.store
+
+    def faster(settings: Config, kept: Memory) -> None:
+        store(settings, kept)
+        monkeypatch.setattr(memory, "store", store)
+        assert node.run("upgrade-install", str(node.repository.directory / "1.1")) == 0
+
+    monkeypatch.setattr(memory, "store", faster)
+    assert (node.update(), node.holds("B")) == ("busy", "1.1")
+    assert (node.update(), node.reboots()) == ("by-hand", 0)
+
+
 def test_whoever_commits_in_that_moment_decides_on_the_reboot(node: UpdateNode, monkeypatch: pytest.MonkeyPatch):
     node.publish(1)
     store = memory.store
@@ -239,6 +285,23 @@ def test_an_error_is_told_everywhere_and_the_next_run_tries_again(node: UpdateNo
     assert "manageboot_update_error" not in (node.metrics / "manageboot_update.prom").read_text()
 
 
+def test_what_comes_between_does_not_bring_a_failed_installation_forward(node: UpdateNode):
+    release = node.publish(1)
+    pack = node.repository.directory / "1.1" / "full.pack"
+    pack.write_bytes(bytes(len(release.pack)))
+    assert [node.run("update"), node.run("update", "--retry")] == [65, 65]
+    again = node.last()["again"]
+    assert (node.last()["failures"], node.update()) == (2, "later")
+    # The channel can't be read, and a person is at work.
+    timestamp = node.repository.directory / "metadata" / "timestamp.json"
+    content = timestamp.read_bytes()
+    timestamp.unlink()
+    assert node.run("update") == 66
+    timestamp.write_bytes(content)
+    assert [node.run("confirm", "--hold"), node.update(), node.run("confirm", "--release")] == [0, "held", 0]
+    assert (node.update(), node.last()["failures"], node.last()["again"]) == ("later", 2, again)
+
+
 def test_status_and_metrics_tell_what_waits_and_until_when(node: UpdateNode):
     node.publish(3)
     node.configure("commit", 'window = "2099-01-01 02:00 UTC"')
@@ -262,6 +325,19 @@ def test_it_needs_to_know_what_was_tried(node: UpdateNode):
     assert (node.last()["code"], node.holds("B")) == ("UPDATE_MEMORY", None)
     assert [problem["code"] for problem in node.node.status()["problems"]] == ["UPDATE_MEMORY"]
     assert node.update("--retry") == "committed"
+
+
+def test_a_window_that_opens_again_while_it_installs_is_open(node: UpdateNode, monkeypatch: pytest.MonkeyPatch):
+    """As one of each hour, which is never shut, where an installation takes longer than what is left of the hour."""
+    node.publish(1)
+    began = int(time.time())
+
+    def find(*_: object) -> Opening:
+        opens = began if node.holds("B") else began - 3600
+        return Opening(opens, opens + 3600)
+
+    monkeypatch.setattr(window, "find", find)
+    assert (node.update(), node.last()["opens"]) == ("committed", began)
 
 
 def test_a_window_that_systemd_does_not_take_is_told_before_anything_is_done(node: UpdateNode):
