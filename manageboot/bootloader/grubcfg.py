@@ -140,7 +140,8 @@ def put(path: str, script: str) -> None:
     Raises:
         BootloaderError: GRUB's own checker does not take the script.
         InputError: the old one can't be read.
-        CreateError, DeviceError, LockedError, NotPermittedError.
+        CreateError: there is no room for it, or for the temporary file that the checker is given.
+        DeviceError, LockedError, NotPermittedError.
 
     Durability: as for `install`.
     """
@@ -162,9 +163,14 @@ def put(path: str, script: str) -> None:
 
 def _check_syntax(path: str, script: str) -> None:
     """Ask the node's GRUB, where it has a checker; what is shipped passed ours before it was shipped."""
-    if shutil.which(_CHECKER) is None:
+    if shutil.which(_CHECKER, path=process.search_path()) is None:
         return
-    with tempfile.NamedTemporaryFile(suffix=FILE_NAME) as file:
-        file.write(script.encode())
-        file.flush()
-        process.run([_CHECKER, file.name], failure=errors.BootloaderError, doing=f"install {path}")
+    try:
+        with tempfile.NamedTemporaryFile(suffix=FILE_NAME) as file:
+            file.write(script.encode())
+            file.flush()
+            process.run([_CHECKER, file.name], failure=errors.BootloaderError, doing=f"install {path}")
+    except OSError as error:
+        raise errors.from_os_error(
+            error, f"check {path} out of a temporary file", errors.CreateError, hint="TMPDIR names its directory"
+        ) from error
