@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -225,6 +226,21 @@ def test_a_watch_ends_at_a_key_and_the_installation_goes_on(node: LoopNode, star
     os.close(leader)
     os.close(follower)
     assert started.poll() is None
+
+
+@pytest.mark.devices
+def test_a_watch_that_is_ended_shows_what_is_there_now(node: LoopNode, started: subprocess.Popen[bytes]):
+    command = node.command("status", "--watch")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert "upgrade-install: write" in watching.stdout.readline()
+        started.kill()
+        started.wait(PATIENCE_S)
+        watching.send_signal(signal.SIGINT)
+        page, said = watching.communicate(timeout=PATIENCE_S)
+        assert watching.returncode == 0
+    assert ("its installation did not finish" in " ".join(page.split()), "running" in page) == (True, False)
+    assert said == ""
 
 
 @pytest.mark.devices
