@@ -65,17 +65,16 @@ def compare(config: Config) -> Comparison:
     return Comparison(path, list(lines))
 
 
-def missing_modules(config: Config, wanted: tuple[str, ...]) -> list[str]:
+def missing_modules(directory: str, wanted: tuple[str, ...]) -> list[str]:
     """Name the files of modules that GRUB would not find; none where they are built in.
 
     Args:
-        config: the settings.
+        directory: where GRUB has its prefix.
         wanted: of which modules.
 
     Raises:
         InputError, NotPermittedError, DeviceError: their directories can't be read.
     """
-    directory = config.boot.directory
     try:
         return modules.missing(directory, wanted)
     except OSError as error:
@@ -94,9 +93,9 @@ def check_modules(config: Config, verb: str) -> None:
         InputError, NotPermittedError, DeviceError: their directories can't be read.
     """
     volumes = any(spec.startswith("LV=") for slot in config.slots.values() for spec in slot.values())
-    if lost := missing_modules(config, modules.NEEDED + (("lvm",) if volumes else ())):
+    if lost := missing_modules(config.boot.directory, modules.NEEDED + (("lvm",) if volumes else ())):
         raise errors.GrubModulesError(f"cannot {verb}: there is no {', '.join(lost)}", hint=MODULES_HINT)
-    for path in missing_modules(config, modules.USED):
+    for path in missing_modules(config.boot.directory, modules.USED):
         logger.warning("there is no %s; the script works without it, and can do less", path)
 
 
