@@ -4,8 +4,8 @@ udev says when something happens to a block device. Where it does not run, looki
 """
 
 import logging
+import os
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from manageboot import errors
@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 LOST_AFTER_S = 10.0
 """Partitions go and come back when a partition table is read again, and come late at boot."""
+
+_MOST_EVENTS = 1000
+"""How many are taken at once; a disk that comes and goes all the time must not keep the loop here."""
 
 
 class DeviceWatch:
@@ -45,9 +48,16 @@ class DeviceWatch:
     def drain(self) -> None:
         """Take all that udev has to say; it only tells that it is time to look again."""
         self._paths.clear()
-        with suppress(OSError):
-            while self._monitor is not None and self._monitor.poll(timeout=0) is not None:
-                pass
+        if self.descriptor is None:
+            return
+        # As bytes: where more came at once than there was room for, the library sees an error, and takes nothing more.
+        for _ in range(_MOST_EVENTS):
+            try:
+                os.read(self.descriptor, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # some are lost, and that was said now
 
     def wake_s(self, now_s: float) -> float | None:
         """Say when to look again though udev says nothing: at what may still come back."""
