@@ -19,7 +19,7 @@ import pytest
 from manageboot import config
 from manageboot.config import Config
 from manageboot.report import page, status
-from manageboot.system import terminal
+from manageboot.system import lock, terminal
 from manageboot.system.terminal import Screen
 from manageboot.upgrade import verbs
 from support.images import make_update
@@ -255,3 +255,12 @@ def test_a_watch_in_a_pipe_prints_lines_and_ends_with_the_installation(
         assert watching.wait(PATIENCE_S) == 0
     assert "\x1b" not in rest
     assert re.search(r"^now     booted, trusted +void$", rest, re.MULTILINE)
+
+
+@pytest.mark.devices
+def test_what_runs_is_waited_for_by_the_name_of_its_verb(settings: Config):
+    for brief in (False, True):
+        with lock.held(settings.state.lock, "upgrade-commit", brief=brief):
+            assert said(settings)[3].startswith("wait until upgrade-commit has ended; ")
+    with lock.held(settings.state.lock, ""):
+        assert said(settings)[3].startswith("wait until another run has ended; ")
