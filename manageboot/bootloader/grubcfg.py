@@ -14,7 +14,7 @@ from manageboot.boot import envblock
 from manageboot.bootloader import modules
 from manageboot.config import Config
 from manageboot.protocol import Verb
-from manageboot.system import process
+from manageboot.system import files, process
 from manageboot.upgrade.begin import begun
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ MODULES_HINT = "copy them from /usr/lib/grub, of GRUB's own version, or run grub
 
 _SHIPPED_PATH = os.path.join(os.path.dirname(__file__), FILE_NAME)
 _CHECKER = "grub-script-check"
+_LIMIT_BYTES = 16 << 20
+"""Far beyond what any script has."""
 _WAIT_S = 10.0
 """For a writer of the block, which is done in milliseconds."""
 
@@ -49,6 +51,22 @@ def path_of(config: Config) -> str:
     return os.path.join(config.boot.directory, FILE_NAME)
 
 
+def read(path: str) -> bytes | None:
+    """Read a script; None: there is none.
+
+    Raises:
+        InputError, NotPermittedError, DeviceError: it can't be read, or is no file.
+    """
+    try:
+        return files.read(path, _LIMIT_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+    except ValueError as error:
+        raise errors.InputError(f"cannot read {path}: {error}") from error
+
+
 def compare(config: Config) -> Comparison:
     """Compare the node's script with the shipped one.
 
@@ -56,12 +74,12 @@ def compare(config: Config) -> Comparison:
         InputError, NotPermittedError, DeviceError: the node's can't be read.
     """
     path = path_of(config)
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
-    lines = difflib.unified_diff(text.splitlines(), shipped().splitlines(), path, "shipped", lineterm="")
+    script = read(path)
+    if script is None:
+        raise errors.InputError(f"cannot read {path}: it is not there")
+    lines = difflib.unified_diff(
+        script.decode("utf-8", "replace").splitlines(), shipped().splitlines(), path, "shipped", lineterm=""
+    )
     return Comparison(path, list(lines))
 
 
@@ -145,13 +163,7 @@ def put(path: str, script: str) -> None:
     Durability: as for `install`.
     """
     _check_syntax(path, script)
-    try:
-        with open(path, "rb") as file:
-            old = file.read()
-    except FileNotFoundError:
-        old = None
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+    old = read(path)
     name = os.path.basename(path)
     with envblock.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
         # Both files are replaced as a new block is, which was proved against GRUB.

@@ -1,5 +1,6 @@
 """`manageboot bootloader`: shows, compares and replaces the script, and never by itself."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_without_room_for_a_temporary_file_nothing_is_installed(tmp_path: Path, 
         grubcfg.put(str(tmp_path / "grub.cfg"), "# a script\n")
     assert caught.value.hint == "TMPDIR names its directory"
     assert not (tmp_path / "grub.cfg").exists()
+
+
+def test_what_is_no_file_keeps_nobody_waiting(node: LoopNode):
+    os.mkfifo(node.grubenv.with_name("grub.cfg"))
+    for verb in ("check", "install"):
+        line = node.fails("bootloader", verb, status=66, code="NO_INPUT")
+        assert "grub.cfg: it is not a regular file" in line
 
 
 @pytest.mark.parametrize(
