@@ -52,7 +52,9 @@ def load(config: Config) -> Floor:
     return sharedfile.load(config, FILE_NAME, _LIMIT_BYTES, parse, _damaged) or Floor()
 
 
-def note(config: Config, slot: Slot, installed: Installed | None, *, anew: bool = False) -> None:
+def note(
+    config: Config, slot: Slot, installed: Installed | None, *, anew: bool = False, rehearse: bool = False
+) -> None:
     """Write down which release a slot holds; the caller holds the lock of the node.
 
     Args:
@@ -60,6 +62,7 @@ def note(config: Config, slot: Slot, installed: Installed | None, *, anew: bool 
         slot: the slot.
         installed: its release; None: something else, or nothing whole.
         anew: whether a file that can't be read is replaced, so that the floor is 0.
+        rehearse: whether to write what is known already, so that it is known now if a release can't be noted later.
 
     Raises:
         FloorDamagedError: the file can't be read, and that is not allowed.
@@ -78,7 +81,7 @@ def note(config: Config, slot: Slot, installed: Installed | None, *, anew: bool 
         known = Floor()
         _store(config, known)
     slots = {**known.slots, slot: installed} if installed else {k: v for k, v in known.slots.items() if k != slot}
-    if slots != known.slots:
+    if slots != known.slots or rehearse:
         _store(config, known._replace(slots=slots))
 
 

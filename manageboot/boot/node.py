@@ -82,8 +82,12 @@ class Node(NamedTuple):
         return record.content(self.records, self.booted.other)
 
 
-def observe(config: Config) -> Node:
+def observe(config: Config, *, with_records: bool = True) -> Node:
     """Look at the node. Writes nothing and takes no lock.
+
+    Args:
+        config: the settings.
+        with_records: whether to read the records; whoever must not wait for a disk that hangs does without.
 
     Raises:
         BootedSlotUnknownError: the kernel command line does not name a slot.
@@ -93,17 +97,23 @@ def observe(config: Config) -> Node:
     off = config.boot.cmdline is None
     booted, grub, by_grub = _stopped(config) if off else cmdline.read(config.boot)
     block = envblock.read(config.boot.grubenv)._replace(shipped=grub is not None)
-    try:
-        records, problem = record.load(config.state.directory), None
-    except errors.ManagebootError as error:
-        records, problem = {}, error
+    records, problem = _records(config) if with_records else ({}, None)
     if console.debug:
-        console.debug("record: %s", problem or record.describe(records))
+        if with_records:
+            console.debug("record: %s", problem or record.describe(records))
         other = "it was not the shipped grub.cfg that booted the node" if by_grub else "no GRUB started the kernel"
         console.debug("grub: %s", grub or other)
     boot_id = None if off else cmdline.boot_id()
     user = config.boot.disk_user
     return Node(booted, block, records, problem, grub, boot_id, offline=off, disk_user=user, by_grub=by_grub)
+
+
+def _records(config: Config) -> tuple[dict[Slot, SlotRecord], errors.ManagebootError | None]:
+    """Read the records, or say why they can't be read."""
+    try:
+        return record.load(config.state.directory), None
+    except errors.ManagebootError as error:
+        return {}, error
 
 
 def _stopped(config: Config) -> CommandLine:

@@ -14,7 +14,7 @@ from manageboot.boot import envblock
 from manageboot.bootloader import modules
 from manageboot.config import Config
 from manageboot.protocol import Verb
-from manageboot.system import process
+from manageboot.system import files, process
 from manageboot.upgrade.begin import begun
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ MODULES_HINT = "copy them from /usr/lib/grub, of GRUB's own version, or run grub
 
 _SHIPPED_PATH = os.path.join(os.path.dirname(__file__), FILE_NAME)
 _CHECKER = "grub-script-check"
+_LIMIT_BYTES = 16 << 20
+"""Far beyond what any script has."""
 _WAIT_S = 10.0
 """For a writer of the block, which is done in milliseconds."""
 
@@ -49,6 +51,22 @@ def path_of(config: Config) -> str:
     return os.path.join(config.boot.directory, FILE_NAME)
 
 
+def read(path: str) -> bytes | None:
+    """Read a script; None: there is none.
+
+    Raises:
+        InputError, NotPermittedError, DeviceError: it can't be read, or is no file.
+    """
+    try:
+        return files.read(path, _LIMIT_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+    except ValueError as error:
+        raise errors.InputError(f"cannot read {path}: {error}") from error
+
+
 def compare(config: Config) -> Comparison:
     """Compare the node's script with the shipped one.
 
@@ -56,26 +74,25 @@ def compare(config: Config) -> Comparison:
         InputError, NotPermittedError, DeviceError: the node's can't be read.
     """
     path = path_of(config)
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
-    lines = difflib.unified_diff(text.splitlines(), shipped().splitlines(), path, "shipped", lineterm="")
+    script = read(path)
+    if script is None:
+        raise errors.InputError(f"cannot read {path}: it is not there")
+    lines = difflib.unified_diff(
+        script.decode("utf-8", "replace").splitlines(), shipped().splitlines(), path, "shipped", lineterm=""
+    )
     return Comparison(path, list(lines))
 
 
-def missing_modules(config: Config, wanted: tuple[str, ...]) -> list[str]:
+def missing_modules(directory: str, wanted: tuple[str, ...]) -> list[str]:
     """Name the files of modules that GRUB would not find; none where they are built in.
 
     Args:
-        config: the settings.
+        directory: where GRUB has its prefix.
         wanted: of which modules.
 
     Raises:
         InputError, NotPermittedError, DeviceError: their directories can't be read.
     """
-    directory = config.boot.directory
     try:
         return modules.missing(directory, wanted)
     except OSError as error:
@@ -94,9 +111,9 @@ def check_modules(config: Config, verb: str) -> None:
         InputError, NotPermittedError, DeviceError: their directories can't be read.
     """
     volumes = any(spec.startswith("LV=") for slot in config.slots.values() for spec in slot.values())
-    if lost := missing_modules(config, modules.NEEDED + (("lvm",) if volumes else ())):
+    if lost := missing_modules(config.boot.directory, modules.NEEDED + (("lvm",) if volumes else ())):
         raise errors.GrubModulesError(f"cannot {verb}: there is no {', '.join(lost)}", hint=MODULES_HINT)
-    for path in missing_modules(config, modules.USED):
+    for path in missing_modules(config.boot.directory, modules.USED):
         logger.warning("there is no %s; the script works without it, and can do less", path)
 
 
@@ -140,18 +157,13 @@ def put(path: str, script: str) -> None:
     Raises:
         BootloaderError: GRUB's own checker does not take the script.
         InputError: the old one can't be read.
-        CreateError, DeviceError, LockedError, NotPermittedError.
+        CreateError: there is no room for it, or for the temporary file that the checker is given.
+        DeviceError, LockedError, NotPermittedError.
 
     Durability: as for `install`.
     """
     _check_syntax(path, script)
-    try:
-        with open(path, "rb") as file:
-            old = file.read()
-    except FileNotFoundError:
-        old = None
-    except OSError as error:
-        raise errors.from_os_error(error, f"read {path}", errors.InputError) from error
+    old = read(path)
     name = os.path.basename(path)
     with envblock.translated(), locked_directory(os.path.dirname(path), _WAIT_S, path) as directory:
         # Both files are replaced as a new block is, which was proved against GRUB.
@@ -162,9 +174,14 @@ def put(path: str, script: str) -> None:
 
 def _check_syntax(path: str, script: str) -> None:
     """Ask the node's GRUB, where it has a checker; what is shipped passed ours before it was shipped."""
-    if shutil.which(_CHECKER) is None:
+    if shutil.which(_CHECKER, path=process.search_path()) is None:
         return
-    with tempfile.NamedTemporaryFile(suffix=FILE_NAME) as file:
-        file.write(script.encode())
-        file.flush()
-        process.run([_CHECKER, file.name], failure=errors.BootloaderError, doing=f"install {path}")
+    try:
+        with tempfile.NamedTemporaryFile(suffix=FILE_NAME) as file:
+            file.write(script.encode())
+            file.flush()
+            process.run([_CHECKER, file.name], failure=errors.BootloaderError, doing=f"install {path}")
+    except OSError as error:
+        raise errors.from_os_error(
+            error, f"check {path} out of a temporary file", errors.CreateError, hint="TMPDIR names its directory"
+        ) from error

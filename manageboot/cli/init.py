@@ -25,7 +25,9 @@ def perform(options: argparse.Namespace) -> None:
     machine = _this_machine(options) if options.disk is None else look.at_disk(options.disk)
     report = setup.report(machine)
     try:
-        report["written"] = setup.write(machine, wanted)
+        for path in setup.write(machine, wanted):
+            report["written"].append(path)
+            console.tell(f"manageboot: {path} is written")
     except errors.ManagebootError as error:
         # One object: the error has the report beside it.
         error.found = report
@@ -33,8 +35,6 @@ def perform(options: argparse.Namespace) -> None:
             console.answer(setup.render(report))
         raise
     console.answer(json.dumps(text.encodable_all(report), indent=2) if options.json else setup.render(report))
-    for path in report["written"]:
-        console.tell(f"manageboot: {path} is written")
 
 
 def _this_machine(options: argparse.Namespace) -> Machine:

@@ -33,7 +33,7 @@ def _may_be_borrowed(config: Config) -> bool:
     if cmdline.started_by_grub(config.boot):
         return False
     try:
-        state = observe(config).state
+        state = observe(config, with_records=False).state
     except Exception:  # noqa: BLE001  nothing tells that it is not, whatever is wrong with the look
         return True
     return state.booted is not state.block.alternative

@@ -4,8 +4,8 @@ udev says when something happens to a block device. Where it does not run, looki
 """
 
 import logging
-from collections.abc import Collection
-from contextlib import suppress
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from manageboot import errors
@@ -19,11 +19,14 @@ logger = logging.getLogger(__name__)
 LOST_AFTER_S = 10.0
 """Partitions go and come back when a partition table is read again, and come late at boot."""
 
+_MOST_EVENTS = 1000
+"""How many are taken at once; a disk that comes and goes all the time must not keep the loop here."""
+
 
 class DeviceWatch:
     """What udev says of block devices, and what became of those that belong to a slot."""
 
-    def __init__(self, slots: dict[Slot, SlotConfig], lost: Collection[str]) -> None:
+    def __init__(self, slots: dict[Slot, SlotConfig], lost: Mapping[str, str]) -> None:
         """Listen to udev from now on, where it can be heard.
 
         Args:
@@ -32,6 +35,8 @@ class DeviceWatch:
         """
         self._specs = {f"slots.{slot}.{role}": spec for slot, specs in slots.items() for role, spec in specs.items()}
         self._paths: dict[str, str] = {}
+        self._wrong = dict(lost)
+        """What was wrong at the last look."""
         self._since = dict.fromkeys(lost, float("-inf"))
         self._monitor = _monitor()
 
@@ -43,9 +48,16 @@ class DeviceWatch:
     def drain(self) -> None:
         """Take all that udev has to say; it only tells that it is time to look again."""
         self._paths.clear()
-        with suppress(OSError):
-            while self._monitor is not None and self._monitor.poll(timeout=0) is not None:
-                pass
+        if self.descriptor is None:
+            return
+        # As bytes: where more came at once than there was room for, the library sees an error, and takes nothing more.
+        for _ in range(_MOST_EVENTS):
+            try:
+                os.read(self.descriptor, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # some are lost, and that was said now
 
     def wake_s(self, now_s: float) -> float | None:
         """Say when to look again though udev says nothing: at what may still come back."""
@@ -54,14 +66,14 @@ class DeviceWatch:
 
     def look(self, now_s: float) -> dict[str, str]:
         """Return what is wrong, and was so for a while, by the key that the configuration has for the device."""
-        causes: dict[str, str | None] = {}
+        # Of what can't be looked at nothing new is known, and the trial has to end all the same.
+        causes: dict[str, str | None] = {key: self._wrong.get(key) for key in self._specs}
         for key, spec in self._specs.items():
-            # Of what can't be looked at nothing is known, and the trial has to end all the same.
             with beside("the devices of the slots can't be looked at"):
                 causes[key] = self._look_at(key, spec)
-        wrong = {key: cause for key, cause in causes.items() if cause is not None}
-        self._since = {key: self._since.get(key, now_s) for key in wrong}
-        return {key: cause for key, cause in wrong.items() if now_s >= self._since[key] + LOST_AFTER_S}
+        self._wrong = {key: cause for key, cause in causes.items() if cause is not None}
+        self._since = {key: self._since.get(key, now_s) for key in self._wrong}
+        return {key: cause for key, cause in self._wrong.items() if now_s >= self._since[key] + LOST_AFTER_S}
 
     def _look_at(self, key: str, spec: str) -> str | None:
         try:
@@ -69,8 +81,8 @@ class DeviceWatch:
             if key not in self._paths:
                 self._paths[key] = devices.find(spec)
             cause = devices.failure(self._paths[key])
-        except errors.DevicesUnknownError:
-            return None  # what can't be looked at is not lost
+        except (errors.DevicesUnknownError, errors.ExhaustedError):
+            return self._wrong.get(key)
         except errors.ManagebootError as error:
             return str(error)
         if cause is None:

@@ -19,7 +19,8 @@ def look_at(config: Config, *, tried: bool, over: bool, repeated: bool) -> Obser
     """
     seen, node = Observation(None, repeats=repeated, inhibited=inhibit.active(config)), None
     try:
-        node = observe(config)
+        # The records may lie on another disk than the block, and no decision goes by them.
+        node = observe(config, with_records=False)
         # Where GRUB's file system is not mounted, there is no block that would say anything.
         envblock.check_present(node.environment)
         if node.lost_its_block(tried=tried) and not over:

@@ -131,7 +131,8 @@ def install(
         transfer = Transfer(
             update, writers, skip_identical=skips, verify=config.install.verify, often=_is_fetched(update)
         )
-        floor.note(config, slot, None, anew=release is not None and release.may_downgrade)
+        may_downgrade = release is not None and release.may_downgrade
+        floor.note(config, slot, None, anew=may_downgrade, rehearse=choice is not None)
         record.store(config.state.directory, {**records, slot: entry})
         # All else that may refuse has done so: whoever can't install must not have lost the trusted slot by that.
         arming.trust_the_other(config, node)

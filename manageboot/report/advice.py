@@ -7,6 +7,7 @@ from typing import Any
 
 from manageboot.boot.node import Node
 from manageboot.protocol import BlockState, BootState, Content, Phase, Slot
+from manageboot.system import lock
 
 
 class Now(StrEnum):
@@ -116,7 +117,7 @@ def what_to_do(status: dict[str, Any]) -> str:
     if status["ownership"] == "borrowed":
         return "nothing here; look at the system that owns the disk"
     if status["running"]:
-        verb = str(status["running"]).partition(" ")[2] or "another run"
+        verb = lock.verb_of(status["running"]) or "another run"
         return f"wait until {verb} has ended; `manageboot status --watch` shows how far it is"
     if status["state"] == "trial":
         return _in_trial(status, codes)

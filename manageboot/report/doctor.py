@@ -190,7 +190,7 @@ def _script(config: Config, unknown: list[str]) -> Iterator[Finding]:
     except errors.ManagebootError as error:
         yield Finding("GRUB_CFG_DIFFERS", str(error))
     try:
-        lost = grubcfg.missing_modules(config, modules.NEEDED + modules.USED)
+        lost = grubcfg.missing_modules(config.boot.directory, modules.NEEDED + modules.USED)
     except errors.ManagebootError as error:
         unknown.append(str(error))
     else:

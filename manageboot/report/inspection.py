@@ -109,7 +109,7 @@ def _capacities(config: Config | None) -> dict[str, int]:
         return {}
     try:
         passive = devices.find_together(config.slots[booted_slot(config.boot).other])
+        sizes = {member_name(role): devices.size(path) for role, path in passive.items()}
     except errors.ManagebootError:
         return {}
-    sizes = {member_name(role): devices.size(path) for role, path in passive.items()}
     return {name: size for name, size in sizes.items() if size is not None}

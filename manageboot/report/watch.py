@@ -32,8 +32,10 @@ def watch(config: Config) -> None:
     shown = status.collect(config)
     if shown["running"]:
         follow = _draw if terminal.screen().terminal else _tell
-        with suppress(KeyboardInterrupt):
+        try:
             shown = follow(config, shown)
+        except KeyboardInterrupt:
+            shown = status.collect(config)
         if shown["running"]:
             console.tell("manageboot: the watch has ended; what it watched goes on")
     screen = terminal.screen()

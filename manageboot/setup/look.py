@@ -150,14 +150,13 @@ def _named(found: Environment) -> Slot | None:
 
 
 def _script(directory: str) -> Script | Unknown:
-    path = os.path.join(directory, grubcfg.FILE_NAME)
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            script = file.read()
-    except FileNotFoundError:
+        content = grubcfg.read(os.path.join(directory, grubcfg.FILE_NAME))
+    except errors.ManagebootError as error:
+        return Unknown(str(error))
+    if content is None:
         return Script.ABSENT
-    except OSError as error:
-        return Unknown(str(errors.from_os_error(error, f"read {path}")))
+    script = content.decode("utf-8", "replace")
     if script == grubcfg.shipped():
         return Script.SHIPPED
     if envblock.ALTERNATIVE in script and envblock.CYCLE in script:

@@ -1,6 +1,7 @@
 """`init`: says what was seen, and writes what was asked for, never over an existing file without being told."""
 
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from manageboot import errors
@@ -53,18 +54,18 @@ def render(report: dict[str, Any]) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def write(machine: Machine, wanted: Wanted) -> list[str]:
-    """Write what is wanted, and return the paths.
+def write(machine: Machine, wanted: Wanted) -> Iterator[str]:
+    """Write what is wanted, and give the path of each file once it is written.
 
     Raises:
         DeviceMissingError: no slots were found that it could be for.
-        BootloaderError: a grub.cfg here would not boot what runs now.
+        BootloaderError: a grub.cfg here would not boot what runs now, or GRUB's own checker does not take it.
         CreateError: a file is there, or can't be made.
-        DeviceError, NotPermittedError.
+        InputError: GRUB's modules can't be looked for.
+        DeviceError, LockedError, NotPermittedError.
 
-    Durability: once it returns, the files are on the disk; cut before, each is the old one or the new one.
+    Durability: once its path is given, a file is on the disk; cut before, it is the old one or the new one.
     """
-    written = []
     # All that can be refused is refused before the first file is written.
     config = None if wanted.config is None else proposal.config(machine).encode()
     script = None if wanted.grub_cfg is None else proposal.grub_cfg(machine).text()
@@ -75,11 +76,11 @@ def write(machine: Machine, wanted: Wanted) -> list[str]:
             raise errors.CreateError(f"cannot write {path}: it is there already", hint="--replace replaces it")
     if config is not None:
         _put(config_path, config)
-        written.append(config_path)
+        yield config_path
     if script is not None:
+        _make_directory(script_path)
         grubcfg.put(script_path, script)
-        written.append(script_path)
-    return written
+        yield script_path
 
 
 def _text(machine: Machine) -> str | None:
@@ -119,14 +120,22 @@ def _why_not(machine: Machine) -> str | None:
         return f"slot {booted} runs, and the environment block says {grub.block}"
     if slots is None or proposal.kernel_directory(machine, slots) is None:
         return "no vmlinuz with an initrd.img is where GRUB would load them from the slot"
-    if lost := modules.missing(grub.path, modules.NEEDED):
+    if lost := grubcfg.missing_modules(grub.path, modules.NEEDED):
         return f"there is no {', '.join(lost)}"
     return None
 
 
 def _put(path: str, content: bytes) -> None:
+    _make_directory(path)
+    try:
+        files.replace(path, content, durable=True)
+    except OSError as error:
+        raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error
+
+
+def _make_directory(path: str) -> None:
+    """Make the directory that a file is to be in, where there is none."""
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        files.replace(path, content, durable=True)
     except OSError as error:
         raise errors.from_os_error(error, f"write {path}", errors.CreateError) from error

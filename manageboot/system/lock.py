@@ -111,6 +111,11 @@ def holder(path: str) -> str | None:
     return said if re.fullmatch(r"\S+ .*\S", said) else pid
 
 
+def verb_of(holder: str) -> str:
+    """Return what a run does that holds the lock, of what `holder` returned; empty: it did not say."""
+    return holder.partition(" ")[2].removesuffix(f" {_BRIEFLY}")
+
+
 def _hide(descriptor: int, path: str) -> None:
     """Keep others out: whoever may open the file may lock it, and so keep a good trial from being confirmed."""
     try:

@@ -1,10 +1,13 @@
 """`manageboot bootloader`: shows, compares and replaces the script, and never by itself."""
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from manageboot import errors
 from manageboot.bootloader import grubcfg
 from support.images import MIB
 from support.loop import loop_device, run
@@ -83,6 +86,25 @@ def test_a_script_that_grub_does_not_take_is_not_installed(node: LoopNode, scrip
     line = node.fails("bootloader", "install", status=65, code="GRUB_CFG", env=environment)
     assert "line no: 7" in line
     assert script.read_text() == OLD
+
+
+def test_without_room_for_a_temporary_file_nothing_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    checker = tmp_path / "grub-script-check"
+    checker.write_text("#!/bin/sh\n")
+    checker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(errors.CreateError, match="out of a temporary file: No such file or directory") as caught:
+        grubcfg.put(str(tmp_path / "grub.cfg"), "# a script\n")
+    assert caught.value.hint == "TMPDIR names its directory"
+    assert not (tmp_path / "grub.cfg").exists()
+
+
+def test_what_is_no_file_keeps_nobody_waiting(node: LoopNode):
+    os.mkfifo(node.grubenv.with_name("grub.cfg"))
+    for verb in ("check", "install"):
+        line = node.fails("bootloader", verb, status=66, code="NO_INPUT")
+        assert "grub.cfg: it is not a regular file" in line
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,11 @@ def test_a_pinned_release_needs_no_metadata(channel: ChannelNode):
     directory = channel.repository.directory / "1.1"
     before = node.device_bytes("B", "root")
     node.fails("upgrade-install", directory, "--release-sha256", "0" * 64, status=65, code="PINNED_SHA256")
-    assert node.device_bytes("B", "root") == before
+    # Where nothing could be noted of it in the end, the slot stays what it was.
+    node.write_config(state=f'history = "{channel.directory}/none/manageboot.log"')
+    node.fails("upgrade-install", directory, "--release-sha256", pin(release), status=73, code="CANNOT_CREATE")
+    assert (node.device_bytes("B", "root"), node.status()["slots"]["B"]["record"]) == (before, None)
+    channel.configure()
     node.ok("upgrade-install", directory, "--release-sha256", pin(release).upper())
     assert channel.holds("B", 1)
 

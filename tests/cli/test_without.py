@@ -68,7 +68,7 @@ def test_a_node_of_a_device_that_is_gone_is_none(tmp_path: Path):
 def test_the_daemon_loses_no_device_without_sys(tmp_path: Path):
     code = (
         "import sys; from manageboot.daemon.devicewatch import DeviceWatch; from manageboot.protocol import Slot;"
-        "watch = DeviceWatch({Slot.A: {'boot': sys.argv[1], 'root': sys.argv[2]}}, ());"
+        "watch = DeviceWatch({Slot.A: {'boot': sys.argv[1], 'root': sys.argv[2]}}, {});"
         "print([watch.look(0.0), watch.look(100.0)])"
     )
     (tmp_path / "disk").write_bytes(bytes(1 << 20))

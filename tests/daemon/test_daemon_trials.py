@@ -325,7 +325,7 @@ def test_a_look_that_fails_as_nobody_expected_ends_no_deadline(node: DaemonNode,
     node.configure(policy="external", deadline="900")
     node.start_trial()
 
-    def fail(*_arguments: object) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
         raise ValueError("a bug")
 
     monkeypatch.setattr("manageboot.daemon.look.observe", fail)

@@ -6,13 +6,17 @@ import pytest
 
 from manageboot import config
 from manageboot.boot.markers import TrialMarker
+from manageboot.daemon import children
 from manageboot.daemon.look import look_at
 from manageboot.daemon.observation import Observation
 from manageboot.protocol import Phase
 from manageboot.system import lock
 from support.daemonnode import DaemonNode
+from support.mounts import hanging
 
 pytestmark = pytest.mark.grub
+
+PATIENCE_S = 10.0
 
 
 @pytest.fixture
@@ -76,6 +80,19 @@ def test_it_changes_nothing_and_waits_for_nobody(node: DaemonNode, how: str | No
         before = snapshot(node.directory)
         seen(node, tried=True)
         assert snapshot(node.directory) == before
+
+
+@pytest.mark.devices
+def test_a_disk_of_the_records_that_hangs_keeps_nobody_waiting(node: DaemonNode):
+    node.start_trial()
+    (node.directory / "state").mkdir()
+
+    def looks() -> int:
+        found = seen(node)
+        return 0 if (found.phase, found.problem) == (Phase.TRIAL, "") else 1
+
+    with hanging(node.directory / "state"):
+        assert children.within(PATIENCE_S, looks) == 0
 
 
 def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:

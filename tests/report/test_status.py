@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -18,7 +19,7 @@ import pytest
 from manageboot import config
 from manageboot.config import Config
 from manageboot.report import page, status
-from manageboot.system import terminal
+from manageboot.system import lock, terminal
 from manageboot.system.terminal import Screen
 from manageboot.upgrade import verbs
 from support.images import make_update
@@ -228,6 +229,21 @@ def test_a_watch_ends_at_a_key_and_the_installation_goes_on(node: LoopNode, star
 
 
 @pytest.mark.devices
+def test_a_watch_that_is_ended_shows_what_is_there_now(node: LoopNode, started: subprocess.Popen[bytes]):
+    command = node.command("status", "--watch")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert "upgrade-install: write" in watching.stdout.readline()
+        started.kill()
+        started.wait(PATIENCE_S)
+        watching.send_signal(signal.SIGINT)
+        page, said = watching.communicate(timeout=PATIENCE_S)
+        assert watching.returncode == 0
+    assert ("its installation did not finish" in " ".join(page.split()), "running" in page) == (True, False)
+    assert said == ""
+
+
+@pytest.mark.devices
 def test_a_watch_in_a_pipe_prints_lines_and_ends_with_the_installation(
     node: LoopNode, started: subprocess.Popen[bytes]
 ):
@@ -239,3 +255,12 @@ def test_a_watch_in_a_pipe_prints_lines_and_ends_with_the_installation(
         assert watching.wait(PATIENCE_S) == 0
     assert "\x1b" not in rest
     assert re.search(r"^now     booted, trusted +void$", rest, re.MULTILINE)
+
+
+@pytest.mark.devices
+def test_what_runs_is_waited_for_by_the_name_of_its_verb(settings: Config):
+    for brief in (False, True):
+        with lock.held(settings.state.lock, "upgrade-commit", brief=brief):
+            assert said(settings)[3].startswith("wait until upgrade-commit has ended; ")
+    with lock.held(settings.state.lock, ""):
+        assert said(settings)[3].startswith("wait until another run has ended; ")

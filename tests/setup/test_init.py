@@ -93,6 +93,20 @@ def test_a_disk_that_is_being_built(capfd: pytest.CaptureFixture[str], disk: Pat
     assert (status, (tmp_path / "grub.cfg.old").read_text()) == (0, written[1].read_text())
 
 
+def test_a_directory_that_is_missing_is_made_and_what_was_written_is_told(
+    capfd: pytest.CaptureFixture[str], disk: Path, tmp_path: Path
+):
+    script, there = tmp_path / "new" / "deep" / "grub.cfg", tmp_path / "m.toml"
+    status, _, told = init(capfd, "--disk", disk, "init", "--write-grub-cfg", script)
+    assert (status, told, script.exists()) == (0, f"manageboot: {script} is written\n", True)
+    # The second file can't be made, and the first one is there.
+    script = there / "grub.cfg"
+    wanted = ("--write-config", there, "--write-grub-cfg", script)
+    status, said, told = init(capfd, "--disk", disk, "init", "--json", *wanted)
+    assert (status, told.splitlines()[0]) == (73, f"manageboot: {there} is written")
+    assert json.loads(said)["written"] == [str(there)]
+
+
 @pytest.mark.grub
 def test_grub_takes_what_is_written_and_the_block_is_read(
     capfd: pytest.CaptureFixture[str], disk: Path, tmp_path: Path

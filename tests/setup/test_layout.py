@@ -234,25 +234,31 @@ def test_a_volume_has_no_number_for_grub():
 )
 def test_a_script_that_would_not_boot_what_runs_is_not_put_where_it_counts(machine: Machine, reason: str):
     with pytest.raises(errors.BootloaderError, match=reason):
-        setup.write(machine, Wanted(None, "", replace=True))
+        list(setup.write(machine, Wanted(None, "", replace=True)))
 
 
 def test_a_file_is_replaced_on_demand_only(tmp_path: Path):
     path = tmp_path / "deep" / "manageboot.toml"
-    assert setup.write(WHOLE, Wanted(str(path), None, replace=False)) == [str(path)]
+    assert list(setup.write(WHOLE, Wanted(str(path), None, replace=False))) == [str(path)]
     text = path.read_text()
     path.write_text("mine")
     with pytest.raises(errors.CreateError, match="it is there already"):
-        setup.write(WHOLE, Wanted(str(path), None, replace=False))
+        list(setup.write(WHOLE, Wanted(str(path), None, replace=False)))
     assert path.read_text() == "mine"
-    setup.write(WHOLE, Wanted(str(path), None, replace=True))
+    assert list(setup.write(WHOLE, Wanted(str(path), None, replace=True))) == [str(path)]
     assert path.read_text() == text
 
 
 def test_nothing_is_written_where_anything_is_refused(tmp_path: Path):
     (tmp_path / "grub.cfg").write_text("mine")
     with pytest.raises(errors.CreateError):
-        setup.write(WHOLE, Wanted(str(tmp_path / "new.toml"), str(tmp_path / "grub.cfg"), replace=False))
+        list(setup.write(WHOLE, Wanted(str(tmp_path / "new.toml"), str(tmp_path / "grub.cfg"), replace=False)))
     assert [path.name for path in tmp_path.iterdir()] == ["grub.cfg"]
     with pytest.raises(errors.DeviceMissingError, match="no two slots were found"):
-        setup.write(BARE, Wanted(str(tmp_path / "new.toml"), None, replace=False))
+        list(setup.write(BARE, Wanted(str(tmp_path / "new.toml"), None, replace=False)))
+
+
+def test_a_directory_of_grub_that_is_gone_is_no_bug(tmp_path: Path):
+    machine = WHOLE._replace(grub=GRUB._replace(path=str(tmp_path / "gone")))
+    with pytest.raises(errors.InputError, match="gone: No such file or directory"):
+        list(setup.write(machine, Wanted(None, "", replace=True)))

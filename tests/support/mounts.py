@@ -19,6 +19,7 @@ _GONE_LIMIT_S = 120
 _FLUSH_AND_FORGET = 0x1261
 """BLKFLSBUF."""
 _CLONE_NEWNS = 0x20000
+_MNT_DETACH = 2
 _MS_SLAVE_ALL = 0x80000 | 0x4000
 """MS_SLAVE and MS_REC: what the machine unmounts is unmounted here too, and nothing that is mounted here is there."""
 
@@ -54,6 +55,18 @@ def mounted(device: str, point: Path, options: str = _OPTIONS) -> Iterator[Path]
     finally:
         _call("umount2", bytes(point), 0)
         _wait_until_nobody_has_it(device)
+
+
+@contextmanager
+def hanging(point: Path) -> Iterator[Path]:
+    """Mount a file system that answers nobody, as one whose disk hangs; who asks it for something waits to the end."""
+    with open("/dev/fuse", "r+b", buffering=0) as server:
+        options = f"fd={server.fileno()},rootmode=40000,user_id=0,group_id=0"
+        _call("mount", b"hangs", bytes(point), b"fuse", 0, options.encode())
+        try:
+            yield point
+        finally:
+            _call("umount2", bytes(point), _MNT_DETACH)
 
 
 def fill(device: str, disk: Path, content: bytes) -> None:

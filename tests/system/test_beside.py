@@ -129,6 +129,6 @@ def test_neither_bar_nor_file_nor_notice_stops_the_work(
 
 
 def test_devices_that_can_not_be_looked_at_end_no_daemon(monkeypatch: pytest.MonkeyPatch):
-    watch = devicewatch.DeviceWatch({Slot.A: {"root": "PARTLABEL=root"}}, [])
+    watch = devicewatch.DeviceWatch({Slot.A: {"root": "PARTLABEL=root"}}, {})
     monkeypatch.setattr(devices, "find", failing(FileNotFoundError(2, "No such file or directory")))
     assert [watch.look(now_s) for now_s in (0.0, 100.0)] == [{}, {}]
