@@ -127,14 +127,16 @@ def record(cache: Cache, life: Life, directory: Path, announce: Callable[[str], 
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / LOG
     ends: list[int] = []
-    with VirtualMachine(cache, life.disk, media=life.media, write_log=log) as machine:
+    # First: a life is long, and the cache may have given up by its end what nobody has asked for since.
+    _keep_images(life, directory)
+    with VirtualMachine(cache, directory / BASE, media=life.media, write_log=log) as machine:
         for step in life.steps:
             announce(step.name)
             step.action(machine)
             ends.append(log.stat().st_size)
         machine.power_off()
         machine.export_disk(directory / END)
-    describe(life, directory, ends)
+    _describe(life, directory, ends)
 
 
 def describe(life: Life, directory: Path, ends: Sequence[int]) -> None:
@@ -145,7 +147,19 @@ def describe(life: Life, directory: Path, ends: Sequence[int]) -> None:
         directory: of the recording.
         ends: how long the log was when each step had ended, in bytes: what the step had written stands before that.
     """
+    _keep_images(life, directory)
+    _describe(life, directory, ends)
+
+
+def _keep_images(life: Life, directory: Path) -> None:
+    """Keep the disk before, and the images that may lie in its slots."""
     _copy(life.disk, directory / BASE)
+    for version, images in life.versions.items():
+        for role, image in images.items():
+            _copy(image, directory / f"{version}-{role}.img")
+
+
+def _describe(life: Life, directory: Path, ends: Sequence[int]) -> None:
     requests = list(read_log(directory / LOG))
     steps: list[Done] = []
     first = 0
@@ -159,9 +173,6 @@ def describe(life: Life, directory: Path, ends: Sequence[int]) -> None:
     words = {"trusted": last.trusted, "vouched": last.vouched, "slot": last.slot}
     words |= dict.fromkeys(("meddles", "installs", "again"), "")
     steps.append(Done("switched off", what, last.after, last.after, first=first, end=len(requests), **words))
-    for version, images in life.versions.items():
-        for role, image in images.items():
-            _copy(image, directory / f"{version}-{role}.img")
     notes = {
         "name": life.name,
         "title": life.title,
