@@ -8,6 +8,7 @@ import bisect
 import errno
 import mmap
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -264,4 +265,6 @@ def scratch() -> Path | None:
     if not os.access(memory, os.W_OK):
         return None
     room = os.statvfs(memory)
-    return memory if room.f_bavail * room.f_frsize > 8 << 30 else None
+    # Its size is a promise, and what others use of the memory is not taken off it.
+    [available] = re.findall(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return memory if min(room.f_bavail * room.f_frsize, int(available) << 10) > 8 << 30 else None
