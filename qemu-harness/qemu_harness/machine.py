@@ -25,9 +25,11 @@ log = logging.getLogger(__name__)
 MEMORY_MIB = 1024
 # A boot takes 15 seconds on an idle machine; a loaded one may take many times as long.
 BOOT_DEADLINE_S = float(os.environ.get("MANAGEBOOT_BOOT_DEADLINE", "240"))
-START_DEADLINE_S = 15.0
+START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
 LOGS_KEPT = 20
+LOGS_SPARED_S = 6 * 3600.0
+"""The machine that a log is of may still run."""
 
 
 class MachineGone(HarnessError):  # noqa: N818 - named after what happened
@@ -271,5 +273,14 @@ def _new_log_directory(logs: Path) -> Path:
     """Make a directory for the logs of one machine, and remove those of long ago."""
     logs.mkdir(parents=True, exist_ok=True)
     for old in sorted(logs.iterdir())[:-LOGS_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        if _age_s(old) > LOGS_SPARED_S:
+            shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S."), dir=logs))
+
+
+def _age_s(directory: Path) -> float:
+    """Say how long ago a machine was made whose logs lie there; 0: another process removes them just now."""
+    try:
+        return time.time() - directory.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -5,10 +5,13 @@ state once more, and shows it.
 """
 
 import argparse
+import multiprocessing
 import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import traceback
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 
 from powercuts import cuts, releaselife
@@ -58,20 +61,42 @@ def main() -> int:
 
 
 def campaign(names: list[str], seed: int, samples: int, boots: int, report: Path) -> int:
-    """Record and judge, boot some states for real, and write the report; return the exit status."""
+    """Record and judge, boot some states for real, and write the report as results come; return the exit status."""
     begin_s = time.monotonic()
     results: list[Result] = []
     shares = [boots // len(names) + (number < boots % len(names)) for number in range(len(names))]
-    with ProcessPoolExecutor(max_workers=os.cpu_count(), max_tasks_per_child=1) as pool:
-        futures = [
-            pool.submit(judge_all, name, seed, samples, share) for name, share in zip(names, shares, strict=True)
-        ]
-        for future in as_completed(futures):
-            result = future.result()
-            results.append(result)
-            print(f"{result.name}: {result.states} states, {len(result.violations)} violations", flush=True)
-    results.sort(key=lambda result: names.index(result.name))
-    write_report(report, results, seed=seed, samples=samples, seconds=time.monotonic() - begin_s)
+    lost: list[str] = []
+
+    def write() -> None:
+        missing = [name for name in names if name not in {result.name for result in results}]
+        seconds = time.monotonic() - begin_s
+        write_report(report, results, seed=seed, samples=samples, seconds=seconds, missing=missing)
+
+    # What can't be written is better known now than in an hour.
+    write()
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        futures = {
+            pool.submit(judge_apart, name, seed, samples, share): name
+            for name, share in zip(names, shares, strict=True)
+        }
+        try:
+            for future in as_completed(futures):
+                name, error = futures[future], future.exception()
+                if isinstance(error, Exception):
+                    lost.append(name)
+                    print(f"powercuts: error: {name}: {''.join(_words_of(error))}", file=sys.stderr, flush=True)
+                    continue
+                result = future.result()
+                print(f"{name}: {result.states} states, {len(result.violations)} violations", flush=True)
+                results.append(result)
+                results.sort(key=lambda result: names.index(result.name))
+                with suppress(OSError):
+                    write()
+        except BaseException:
+            # None begins any more.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    write()
     states = sum(result.states for result in results)
     violations = [violation for result in results for violation in result.violations]
     for violation in violations[:10]:
@@ -86,8 +111,22 @@ def campaign(names: list[str], seed: int, samples: int, boots: int, report: Path
     print(table([result for result in results if result.peers]), end="")
     print(f"{states} distinct states, {len(violations)} violations", end="; ")
     print(f"{len(booted)} booted for real, {len(booted) - len(unhealthy)} healthy; report: {report}/index.html")
+    if lost:
+        print(f"powercuts: error: nothing is known of {', '.join(lost)}", file=sys.stderr)
+        return 2
     # Those of others are what was looked for.
     return 1 if unhealthy or any(result.violations for result in results if not result.peers) else 0
+
+
+def judge_apart(name: str, seed: int, samples: int, boots: int) -> Result:
+    """Judge a recording in a process of its own; whatever ends that ends none of the others."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(judge_all, name, seed, samples, boots).result()
+
+
+def _words_of(error: Exception) -> list[str]:
+    """Say what went wrong: in one line where that is known, or where in the program it was."""
+    return [str(error)] if isinstance(error, HarnessError) else traceback.format_exception(error)
 
 
 def show(name: str, label: str, *, is_booted: bool) -> int:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from powercuts.replay import REST, Replay
+from powercuts.replay import REST, Replay, Undo
 from support.grubemu import Grub, kernel_line
 
 _SLOT = re.compile(r"BOOTS (?:hd0,gpt(\d+)|lvm/\w+-([AB])_boot)\s")
@@ -56,18 +56,23 @@ class GrubJudge:
         """Boot the disk twice."""
         key = self._replay.fingerprint(*self._regions)
         if key not in self._known:
-            before = self._replay.snapshot("grub")
-            first = self._start()
-            undos = self._replay.noticed("grub", before)
-            writes = tuple((undo.offset, self._replay.read(undo.offset, len(undo.data))) for undo in undos)
-            second = first
-            if first.slot:
-                before = self._replay.snapshot("grub")
-                second = self._start()
-                undos += self._replay.noticed("grub", before)
-            self._replay.undo(undos)
+            undos: list[Undo] = []
+            try:
+                first = self._noticed(undos)
+                writes = tuple((undo.offset, self._replay.read(undo.offset, len(undo.data))) for undo in undos)
+                second = self._noticed(undos) if first.slot else first
+            finally:
+                self._replay.undo(undos)
             self._known[key] = Boots(first, second, writes)
         return self._known[key]
+
+    def _noticed(self, undos: list[Undo]) -> Boot:
+        """Boot, and note what brings back what GRUB has written, also where it fails."""
+        before = self._replay.snapshot("grub")
+        try:
+            return self._start()
+        finally:
+            undos += self._replay.noticed("grub", before)
 
     def _start(self) -> Boot:
         try:

@@ -35,6 +35,8 @@ _EXT4_MAGIC, _MAGIC_AT = b"\x53\xef", 1024 + 56
 _SUPER_BLOCK_HALF = 1024 + 512
 """Where the second half of an ext4's super block begins, in bytes."""
 AROUND = 12
+UNJUDGED_MAX = 20
+"""When judges have failed so often, it is not the states that they fail at."""
 JUDGES: dict[str, Callable[[Recording, Replay, Path], AbstractContextManager[Judge | PeerJudge]]] = {
     MANAGEBOOT: manageboots_rules,
     ANY_UPDATER: promises,
@@ -126,6 +128,7 @@ class Walk:
         self._newest_event = -1
         self._vouched = Vouched()
         self._taken = self._left = 0
+        self._unjudged = 0
         self.sound: list[Sound] = []
         """Those of the judged states whose system has to come up."""
 
@@ -278,7 +281,7 @@ class Walk:
                 return None
             self._judged.add((state, told))
             self._by_step[step.name] += is_new
-            verdict = self.judge.judge(told)
+            verdict = self._judge(told)
             if is_new and not verdict.wrong and self.judge.comes_up(verdict):
                 self.sound.append(Sound(cut, step.name))
         if verdict.wrong and is_new:
@@ -286,6 +289,16 @@ class Walk:
                 Violation(self._recording.name, cut.label, step.name, list(verdict.wrong), self.around(cut.position))
             )
         return verdict
+
+    def _judge(self, told: Told) -> Verdict:
+        """Judge the present state; that a judge fails at it is a finding, and not the end of all others."""
+        try:
+            return self.judge.judge(told)
+        except Exception as error:
+            self._unjudged += 1
+            if self._unjudged > UNJUDGED_MAX:
+                raise
+            return Verdict("", False, (f"it could not be judged: {error!r}",))
 
     def _told(self, cut: Cut, step: Done) -> Told:
         may_boot = step.after if cut.kind == "told" else step.during

@@ -65,7 +65,9 @@ function showCounts(ours) {
   verdict.textContent = violations
     ? `A rule does not hold in ${count(violations)} of ${some(states, "distinct state")}.`
     : `All rules hold in ${some(states, "distinct state")} of the disk.`;
-  verdict.classList.toggle("bad", violations > 0);
+  const missing = found.missing ?? [];
+  if (missing.length) verdict.textContent += ` Nothing is known of ${missing.join(", ")}.`;
+  verdict.classList.toggle("bad", violations > 0 || missing.length > 0);
   const cuts = (one) => sum(Object.values(one.cuts), (number) => number);
   const heads = ["recording", "writes", "flushes", "cuts", "distinct states", "violations"];
   const rows = ours.map((one) => [

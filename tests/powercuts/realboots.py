@@ -70,8 +70,9 @@ def boot(cache: Cache, disk: Path, state: Sound, verdict: Verdict, versions: Col
         with VirtualMachine(cache, disk) as machine:
             machine.wait_until_up()
             wrong = list(unlike(lambda line: machine.check(line).stdout.strip(), verdict, versions))
-    except HarnessError as error:
-        wrong = [str(error)]
+    except (HarnessError, ValueError, LookupError, OSError) as error:
+        # What a node says that is no answer, too, is a finding of this state, and not the end of all others.
+        wrong = [str(error) if isinstance(error, HarnessError) else repr(error)]
     seconds = round(time.monotonic() - begin_s, 1)
     return Booted(state.cut.label, state.step, verdict.slot, verdict.is_trial, seconds, wrong)
 

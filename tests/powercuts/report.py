@@ -19,7 +19,9 @@ _PARTS = {"/*STYLE*/": ("page.css",), "/*SCRIPT*/": ("timeline.js", "page.js")}
 _RESULT = "/*RESULT*/null"
 
 
-def write_report(directory: Path, results: Sequence[Result], *, seed: int, samples: int, seconds: float) -> None:
+def write_report(
+    directory: Path, results: Sequence[Result], *, seed: int, samples: int, seconds: float, missing: Sequence[str]
+) -> None:
     """Write `power-cuts.json` and `index.html`.
 
     Args:
@@ -28,9 +30,11 @@ def write_report(directory: Path, results: Sequence[Result], *, seed: int, sampl
         seed: of the samples.
         samples: how many losses were tried at a write, where there were too many for all.
         seconds: how long it took.
+        missing: the recordings of which nothing is known, yet or at all.
     """
     directory.mkdir(parents=True, exist_ok=True)
     found = to_json(results, seed=seed, samples=samples, seconds=seconds, versions=_versions())
+    found["missing"] = list(missing)
     (directory / "power-cuts.json").write_text(_compact(found) + "\n")
     (directory / "index.html").write_text(to_page(found))
 

@@ -14,17 +14,21 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 from powercuts import soakcounts
 from powercuts.lives import KINDS, life_of
 from powercuts.recording import Life
-from powercuts.soaknode import Cutting, SoakNode, judge_once_more
+from powercuts.soaknode import BEFORE, FINDING, Cutting, SoakNode, judge_once_more
 from qemu_harness.cache import Cache
 from qemu_harness.process import HarnessError
 
 KIND = "guest"
+BEGINNINGS_MAX = 4
+"""A node that fails so often, not by what is looked for, is not begun anew."""
 _LOOK_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 Message = Cutting | str
@@ -57,14 +61,21 @@ def soak(life: Life, wanted: int, seed: int, nodes: int, report: Path) -> int:
     """Let nodes live at once, and count; return the exit status."""
     begin_s, begin_cpu_s = time.monotonic(), _cpu_seconds()
     shares = [wanted // nodes + (node < wanted % nodes) for node in range(nodes)]
+
+    def count(found: Sequence[Cutting]) -> dict[str, Any]:
+        """Count, and write it, so that whatever ends all of this leaves what was found."""
+        counts = soakcounts.to_json(
+            found, seed=seed, nodes=nodes, wanted=wanted, seconds=time.monotonic() - begin_s,
+            cpu_seconds=_cpu_seconds() - begin_cpu_s,
+        )  # fmt: skip
+        soakcounts.write(report / "soak.json", counts)
+        return counts
+
+    count([])
     found, troubles = _gather(
-        [(life, seed, node, share, report) for node, share in enumerate(shares) if share], begin_s
+        [(life, seed, node, share, report) for node, share in enumerate(shares) if share], begin_s, count
     )
-    counts = soakcounts.to_json(
-        found, seed=seed, nodes=nodes, wanted=wanted, seconds=time.monotonic() - begin_s,
-        cpu_seconds=_cpu_seconds() - begin_cpu_s,
-    )  # fmt: skip
-    soakcounts.write(report / "soak.json", counts)
+    counts = count(found)
     print(soakcounts.to_table(counts))
     for cutting in found:
         if cutting.wrong:
@@ -80,8 +91,10 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _gather(tasks: list[tuple[Life, int, int, int, Path]], begin_s: float) -> tuple[list[Cutting], list[str]]:
-    """Run a process for each node until all have done their share, or a signal ends them."""
+def _gather(
+    tasks: list[tuple[Life, int, int, int, Path]], begin_s: float, count: Callable[[Sequence[Cutting]], object]
+) -> tuple[list[Cutting], list[str]]:
+    """Run a process for each node until all have done their share, or a signal ends them; count after each cut."""
     stop: Event = multiprocessing.Event()
     messages: multiprocessing.Queue[Message] = multiprocessing.Queue()
     ended: list[int] = []
@@ -102,7 +115,9 @@ def _gather(tasks: list[tuple[Life, int, int, int, Path]], begin_s: float) -> tu
             if isinstance(message, Cutting):
                 found.append(message)
                 _say(message, len(found), time.monotonic() - begin_s)
+                count(found)
             else:
+                print(message, file=sys.stderr, flush=True)
                 troubles.append(message)
         for process in running:
             process.join()
@@ -121,18 +136,25 @@ def _live(
     for number in _SIGNALS:
         # Who has started it says when it ends.
         signal.signal(number, signal.SIG_IGN)
-    try:
-        with SoakNode(Cache.default(), life, seed=seed, node=node, findings=report / "findings") as living:
-            for _ in range(share):
-                cutting = None if stop.is_set() else living.cut(stop)
-                if cutting is None:
-                    return
-                messages.put(cutting)
-                if not cutting.slot:
-                    # Nothing boots any more.
-                    return
-    except Exception:  # noqa: BLE001 - told by the process that counts, with all that is known
-        messages.put(f"node {node}: {traceback.format_exc()}")
+    left, number = share, 0
+    for _ in range(BEGINNINGS_MAX):
+        try:
+            living = SoakNode(Cache.default(), life, seed=seed, node=node, findings=report / "findings", first=number)
+            with living:
+                while left:
+                    number += 1
+                    cutting = None if stop.is_set() else living.cut(stop)
+                    if cutting is None:
+                        return
+                    left -= 1
+                    messages.put(cutting)
+                    if not cutting.slot:
+                        # Nothing boots any more.
+                        return
+            return
+        except Exception:  # noqa: BLE001 - told by the process that counts, with all that is known
+            # It ends this round, and its disk; what is left of the share begins with a new one.
+            messages.put(f"node {node}, round {number}: {traceback.format_exc()}")
 
 
 def _say(cutting: Cutting, count: int, seconds: float) -> None:
@@ -150,9 +172,11 @@ def _say(cutting: Cutting, count: int, seconds: float) -> None:
 def _explain(cutting: Cutting, seed: int, report: Path) -> None:
     directory = report / "findings" / f"seed{seed}-node{cutting.node}-round{cutting.number}"
     print(f"\nseed {seed}, node {cutting.node}, round {cutting.number}, {cutting.phase}: {'; '.join(cutting.wrong)}")
-    for line in json.loads((directory / "finding.json").read_text())["around"]:
-        print(f"    {line}")
-    print(f"    once more: python -m powercuts.soak judge {directory}")
+    if (directory / FINDING).exists():
+        for line in json.loads((directory / FINDING).read_text())["around"]:
+            print(f"    {line}")
+    if (directory / BEFORE).exists():
+        print(f"    once more: python -m powercuts.soak judge {directory}")
 
 
 def show(life: Life, directory: Path) -> int:

@@ -76,4 +76,6 @@ def _each(seconds: int, cuts: int) -> str:
 def write(path: Path, counts: dict[str, Any]) -> None:
     """Write the counts as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(counts, indent=1) + "\n")
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(json.dumps(counts, indent=1) + "\n")
+    new.replace(path)

@@ -34,6 +34,10 @@ from qemu_harness.writelog import Kind, Request, read_cut_log
 
 DISK, LOG, BEFORE, FINDING = "disk.img", "writes.log", "before.img", "finding.json"
 AROUND = 20
+KEPT_MAX = 4
+"""Of so many findings of a node, disk and log are kept: one that stays wrong would fill the disk of the machine."""
+ROOM_LEFT = 8 << 30
+"""And only with so many bytes to spare, since QEMU stops a node where there is no room for what it writes."""
 _END_S = 3.0
 _ONE_PROCESSOR = ("-smp", "1")
 """There is a node for each core; a second processor costs time in which it waits for the first."""
@@ -78,7 +82,7 @@ class Finding(NamedTuple):
 class SoakNode:
     """A node and its disk; a context manager."""
 
-    def __init__(self, cache: Cache, life: Life, *, seed: int, node: int, findings: Path) -> None:
+    def __init__(self, cache: Cache, life: Life, *, seed: int, node: int, findings: Path, first: int = 0) -> None:
         """Take a node that has never booted.
 
         Args:
@@ -87,17 +91,19 @@ class SoakNode:
             seed: of all nodes.
             node: the number of this one.
             findings: where rounds are kept in which something was wrong.
+            first: how many rounds other disks of the node have lived before.
         """
         self._cache = cache
         self._life = life
         self._seed = seed
         self._node = node
         self._findings = findings
-        self._plan = Plan(f"{seed} {node}")
+        self._plan = Plan(f"{seed} {node} {first}" if first else f"{seed} {node}")
         self._belief = Belief()
         self._is_trial = False
         self._slot = "A"
-        self._number = 0
+        self._number = first
+        self._kept = 0
 
     def __enter__(self) -> Self:
         life = self._life
@@ -206,13 +212,18 @@ class SoakNode:
     def _keep(self, finding: Finding) -> None:
         """Keep what a finding needs to be seen once more."""
         directory = self._findings / f"seed{self._seed}-node{self._node}-round{self._number}"
-        directory.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        notes = {**finding._asdict(), "cutting": asdict(finding.cutting), "told": finding.told._asdict()}
+        (directory / FINDING).write_text(json.dumps(notes, indent=1))
+        room = shutil.disk_usage(directory).free - self._base.stat().st_size - (self._home / LOG).stat().st_size
+        if self._kept >= KEPT_MAX or room < ROOM_LEFT:
+            return
+        self._kept += 1
         with (directory / BEFORE).open("wb") as file:
             file.truncate(self._base.stat().st_size)
         copy_into(self._base, directory / BEFORE, 0)
         shutil.copyfile(self._home / LOG, directory / LOG)
-        notes = {**finding._asdict(), "cutting": asdict(finding.cutting), "told": finding.told._asdict()}
-        (directory / FINDING).write_text(json.dumps(notes, indent=1))
 
     def _go_on_from(self, requests: Sequence[Request]) -> None:
         """Let the disk of the next round be what was judged."""
