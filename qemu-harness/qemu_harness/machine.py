@@ -26,7 +26,7 @@ MEMORY_MIB = 1024
 # A boot takes 15 seconds on an idle machine; a loaded one may take many times as long.
 BOOT_DEADLINE_S = float(os.environ.get("MANAGEBOOT_BOOT_DEADLINE", "240"))
 START_DEADLINE_S = 60.0
-STOP_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 240.0
 LOGS_KEPT = 20
 LOGS_SPARED_S = 6 * 3600.0
 """The machine that a log is of may still run."""

@@ -32,7 +32,7 @@ for number in range({EVENTS_WRITTEN}):
 """
 
 
-def do(*lines: str, timeout_s: float = 120.0) -> Callable[[VirtualMachine], None]:
+def do(*lines: str, timeout_s: float = INSTALL_DEADLINE_S) -> Callable[[VirtualMachine], None]:
     """Give the action that runs lines of the shell on the node, which have to succeed."""
 
     def action(machine: VirtualMachine) -> None:

@@ -95,7 +95,9 @@ def wait_for_boot(machine: VirtualMachine, target: int) -> None:
 
 def wait_for(machine: VirtualMachine, condition: str) -> None:
     """Wait until a line of the shell succeeds on the node."""
-    machine.check(f"timeout 100 sh -c {shlex.quote(f'until {condition}; do sleep 1; done')}")
+    # Beside other nodes all takes up to ten times as long.
+    line = f"timeout 300 sh -c {shlex.quote(f'until {condition}; do sleep 1; done')}"
+    machine.check(line, timeout_s=330.0)
 
 
 def status(machine: VirtualMachine) -> dict[str, Any]:
