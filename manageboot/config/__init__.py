@@ -23,6 +23,7 @@ CONFIG_PATHS = (
     "/usr/lib/manageboot/manageboot.toml",
 )
 OS_TYPE_PATH = "/opt/ic/share/os-type"
+_OS_TYPE_LIMIT_BYTES = 4096
 PROFILES = ("guestos", "hostos", "custom")
 CHANNEL_KEYS = ("proxy", "ca", "certificate", "key", "netrc", "rate", "stall", "deadline", "backoff")
 
@@ -262,8 +263,9 @@ def _os_type() -> str | None:
     if not _is_there(OS_TYPE_PATH):
         return None
     try:
-        with open(OS_TYPE_PATH, encoding="utf-8", errors="replace") as file:
-            name = file.read().strip()
+        name = files.read(OS_TYPE_PATH, _OS_TYPE_LIMIT_BYTES).decode(errors="replace").strip()
+    except ValueError as error:
+        raise errors.ConfigError(f"cannot read {OS_TYPE_PATH}: {error}") from error
     except OSError as error:
         raise errors.from_os_error(error, f"read {OS_TYPE_PATH}", errors.ConfigError) from error
     # Other systems of IC-OS, such as setupos, have no slots of their own.
