@@ -23,7 +23,6 @@ CONFIG_PATHS = (
     "/usr/lib/manageboot/manageboot.toml",
 )
 OS_TYPE_PATH = "/opt/ic/share/os-type"
-_OS_TYPE_LIMIT_BYTES = 4096
 PROFILES = ("guestos", "hostos", "custom")
 CHANNEL_KEYS = ("proxy", "ca", "certificate", "key", "netrc", "rate", "stall", "deadline", "backoff")
 
@@ -253,8 +252,7 @@ def _is_there(path: str) -> bool:
     """
     if files.is_there(path, errors.ConfigError):
         return True
-    link = files.broken_link(path)
-    if link is not None:
+    if (link := files.broken_link(path)) is not None:
         raise errors.ConfigError(f"cannot read {path}: {link} is a link to {os.readlink(link)}, which is not there")
     return False
 
@@ -263,7 +261,7 @@ def _os_type() -> str | None:
     if not _is_there(OS_TYPE_PATH):
         return None
     try:
-        name = files.read(OS_TYPE_PATH, _OS_TYPE_LIMIT_BYTES).decode(errors="replace").strip()
+        name = files.read(OS_TYPE_PATH, 4096).decode(errors="replace").strip()
     except ValueError as error:
         raise errors.ConfigError(f"cannot read {OS_TYPE_PATH}: {error}") from error
     except OSError as error:
