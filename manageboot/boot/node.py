@@ -9,7 +9,7 @@ from manageboot.boot.envblock import Condition, Environment
 from manageboot.boot.record import SlotRecord
 from manageboot.config import Config
 from manageboot.protocol import BootState, Content, Slot, state_by_block
-from manageboot.system import console
+from manageboot.system import console, files
 
 VERSION_PATH = "/opt/ic/share/version.txt"
 _VERSION_LIMIT_BYTES = 4096
@@ -124,7 +124,7 @@ def _stopped(config: Config) -> CommandLine:
 def running_version() -> str | None:
     """Return the version of the booted system, where it says one."""
     try:
-        with open(VERSION_PATH, encoding="utf-8", errors="replace") as file:
-            return " ".join(file.read(_VERSION_LIMIT_BYTES).split()) or None
-    except OSError:
+        content = files.read(VERSION_PATH, _VERSION_LIMIT_BYTES)
+    except (OSError, ValueError):
         return None
+    return " ".join(content.decode(errors="replace").split()) or None

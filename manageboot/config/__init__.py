@@ -252,8 +252,7 @@ def _is_there(path: str) -> bool:
     """
     if files.is_there(path, errors.ConfigError):
         return True
-    link = files.broken_link(path)
-    if link is not None:
+    if (link := files.broken_link(path)) is not None:
         raise errors.ConfigError(f"cannot read {path}: {link} is a link to {os.readlink(link)}, which is not there")
     return False
 
@@ -262,8 +261,9 @@ def _os_type() -> str | None:
     if not _is_there(OS_TYPE_PATH):
         return None
     try:
-        with open(OS_TYPE_PATH, encoding="utf-8", errors="replace") as file:
-            name = file.read().strip()
+        name = files.read(OS_TYPE_PATH, 4096).decode(errors="replace").strip()
+    except ValueError as error:
+        raise errors.ConfigError(f"cannot read {OS_TYPE_PATH}: {error}") from error
     except OSError as error:
         raise errors.from_os_error(error, f"read {OS_TYPE_PATH}", errors.ConfigError) from error
     # Other systems of IC-OS, such as setupos, have no slots of their own.

@@ -49,6 +49,9 @@ class BlockDevice:
         # For a block device O_EXCL means: nobody else has it exclusively, a mounted file system included.
         self._mode = os.O_RDONLY if shared else os.O_RDWR | os.O_EXCL
         try:
+            # First: a pipe would wait for a writer, and some devices do something when they are opened.
+            if not stat.S_ISBLK(os.stat(path).st_mode):
+                raise errors.DeviceMissingError(f"cannot open {path}: it is not a block device")
             self._descriptor = self._open(os.O_DIRECT)
         except OSError as error:
             if error.errno != errno.EINVAL:

@@ -94,6 +94,7 @@ class Archive:
         """
         if entry.kind == tar.LABEL:  # a name for people, of the whole archive; GNU tar passes it over as well
             self.remarks.append(f"member {shown(entry.name)} is a volume label and was skipped")
+            self._count(entry)
             return None
         name = self._plain_name(entry)
         known = name in (*self._images, VERSION)
@@ -107,6 +108,8 @@ class Archive:
         if name in self._seen:
             raise self._refuse(name, "is there twice")
         self._seen.add(name)
+        if name not in self._images:
+            self._count(entry)
         if not known:
             self._ignore(name, entry)
             return None
@@ -114,10 +117,13 @@ class Archive:
             raise self._refuse(name, "is empty")
         return name
 
-    def _ignore(self, name: str, entry: Entry) -> None:
+    def _count(self, entry: Entry) -> None:
+        """Limit what is read though no slot gets it: a bomb may be a label, or a version, too."""
         self._ignored_size += entry.stored_size
         if self._ignored_size > MAX_IGNORED_SIZE:
-            raise self._refuse(name, f"and others that have no place there exceed {MAX_IGNORED_SIZE} bytes")
+            raise self._refuse(entry.name, f"and others that have no place there exceed {MAX_IGNORED_SIZE} bytes")
+
+    def _ignore(self, name: str, entry: Entry) -> None:
         # Only a few are ever shown, and nobody reads more of the others than it takes to pass them.
         looked_at = len(self._ignored) < _MOST_SHOWN and entry.extents.size > 0
         what = content.describe(self._member(name, entry).head) if looked_at else None

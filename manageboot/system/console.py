@@ -30,7 +30,7 @@ None: nobody asked, so whoever has something to show does no more than look here
 
 
 def listen(listener: Callable[[str], None]) -> None:
-    """Let somebody else have every line that is told, too."""
+    """Let somebody else have every line that is told, too; what a listener raises is lost, like a line."""
     _listeners.append(listener)
 
 
@@ -38,7 +38,8 @@ def tell(line: str) -> None:
     """Print a line on stderr. Nobody there to read it is no reason to wait, or to call what was done a failure."""
     line = one_line(line)
     for listener in _listeners:
-        listener(line)
+        with suppress(Exception):
+            listener(line)
     _write(f"{line}\n", _ROOM_WAIT_S)
 
 

@@ -97,6 +97,14 @@ def test_the_profile_comes_from_the_command_line_the_file_or_the_os_type(no_syst
         config.load()
 
 
+@pytest.mark.parametrize("kind", ["fifo", "zeros"])
+def test_an_os_type_that_is_no_file_keeps_nobody_waiting(no_system: Path, kind: str):
+    path = no_system / "os-type"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+    with pytest.raises(errors.ConfigError, match=f"cannot read {path}: it is not a regular file"):
+        config.load()
+
+
 def test_the_first_file_that_exists_counts(no_system: Path):
     (no_system / "run.toml").write_text('profile = "hostos"\n')
     assert config.load().profile == "hostos"
@@ -233,7 +241,7 @@ def test_a_type_of_the_system_that_cannot_be_read_is_an_error(tmp_path: Path):
         config.load()
     (tmp_path / "os-type").unlink()
     (tmp_path / "os-type").mkdir()
-    with pytest.raises(errors.ConfigError, match=f"cannot read {tmp_path}/os-type: Is a directory"):
+    with pytest.raises(errors.ConfigError, match=f"cannot read {tmp_path}/os-type: it is not a regular file"):
         config.load()
 
 

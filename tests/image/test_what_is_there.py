@@ -153,12 +153,13 @@ def test_the_overlay_of_a_development_image_is_skipped(tmp_path: Path):
         assert list(image.ignored) == ["overlay.img", "overlay.raw"]
 
 
+@pytest.mark.parametrize(("name", "kind"), [("overlay.img", b"0"), ("VERSION.TXT", b"0"), ("a label", b"V")])
 @pytest.mark.parametrize(("more", "is_refused"), [(0, False), (1, True)])
-def test_how_much_may_be_skipped(tmp_path: Path, more: int, *, is_refused: bool):
+def test_how_much_may_be_skipped(tmp_path: Path, more: int, name: str, kind: bytes, *, is_refused: bool):
     path = tmp_path / "image.tar.zst"
     size = b"\x80" + (archive.MAX_IGNORED_SIZE + more).to_bytes(11, "big")
-    path.write_bytes(compress(BOOT + ROOT + header("overlay.img", size), ["zstd", "-q"]))
-    # It ends where the overlay begins; up to the limit, that is what is wrong with it.
+    path.write_bytes(compress(BOOT + ROOT + header(name, size, kind), ["zstd", "-q"]))
+    # It ends where that member begins; up to the limit, that is what is wrong with it.
     expected = ImageMemberError if is_refused else ImageTruncatedError
     with pytest.raises(expected), open_image([str(path)]) as image:
         for member in image.members():

@@ -106,3 +106,15 @@ def test_a_listener_hears_what_is_told(heard: list[str], capfd: pytest.CaptureFi
     console.show("c")
     assert heard == ["a\\x09b"]
     assert capfd.readouterr().err == "a\\x09b\nc"
+
+
+def test_a_listener_that_fails_costs_nothing_but_what_it_would_have_heard(
+    heard: list[str], capfd: pytest.CaptureFixture[str]
+):
+    def fail(_line: str) -> None:
+        raise RuntimeError("a module of the system on trial is broken")
+
+    console._listeners.insert(0, fail)
+    console.tell("the slot is confirmed")
+    assert heard == ["the slot is confirmed"]
+    assert capfd.readouterr().err == "the slot is confirmed\n"
