@@ -193,7 +193,8 @@ def test_somebody_is_at_work(trial: DaemonNode):
         daemon.wait_for_notice("on hold")
         assert trial.status()["daemon"]["held"] is True
         assert "hold    the daemon is paused" in trial.manageboot("status")
-        assert (trial.reboot_count(), trial.block()["mb_trial"]) == (0, "userspace")
+        daemon.wait_for(lambda: trial.block().get("mb_trial") == "userspace", "the witness")
+        assert trial.reboot_count() == 0
         trial.manageboot("confirm", "--release")
         daemon.wait_for(lambda: trial.reboot_count() == 1, "the reboot")
         daemon.stop()

@@ -15,6 +15,7 @@ from support.images import MIB, make_update
 from support.loop import loop_device, run
 from support.node import LoopNode
 from support.partition import partition
+from support.served import unmount
 
 pytestmark = pytest.mark.devices
 
@@ -37,7 +38,7 @@ def mounted(source: str | Path, *options: str) -> Iterator[Path]:
         run("sync", "--file-system", point)
         yield point
     finally:
-        run("umount", point)
+        unmount(point)
         point.rmdir()
 
 
@@ -243,7 +244,7 @@ def test_a_loop_device_whose_file_system_has_gone_is_of_no_concern(one_disk: tup
                 assert not is_used(device)
                 assert is_used(other)
         finally:
-            run("umount", point)
+            unmount(point)
 
 
 def test_a_loop_device_over_the_other_partition_of_a_disk_does_not_count(tmp_path: Path):

@@ -58,7 +58,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, said: bytes, then: str = "") -> Non
 )
 def test_what_it_may_not_say_is_not_believed(monkeypatch: pytest.MonkeyPatch, said: bytes, cause: str):
     pretend(monkeypatch, said)
-    options = OPTIONS._replace(deadline=1, backoff=10)
+    options = OPTIONS._replace(backoff=600)
     with (
         Fetcher(["http://127.0.0.1:1/"], options) as running,
         pytest.raises(failures.FetchBrokenError, match=cause) as caught,
@@ -77,19 +77,21 @@ def test_one_that_says_nothing_is_not_waited_for_past_the_deadline(monkeypatch: 
 
 def test_one_that_skips_what_comes_before_may_be_silent(monkeypatch: pytest.MonkeyPatch):
     """As where a server that knows no ranges sends all that is there already, over a slow line."""
-    data = wire.packed(Kind.DATA, b"x" * 100)
-    pretend(monkeypatch, BEGIN, f"time.sleep(0.4); os.write(1, {data!r}); time.sleep(600)")
+    pretend(monkeypatch, BEGIN + wire.packed(Kind.DATA, b"x" * 100), "time.sleep(600)")
     worker = process.Worker(OPTIONS, ["http://127.0.0.1:1/"])
+    waits, receive, until_s = [], worker.receive, time.monotonic() + 600
+    monkeypatch.setattr(worker, "receive", lambda limit_s: (waits.append(limit_s), receive(limit_s))[1])
     try:
-        stream = Stream(worker, Request("http://127.0.0.1:1/file", 1000, 100, whole=False), silence_s=0.1)
-        assert stream.read(time.monotonic() + 60) == b"x" * 100
+        stream = Stream(worker, Request("http://127.0.0.1:1/file", 1000, 100, whole=False), silence_s=60)
+        assert stream.read(until_s) == b"x" * 100
+        assert [wait_s < until_s for wait_s in waits] == [True, False]
     finally:
         worker.stop()
 
 
 def test_one_that_complains_is_heard(monkeypatch: pytest.MonkeyPatch):
     pretend(monkeypatch, b"", "raise RuntimeError('no luck today')")
-    options = OPTIONS._replace(deadline=1, backoff=10)
+    options = OPTIONS._replace(backoff=600)
     with (
         Fetcher(["http://127.0.0.1:1/"], options) as running,
         pytest.raises(failures.FetchBrokenError, match="no luck today"),

@@ -40,7 +40,7 @@ print(json.dumps({"sizes": sizes, "error": error, "peak_mib": peak / 1024}))
 
 def read(*paths: Path) -> dict:
     """Read an image to its end, and tell its sizes, its error, and the largest memory that it took."""
-    done = subprocess.run([sys.executable, "-c", READER, *map(str, paths)], stdout=-1, check=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", READER, *map(str, paths)], stdout=-1, check=True, timeout=600)
     return json.loads(done.stdout)
 
 

@@ -1,10 +1,12 @@
 """Partitions that the kernel knows of a disk that has no partition table."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 # <linux/blkpg.h>; Debian 13 has no addpart and delpart any more.
 _BLKPG = 0x1269
 _ADD, _DELETE = 1, 2
+_GONE_LIMIT_S = 120
 
 
 @contextmanager
@@ -24,13 +27,31 @@ def partition(disk: str, number: int, node: Path, *, start: int, size: int) -> I
         node: where the node is made.
         start, size: in bytes.
     """
+    known = Path(f"/sys/class/block/{Path(disk).name}p{number}")
+    if known.exists():
+        # A test that was killed has left it there, and the device is another file's since.
+        _delete(disk, number)
     _tell(disk, _ADD, number, start, size)
     try:
-        major, minor = Path(f"/sys/class/block/{Path(disk).name}p{number}/dev").read_text().split(":")
+        major, minor = (known / "dev").read_text().split(":")
         os.mknod(node, 0o600 | stat.S_IFBLK, os.makedev(int(major), int(minor)))
         yield node
     finally:
-        _tell(disk, _DELETE, number)
+        _delete(disk, number)
+
+
+def _delete(disk: str, number: int) -> None:
+    """Take a partition away once nobody has it open: whoever looks at all disks may, for an instant."""
+    deadline = time.monotonic() + _GONE_LIMIT_S
+    while True:
+        try:
+            _tell(disk, _DELETE, number)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _tell(disk: str, operation: int, number: int, start: int = 0, size: int = 0) -> None:

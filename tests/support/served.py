@@ -65,7 +65,7 @@ def served(disks: Path, mount: Path, *, stop_limit_s: float = _STOP_LIMIT_S) -> 
 def _stop(server: subprocess.Popen[bytes], mount: Path, limit_s: float) -> None:
     """Unmount it, and wait for its server; where that does not help, end the server first."""
     try:
-        _unmount(mount, limit_s)
+        unmount(mount, limit_s)
         server.wait(_STOP_LIMIT_S)
     finally:
         if server.poll() is None:
@@ -74,7 +74,7 @@ def _stop(server: subprocess.Popen[bytes], mount: Path, limit_s: float) -> None:
             subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
 
 
-def _unmount(mount: Path, limit_s: float) -> None:
+def unmount(mount: Path, limit_s: float = _STOP_LIMIT_S) -> None:
     """Unmount it once nobody has one of its disks open any more: whoever looks at all disks may have, for an instant.
 
     Raises:
