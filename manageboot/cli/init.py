@@ -24,6 +24,8 @@ def perform(options: argparse.Namespace) -> None:
         raise errors.UsageError("cannot run: --replace has no meaning without --write-config or --write-grub-cfg")
     machine = _this_machine(options) if options.disk is None else look.at_disk(options.disk)
     report = setup.report(machine)
+    if not options.json:
+        console.answer(setup.render(report))
     try:
         for path in setup.write(machine, wanted):
             report["written"].append(path)
@@ -31,10 +33,9 @@ def perform(options: argparse.Namespace) -> None:
     except errors.ManagebootError as error:
         # One object: the error has the report beside it.
         error.found = report
-        if not options.json:
-            console.answer(setup.render(report))
         raise
-    console.answer(json.dumps(text.encodable_all(report), indent=2) if options.json else setup.render(report))
+    if options.json:
+        console.answer(json.dumps(text.encodable_all(report), indent=2))
 
 
 def _this_machine(options: argparse.Namespace) -> Machine:

@@ -107,6 +107,14 @@ def test_a_directory_that_is_missing_is_made_and_what_was_written_is_told(
     assert json.loads(said)["written"] == [str(there)]
 
 
+def test_what_was_found_comes_before_what_is_written(disk: Path, tmp_path: Path):
+    """As on a terminal, which shows both."""
+    command = [sys.executable, "-m", "manageboot", "--disk", disk, "init", "--write-config", tmp_path / "m.toml"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True, timeout=60)
+    ends = ("2 of 3 things are there\n", f"manageboot: {tmp_path}/m.toml is written\n")
+    assert done.stdout.endswith("".join(ends))
+
+
 @pytest.mark.grub
 def test_grub_takes_what_is_written_and_the_block_is_read(
     capfd: pytest.CaptureFixture[str], disk: Path, tmp_path: Path
