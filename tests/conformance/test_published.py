@@ -14,6 +14,9 @@ from manageboot.boot import record
 from support.images import MIB, make_update
 from support.node import LoopNode
 
+# The node of the module goes away with its last test, whichever that is.
+pytestmark = pytest.mark.devices
+
 DOCS = data.PUBLISHED.parent
 CASES: list[dict[str, Any]] = json.loads(data.PUBLISHED.read_text())["cases"]
 OF_THE_MATRIX = [case for case in CASES if case["state"] in data.STARTS and case["record"] is None and "here" in case]
@@ -58,7 +61,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopNode]:
         yield node
 
 
-@pytest.mark.devices
 @pytest.mark.parametrize("state", data.STARTS)
 def test_each_cell_of_the_matrix(node: LoopNode, state: str):
     # The host differs from the guest in no cell, so each takes its turn.

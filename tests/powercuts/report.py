@@ -35,8 +35,10 @@ def write_report(
     directory.mkdir(parents=True, exist_ok=True)
     found = to_json(results, seed=seed, samples=samples, seconds=seconds, versions=_versions())
     found["missing"] = list(missing)
-    (directory / "power-cuts.json").write_text(_compact(found) + "\n")
-    (directory / "index.html").write_text(to_page(found))
+    for name, text in (("power-cuts.json", f"{_compact(found)}\n"), ("index.html", to_page(found))):
+        # Whoever looks on meanwhile sees the one before, or this one.
+        (directory / f"{name}.new").write_text(text)
+        (directory / f"{name}.new").replace(directory / name)
 
 
 def to_page(found: dict[str, Any]) -> str:
