@@ -8,13 +8,13 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.contestant import Command, Contestant, Stage
+from bench.node import make_node
 from bench.payload import VERSION, Payload, run
 from bench.release import RELEASES
 from bench.updaters import rauc, swupdate
 from manageboot.publish import build
 from manageboot.publish.build import Plan
 from manageboot.release import description
-from support.blocks import environment_block
 
 SHELL = """\
 set -e
@@ -27,14 +27,7 @@ sync
 rm -r "$work"
 """
 
-MANAGEBOOT = """\
-profile = "custom"
-[boot]
-grubenv = "{work}/grubenv"
-cmdline = "{work}/cmdline"
-[state]
-directory = "{work}/state"
-lock = "{work}/run/lock"
+SETTINGS = """\
 [install]
 verify = {verify}
 [slots.A]
@@ -77,11 +70,8 @@ def _release(stage: Stage) -> Command:
 def _manageboot(verify: str, what: Callable[[Stage], Command] = _archive) -> Callable[[Stage], Command]:
     def prepare(stage: Stage) -> Command:
         work, (boot, root, var) = stage.work, stage.targets.devices
-        (work / "cmdline").write_text("dfinity.system=A\n")
-        (work / "grubenv").write_bytes(environment_block(boot_alternative="A", boot_cycle="stable"))
-        config = work / "manageboot.toml"
-        config.write_text(MANAGEBOOT.format(work=work, verify=verify, boot=boot, root=root, var=var))
-        return [sys.executable, "-m", "manageboot", "-c", config, "upgrade-install", *what(stage)]
+        rest = SETTINGS.format(verify=verify, boot=boot, root=root, var=var)
+        return [*make_node(work, work / "run", rest), "upgrade-install", *what(stage)]
 
     return prepare
 

@@ -10,21 +10,14 @@ from typing import NamedTuple
 
 from bench.contestant import Command
 from bench.delta.pairs import Images
+from bench.node import make_node
 from bench.payload import run
 from manageboot.release import description
-from support.blocks import environment_block
 
 _OLD, _NEW = "1.0", "1.1"
 _ARCHIVE = description.ARCHIVES[0]
 
-_CONFIG = """\
-profile = "custom"
-[boot]
-grubenv = "{work}/grubenv"
-cmdline = "{work}/cmdline"
-[state]
-directory = "{work}/state"
-lock = "{runtime}/lock"
+_SLOTS = """\
 [slots]
 written = ["root"]
 wiped = []
@@ -118,16 +111,12 @@ def _unpack(stage: Stage, url: str) -> Command:
 
 def _node(stage: Stage, *, use_delta: bool) -> Command:
     """Make a node whose booted slot holds the old release, as far as it knows."""
-    work = stage.work
-    (work / "cmdline").write_text("dfinity.system=A\n")
-    (work / "grubenv").write_bytes(environment_block(boot_alternative="A", boot_cycle="stable"))
     held = {"version": _OLD, "index": 1, "min_index": 0, "signed_by": [], "transaction": "aa"}
     slots = {"A": held | {"sha256": _digest(stage, _OLD, description.NAME)}}
     floor = {"schema": 1, "index": 1, "min_index": 0, "slots": slots}
-    (work / "manageboot.floor").write_text(json.dumps(floor))
-    config, use = work / "manageboot.toml", str(use_delta).lower()
-    config.write_text(_CONFIG.format(work=work, runtime=stage.runtime, old=stage.old, new=stage.new, use=use))
-    return [sys.executable, "-m", "manageboot", "-c", config]
+    (stage.work / "manageboot.floor").write_text(json.dumps(floor))
+    slots = _SLOTS.format(old=stage.old, new=stage.new, use=str(use_delta).lower())
+    return make_node(stage.work, stage.runtime, slots)
 
 
 def _digest(stage: Stage, version: str, name: str) -> str:
