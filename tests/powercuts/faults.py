@@ -1,21 +1,13 @@
-"""Deliberate faults in the agent, each a step of durability left out: a text of one of its files becomes another."""
+"""Deliberate faults in the agent, each a step of durability left out.
+
+The name of one is that of the step of a life, too, in which it works.
+"""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from qemu_harness.process import HarnessError
+from support.mutant import Mutant
 
 ROOT = Path(__file__).parents[2]
-
-
-class Mutant(NamedTuple):
-    """One fault: in this file, this text becomes that."""
-
-    name: str
-    """That of the step, too, in which it works."""
-    file: str
-    old: str
-    new: str
 
 
 # What the textbook does in place of an overwritten sector: write a new file, flush it, rename it, flush the directory.
@@ -106,8 +98,6 @@ def text_of(mutant: Mutant, *, is_faulty: bool) -> str:
     Raises:
         HarnessError: the place of the fault is not there, or more than once.
     """
-    path = ROOT / mutant.file
-    text = path.read_text()
-    if text.count(mutant.old) != 1:
-        raise HarnessError(f"{path} has {mutant.old!r} {text.count(mutant.old)} times, and not once")
-    return text.replace(mutant.old, mutant.new) if is_faulty else text
+    text = (ROOT / mutant.file).read_text()
+    changed = mutant.changed(text)
+    return changed if is_faulty else text

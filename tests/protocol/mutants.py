@@ -4,21 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from support import judges
+from support import judges, mutant
 
 ROOT = Path(__file__).parents[2]
 
 
-class Mutant(NamedTuple):
-    """One fault: in this file, this text becomes that."""
+@dataclass(frozen=True)
+class Mutant(mutant.Mutant):
+    """A fault, and how far to walk for it."""
 
-    name: str
-    file: str
-    old: str
-    new: str
     tries: int = 1
     depth: int = 6
     shared: bool = False
@@ -180,24 +177,22 @@ MUTANTS = (
 # with another nonce, `test_a_later_commit_without_a_word_is_told_by_what_the_agent_left`.
 
 
-def caught(mutant: Mutant, directory: Path, memory: Path) -> str:
+def caught(fault: Mutant, directory: Path, memory: Path) -> str:
     """Walk with a mutated copy of the package; return what the walk found first, or nothing."""
-    copy = directory / mutant.name.replace(" ", "-")
+    copy = directory / fault.name.replace(" ", "-")
     for package in ("manageboot", "grubenv"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests" / "protocol", copy / "tests" / "protocol")
     shutil.copytree(ROOT / "tests" / "support", copy / "tests" / "support")
     shutil.copytree(ROOT / "docs", copy / "docs")
-    path = copy / "manageboot" / mutant.file
-    text = path.read_text()
-    assert text.count(mutant.old) == 1, f"{mutant.name}: the text is there {text.count(mutant.old)} times"
-    path.write_text(text.replace(mutant.old, mutant.new))
+    path = copy / "manageboot" / fault.file
+    path.write_text(fault.changed(path.read_text()))
     command = [sys.executable, "-m", "protocol.walk", "--stop", "--seconds", "300"]
-    command += ["--depth", str(mutant.depth), "--tries", str(mutant.tries)]
-    command += ["--shared"] * mutant.shared
-    command += ["--direct"] * mutant.direct
-    command += [] if mutant.mishaps is None else ["--mishaps", str(mutant.mishaps)]
-    if mutant.file != _G:
+    command += ["--depth", str(fault.depth), "--tries", str(fault.tries)]
+    command += ["--shared"] * fault.shared
+    command += ["--direct"] * fault.direct
+    command += [] if fault.mishaps is None else ["--mishaps", str(fault.mishaps)]
+    if fault.file != _G:
         command += ["--memory", str(memory)]
     harness = ROOT / "qemu-harness"
     environment = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'tests'}:{harness}", "DISTRIBUTION": ""}
@@ -217,11 +212,11 @@ def main() -> int:
     print(f"judged by {judges.version()}", flush=True)
     missed = 0
     with tempfile.TemporaryDirectory(prefix="manageboot-mutants-") as directory:
-        for mutant in MUTANTS:
+        for fault in MUTANTS:
             begin = time.monotonic()
-            found = caught(mutant, Path(directory), Path(directory) / "memory")
+            found = caught(fault, Path(directory), Path(directory) / "memory")
             missed += not found
-            print(f"{time.monotonic() - begin:4.0f} s  {mutant.name}: {found or 'NOT FOUND'}", flush=True)
+            print(f"{time.monotonic() - begin:4.0f} s  {fault.name}: {found or 'NOT FOUND'}", flush=True)
     print(f"{len(MUTANTS)} faults, {missed} not found")
     return 1 if missed else 0
 
