@@ -1,21 +1,19 @@
 """File systems that are mounted for a test, and are gone afterwards."""
 
 import ctypes
-import errno
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.loop import run
+from support.patience import once_free
 
 _OPTIONS = "commit=300"
 """No timer writes while a slow test looks on."""
 _NOATIME = 0x400
 """MS_NOATIME: reading writes nothing."""
-_GONE_LIMIT_S = 120
 _FLUSH_AND_FORGET = 0x1261
 """BLKFLSBUF."""
 _CLONE_NEWNS = 0x20000
@@ -96,13 +94,4 @@ def _call(name: str, *arguments: object) -> None:
 
 def _wait_until_nobody_has_it(device: str) -> None:
     """Wait for the mount namespaces that were made out of this one meanwhile: each keeps its copy of a mount alive."""
-    deadline = time.monotonic() + _GONE_LIMIT_S
-    while True:
-        try:
-            os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    once_free(lambda: os.close(os.open(device, os.O_RDONLY | os.O_EXCL)))

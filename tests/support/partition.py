@@ -1,20 +1,19 @@
 """Partitions that the kernel knows of a disk that has no partition table."""
 
 import ctypes
-import errno
 import fcntl
 import os
 import stat
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.patience import once_free
+
 # <linux/blkpg.h>; Debian 13 has no addpart and delpart any more.
 _BLKPG = 0x1269
 _ADD, _DELETE = 1, 2
-_GONE_LIMIT_S = 120
 
 
 @contextmanager
@@ -30,28 +29,14 @@ def partition(disk: str, number: int, node: Path, *, start: int, size: int) -> I
     known = Path(f"/sys/class/block/{Path(disk).name}p{number}")
     if known.exists():
         # A test that was killed has left it there, and the device is another file's since.
-        _delete(disk, number)
+        once_free(lambda: _tell(disk, _DELETE, number))
     _tell(disk, _ADD, number, start, size)
     try:
         major, minor = (known / "dev").read_text().split(":")
         os.mknod(node, 0o600 | stat.S_IFBLK, os.makedev(int(major), int(minor)))
         yield node
     finally:
-        _delete(disk, number)
-
-
-def _delete(disk: str, number: int) -> None:
-    """Take a partition away once nobody has it open: whoever looks at all disks may, for an instant."""
-    deadline = time.monotonic() + _GONE_LIMIT_S
-    while True:
-        try:
-            _tell(disk, _DELETE, number)
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+        once_free(lambda: _tell(disk, _DELETE, number))
 
 
 def _tell(disk: str, operation: int, number: int, start: int = 0, size: int = 0) -> None:
