@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from manageboot.system import files
 from powercuts.campaign import Result
 from support import judges
 
@@ -35,10 +36,9 @@ def write_report(
     directory.mkdir(parents=True, exist_ok=True)
     found = to_json(results, seed=seed, samples=samples, seconds=seconds, versions=_versions())
     found["missing"] = list(missing)
+    # Whoever looks on meanwhile sees the one before, or this one.
     for name, text in (("power-cuts.json", f"{_compact(found)}\n"), ("index.html", to_page(found))):
-        # Whoever looks on meanwhile sees the one before, or this one.
-        (directory / f"{name}.new").write_text(text)
-        (directory / f"{name}.new").replace(directory / name)
+        files.replace(str(directory / name), text.encode())
 
 
 def to_page(found: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from manageboot.system import files
 from powercuts.soaknode import Cutting
 from powercuts.soakplan import Phase
 
@@ -76,6 +77,4 @@ def _each(seconds: int, cuts: int) -> str:
 def write(path: Path, counts: dict[str, Any]) -> None:
     """Write the counts as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(json.dumps(counts, indent=1) + "\n")
-    new.replace(path)
+    files.replace(str(path), f"{json.dumps(counts, indent=1)}\n".encode())
