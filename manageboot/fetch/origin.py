@@ -25,10 +25,9 @@ def why_not_follow(here: str, there: str) -> str | None:
         there: the whole URL that the server names.
     """
     try:
+        there.encode("ascii")
         scheme, host, _ = origin_of(there)
     except ValueError:
-        return "it sends us to a URL that can't be read"
-    if not there.isascii():
         return "it sends us to a URL that can't be read"
     if scheme not in _PORTS or not host:
         return f"it sends us to {scheme or 'no'} URL"

@@ -19,8 +19,7 @@ from manageboot.fetch import failures, wire
 from manageboot.fetch import options as fetch_options
 from manageboot.fetch.options import Options
 from manageboot.fetch.wire import Kind, Request
-from manageboot.system import files as system_files
-from manageboot.system import text
+from manageboot.system import files, text
 
 _ROOT = os.path.dirname(os.path.dirname(manageboot.__file__))
 # It finds the package where this process has it, which may be a zip file.
@@ -196,10 +195,10 @@ class Worker:
 
 def _setup(options: Options, mirrors: Sequence[str]) -> bytes:
     """Collect what the child needs of the file system, which it will not see."""
-    files = {"/etc/nsswitch.conf": (_NSSWITCH, False)}
+    carried = {"/etc/nsswitch.conf": (_NSSWITCH, False)}
     for resolver in _RESOLVER:
         with suppress(OSError, ValueError):
-            files[resolver] = (system_files.read(resolver, _FILE_MAX), False)
+            carried[resolver] = (files.read(resolver, _FILE_MAX), False)
     inside: dict[str, Any] = {}
     named: tuple[tuple[str, str | None, bool], ...] = (
         ("ca", _ca(options, mirrors), False),
@@ -212,14 +211,14 @@ def _setup(options: Options, mirrors: Sequence[str]) -> bytes:
             continue
         inside[name] = f"/{name}"
         try:
-            files[inside[name]] = (system_files.read(path, _FILE_MAX), secret)
+            carried[inside[name]] = (files.read(path, _FILE_MAX), secret)
         except (OSError, ValueError) as error:
             cause = error.strerror if isinstance(error, OSError) else error
             hint = "install ca-certificates, or set channel.ca" if name == "ca" and options.ca is None else None
             raise errors.ConfigError(f"cannot read {path} (channel.{name}): {cause}", hint=hint) from error
     setup = {
         "options": options._replace(**inside)._asdict(),
-        "files": {path: (base64.b64encode(content).decode(), secret) for path, (content, secret) in files.items()},
+        "files": {path: (base64.b64encode(content).decode(), secret) for path, (content, secret) in carried.items()},
     }
     return json.dumps(setup).encode()
 
