@@ -134,7 +134,7 @@ class WindowReader:
         """
         self.put_together(image, window, self.gather(window), buffer)
 
-    def _fill_alone(self, operation: Operation, target: memoryview) -> None:  # noqa: ARG002  a plan has others
+    def _fill_alone(self, operation: Operation, target: memoryview) -> None:  # noqa: ARG002  PlannedReader asks which it is
         """Fill what neither a frame nor an old image has."""
         target[:] = bytes(len(target))
 

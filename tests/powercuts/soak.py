@@ -152,7 +152,7 @@ def _live(
                         # Nothing boots any more.
                         return
             return
-        except Exception:  # noqa: BLE001 - told by the process that counts, with all that is known
+        except Exception:  # noqa: BLE001  told by the process that counts, with all that is known
             # It ends this round, and its disk; what is left of the share begins with a new one.
             messages.put(f"node {node}, round {number}: {traceback.format_exc()}")
 

@@ -103,8 +103,9 @@ def test_a_state_that_no_judge_could_judge_is_a_violation(replay: Replay, tmp_pa
             raise AssertionError(f"grub-emu ended with -11, and {told.may_boot} may boot")
 
     recording = Recording("guest", "", tmp_path, "", GUESTOS, {}, {}, [STEP], [], MANAGEBOOT)
-    walk = Walk(recording, seed=1, samples=1)
-    walk.replay, walk.judge = replay, Fails()  # type: ignore[assignment]  # all that it is asked for
+    # Of a judge it is asked for no more than that.
+    walk: Any = Walk(recording, seed=1, samples=1)
+    walk.replay, walk.judge = replay, Fails()
     walk._pending = Pending(replay)
     for number in range(20):
         walk._pending.write(Write(number * 512, b"x" * 512))
@@ -163,9 +164,10 @@ class FailsAt:
 def test_a_node_that_failed_begins_anew_and_lives_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(soak, "SoakNode", FailsAt)
     monkeypatch.setattr(soak, "_SIGNALS", ())
-    messages: queue.Queue[Any] = queue.Queue()
+    # Nothing but `put` is asked of it, and what was put can be looked at.
+    messages: Any = queue.Queue()
     life = Life("guest", "a node", "guestos", Path("disk"), Path("media"), {}, [], "bookworm")
-    soak._live(life, 1, 0, 5, tmp_path, multiprocessing.Event(), messages)  # type: ignore[arg-type]  # puts only
+    soak._live(life, 1, 0, 5, tmp_path, multiprocessing.Event(), messages)
     told = list(messages.queue)
     assert told.count(CUTTING) == 5
     [trouble] = [one for one in told if isinstance(one, str)]
