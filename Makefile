@@ -10,8 +10,8 @@ PACKAGES := \
 	git python3-venv python3-dev gcc pkg-config libsystemd-dev \
 	debhelper dh-python dpkg-dev \
 	grub-common grub2-common grub-emu grub-efi-amd64-bin grub-pc-bin \
-	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs \
-	locales zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils mandoc groff-base \
+	qemu-system-x86 qemu-utils ovmf mmdebstrap mtools gdisk dosfstools e2fsprogs btrfs-progs \
+	locales tzdata zstd xz-utils bzip2 strace libfuse2 fuse lvm2 cryptsetup-bin systemd util-linux bsdutils mandoc groff-base \
 	softhsm2 gnupg
 
 # The tests start the programs thousands of times, and without bytecode each start compiles them anew.

@@ -34,6 +34,8 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
+ROOT = Path(__file__).parents[1]
+
 FIRST = ("tests/powercuts/test_life.py", "tests/qemu/test_host.py", "tests/protocol/")
 """What takes longest begins first."""
 
@@ -41,8 +43,12 @@ WATCH = layers.Watch()
 
 
 def pytest_configure() -> None:
-    """Let GRUB of the release judge that DISTRIBUTION names, and keep what the tests mount away from all others."""
+    """Let GRUB of the release judge that DISTRIBUTION names, and keep what the tests mount away from all others.
+
+    Some tests run as nobody, who needs the checkout as well.
+    """
     mounts.have_own_mounts()
+    mounts.let_others_in(ROOT)
     judges.choose()
 
 

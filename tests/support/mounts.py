@@ -3,6 +3,8 @@
 import ctypes
 import fcntl
 import os
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ _FLUSH_AND_FORGET = 0x1261
 """BLKFLSBUF."""
 _CLONE_NEWNS = 0x20000
 _MNT_DETACH = 2
+_MS_BIND = 0x1000
 _MS_SLAVE_ALL = 0x80000 | 0x4000
 """MS_SLAVE and MS_REC: what the machine unmounts is unmounted here too, and nothing that is mounted here is there."""
 
@@ -33,6 +36,24 @@ def have_own_mounts() -> None:
     # os.unshare is there from Python 3.12 on.
     _call("unshare", _CLONE_NEWNS)
     _call("mount", b"none", b"/", None, _MS_SLAVE_ALL, None)
+
+
+def let_others_in(directory: Path) -> None:
+    """Let who is not root reach a directory in the mounts of this process, also where it lies in root's home.
+
+    What else is in the directory that only root may enter is hidden from this process and those whom it starts.
+    """
+    closed = next((parent for parent in reversed(directory.parents) if not parent.stat().st_mode & stat.S_IXOTH), None)
+    if os.geteuid() != 0 or closed is None:
+        return
+    with tempfile.TemporaryDirectory() as aside:
+        _call("mount", bytes(directory), aside.encode(), None, _MS_BIND, None)
+        _call("mount", b"tmpfs", bytes(closed), b"tmpfs", 0, b"mode=755")
+        directory.mkdir(parents=True)
+        _call("mount", aside.encode(), bytes(directory), None, _MS_BIND, None)
+        _call("umount2", aside.encode(), 0)
+    # By its name, which leads to what lies on top now.
+    os.chdir(os.getcwd())
 
 
 def make_ext4(disk: Path) -> None:
