@@ -1,4 +1,7 @@
-"""GRUB's programs and modules of a release: the host's own where it runs that release, and unpacked ones otherwise."""
+"""GRUB's programs and modules of a release: the host's own where it runs that release, and unpacked ones otherwise.
+
+Beside them is its e2fsck, since each release checks the file systems that its own mke2fs makes.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,13 +10,14 @@ from qemu_harness.cache import Cache, content_key
 from qemu_harness.debian import Release, make_root
 from qemu_harness.process import run
 
-_PACKAGES = ("grub-common", "grub-efi-amd64-bin", "grub-pc-bin", "grub-emu")
+_PACKAGES = ("grub-common", "grub-efi-amd64-bin", "grub-pc-bin", "grub-emu", "e2fsprogs")
 _PLACES = ("usr/bin", "usr/sbin")
 _LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio")
 
-JUDGES = ("grub-editenv", "grub-emu", "grub-fstest", "grub-script-check")
-"""The programs that are asked what GRUB makes of blocks, scripts and disks. None of them makes a loader."""
+JUDGES = ("grub-editenv", "grub-emu", "grub-fstest", "grub-script-check", "e2fsck")
+"""The programs that are asked what GRUB makes of blocks, scripts and disks, and a boot of file systems. None makes a
+loader."""
 
 
 class GrubTools:

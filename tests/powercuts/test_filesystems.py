@@ -1,8 +1,15 @@
-"""What fsck.fat says of a file system that was in use when the power went, and which of it costs a file."""
+"""What is left of file systems that were in use when the power went, and which of it costs a file."""
+
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
-from powercuts.filesystems import costs_a_file
+from powercuts.filesystems import FileSystem, costs_a_file
+from support import judges
+from support.loop import loop_device, run
+from support.mounts import mounted
 
 IN_USE = """\
 fsck.fat 4.2 (2021-01-31)
@@ -41,3 +48,24 @@ def test_what_costs_nothing(finding: str):
 )
 def test_what_costs_a_file(finding: str):
     assert costs_a_file(IN_USE.format(finding).splitlines())
+
+
+@pytest.mark.devices
+@pytest.mark.skipif(not judges.can_be_had("trixie"), reason="e2fsck of trixie is unpacked by mmdebstrap")
+def test_a_file_that_was_open_and_had_no_name_any_more_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The kernel notes it in the file of orphans, which Debian 13's mke2fs makes."""
+    disk, copy, point = tmp_path / "disk.img", tmp_path / "copy.img", tmp_path / "point"
+    disk.write_bytes(bytes(16 << 20))
+    # With one group of blocks there is no other super block, and no difference between two of them to force a check.
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "orphan_file", disk)
+    point.mkdir()
+    with loop_device(disk) as device, mounted(device, point), (point / "open").open("xb") as file:
+        file.write(bytes(8192))
+        os.unlink(point / "open")
+        # The directory takes the removal to the disk, but no sync of all, which would empty the journal as well.
+        descriptor = os.open(point, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        shutil.copyfile(device, copy)
+    monkeypatch.setenv("PATH", judges.path_of("trixie"))
+    assert FileSystem(copy).check() == ""

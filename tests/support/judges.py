@@ -1,7 +1,7 @@
 """Whose GRUB judges: that of the release that DISTRIBUTION names, the host's own without it.
 
-Its grub-editenv, grub-emu, grub-fstest and grub-script-check come first in PATH, so that whoever starts one, the agent
-too, starts that.
+Its grub-editenv, grub-emu, grub-fstest, grub-script-check and e2fsck come first in PATH, so that whoever starts one,
+the agent too, starts that.
 """
 
 import os
