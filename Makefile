@@ -306,9 +306,10 @@ pictures: docs $(VENV)/installed
 DIST := build/dist
 dist: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),1767225600)
 .PHONY: dist
+# One at a time: setuptools puts the source archive together in a directory of the checkout.
 dist: packages $(VENV)/installed
 	@rm -rf $(DIST) && mkdir -p $(DIST)/scratch
-	@$(BIN)/python -m build --no-isolation --sdist --outdir $(DIST)/scratch . >$(DIST)/scratch/log 2>&1 || { cat $(DIST)/scratch/log; exit 1; }
+	@flock pyproject.toml $(BIN)/python -m build --no-isolation --sdist --outdir $(DIST)/scratch . >$(DIST)/scratch/log 2>&1 || { cat $(DIST)/scratch/log; exit 1; }
 	@cd $(DIST)/scratch && tar --extract --file *.tar.gz && tree=$$(echo manageboot-*/) && tree=$${tree%/} && \
 		tar --create --sort=name --format=ustar --mtime=@$$SOURCE_DATE_EPOCH --owner=root:0 --group=root:0 \
 			--mode=u=rwX,go=rX $$tree | gzip --no-name --best >../$$tree.tar.gz && rm -r $$tree

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,9 +102,13 @@ class KillNode:
             process.kill()
             return True
         children = " ".join(path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/children"))
+        killed = 0
         for child in children.split():
-            os.kill(int(child), 9)
-        return bool(children)
+            # The one that was done is gone a moment later.
+            with suppress(ProcessLookupError):
+                os.kill(int(child), 9)
+                killed += 1
+        return killed > 0
 
 
 def wipe(device: str) -> None:
