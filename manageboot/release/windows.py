@@ -1,17 +1,14 @@
 """Windows of the images, put together from the frames of a pack; whoever gets one gets what the index names."""
 
-import threading
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 from manageboot import errors
-from manageboot.disk.buffer import aligned_buffer
 from manageboot.disk.digest import window_digest
-from manageboot.release.deltalayout import DICTIONARY_BLOCKS_MAX
 from manageboot.release.frames import Unpacker
 from manageboot.release.layout import BLOCK_BYTES, Image
-from manageboot.release.stored import FrameReader, Frames, ReadStored, Recent, Verified
+from manageboot.release.stored import FrameReader, Frames, ReadStored, Verified
+from manageboot.release.unpacked import Dictionaries, Unpacked
 
 
 class Operation(Protocol):
@@ -46,19 +43,12 @@ class Window(Protocol):
         """They fill it from its first block to its last."""
 
 
-class OldData(Protocol):
+class OldData(Dictionaries, Protocol):
     """What a delta takes from old images; any thread asks, also several at once. It need not be right."""
 
     def copy(self, operations: Sequence[Operation], window: memoryview) -> Container[int]:
         """Put what operations copy into their window; return which of them copy, by their numbers."""
 
-    def dictionary(self, frame: int, room: memoryview) -> memoryview:
-        """Read the dictionary of a frame into a buffer, and return the part that it fills; empty: it needs none."""
-
-
-_DICTIONARIES_MAX = 4
-"""How many dictionaries are in memory at once, for all threads: each has up to 4 MiB, and zstd as much."""
-_DICTIONARY_BYTES = DICTIONARY_BLOCKS_MAX * BLOCK_BYTES
 
 Gathered = Mapping[int, Verified]
 """The frames that a window needs, by their numbers."""
@@ -75,11 +65,7 @@ class WindowReader:
         self._old = old
         self._verb = "read" if old is None else "make"
         self._frames = FrameReader(index, read, unpacker.name)
-        self._unpacker = unpacker
-        self._unpacked = _Unpacked()
-        self._dictionaries = threading.BoundedSemaphore(_DICTIONARIES_MAX)
-        # Used again and again, the last one first: memory that was never touched costs a fault for each page.
-        self._rooms: list[memoryview] = []
+        self._unpacked = Unpacked(unpacker, old)
 
     def gather(self, window: Window) -> Gathered:
         """Read and verify the frames that a window needs; for one thread.
@@ -139,60 +125,4 @@ class WindowReader:
         target[:] = bytes(len(target))
 
     def _unpack(self, frame: Verified) -> bytes:
-        def unpack() -> bytes:
-            if self._old is None:
-                return self._unpacker.unpack_verified(frame)
-            with self._room() as room:
-                return self._unpacker.unpack_verified(frame, self._old.dictionary(frame.number, room))
-
-        return self._unpacked.get(frame.number, unpack)
-
-    @contextmanager
-    def _room(self) -> Iterator[memoryview]:
-        """Give a buffer for a dictionary, once there is one."""
-        with self._dictionaries:
-            try:
-                room = self._rooms.pop()
-            except IndexError:
-                room = memoryview(aligned_buffer(_DICTIONARY_BYTES))
-            try:
-                yield room
-            finally:
-                self._rooms.append(room)
-
-
-class _Unpacked:
-    """Keeps the frames that were unpacked last, in case a window needs one again; any thread may ask."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._recent = Recent()
-        self._kept: dict[int, bytes] = {}
-        self._at_work: dict[int, threading.Event] = {}
-
-    def get(self, number: int, unpack: Callable[[], bytes]) -> bytes:
-        """Return a frame; only one thread unpacks it, while others that need it wait."""
-        while True:
-            with self._lock:
-                if (kept := self._kept.get(number)) is not None:
-                    self._recent.use(number, len(kept))
-                    return kept
-                other = self._at_work.get(number)
-                if other is None:
-                    done = self._at_work[number] = threading.Event()
-            if other is None:
-                return self._made(number, unpack, done)
-            other.wait()
-
-    def _made(self, number: int, unpack: Callable[[], bytes], done: threading.Event) -> bytes:
-        try:
-            blocks = unpack()
-            with self._lock:
-                self._kept[number] = blocks
-                for dropped in self._recent.use(number, len(blocks)):
-                    del self._kept[dropped]
-            return blocks
-        finally:
-            with self._lock:
-                del self._at_work[number]
-            done.set()
+        return self._unpacked.get(frame.number, lambda: frame)
