@@ -34,6 +34,11 @@ class PackReader:
         self._row = 0
         self._windows = PlannedReader(plan, self._read, Unpacker(plan.pack, name), old)
 
+    @property
+    def bytes_needed(self) -> int:
+        """How much of the pack is to be read, in bytes; nothing was read yet."""
+        return self.plan.bytes_needed
+
     def windows(self, image: int) -> Iterator[tuple[int, Window]]:
         """Give the windows of an image with their rows, by its number, from its start to its end."""
         return self.plan.windows(image)

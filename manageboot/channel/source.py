@@ -1,26 +1,28 @@
 """A release as an update image: the members are its images, and nobody gets a window that was not verified."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from manageboot import errors
-from manageboot.channel import ways
-from manageboot.channel.deltareader import DeltaReader, is_lacking
+from manageboot.boot.floor import Installed
+from manageboot.boot.record import SlotRecord
+from manageboot.channel import chain, linkreader, ways
+from manageboot.channel.chain import Link
+from manageboot.channel.deltareader import DeltaReader
+from manageboot.channel.folder import Folder
+from manageboot.channel.lacking import is_lacking
 from manageboot.channel.packreader import PackReader
 from manageboot.channel.place import Place
 from manageboot.channel.plan import Passive, Plan
-from manageboot.channel.seed import Seed, SeedSlot
+from manageboot.channel.seed import SeedSlot
 from manageboot.disk.digest import WINDOW_BYTES
 from manageboot.image import VERSION, Member, member_name
 from manageboot.image.member import Fill, Prepare
 from manageboot.image.sparse import SparseMap
-from manageboot.release import delta as release_delta
 from manageboot.release import index as release_index
-from manageboot.release.deltawindows import OldImages
-from manageboot.release.description import INDEX, INDEX_BYTES_MAX, PACK, Delta, File, Release
+from manageboot.release.description import INDEX, PACK, Release
 from manageboot.release.layout import Image
 from manageboot.release.windows import Window
 
@@ -59,11 +61,10 @@ class ReleaseImage:
         found = [member_name(image.role) for image in release.images]
         if set(found) != set(images):
             raise self.error(errors.ImageMemberError, f"it has {', '.join(found)}, and {', '.join(images)} are needed")
-        self._place = place
-        self._folder = f"{folder}/" if folder else ""
-        index_name = f"{place.name}/{self._folder}{INDEX}"
-        self._index = release_index.verified(self._file(INDEX, release.idx), release, index_name)
-        self._plan = Plan(self._index, f"{place.name}/{self._folder}{PACK}")
+        self._folder = Folder(place, folder)
+        content = self._folder.read(INDEX, release.idx)
+        self._index = release_index.verified(content, release, self._folder.name(INDEX))
+        self._plan = Plan(self._index, self._folder.name(PACK))
         self._reader: PackReader | DeltaReader = self._full()
         self._bytes_planned = release.pack.size
         self.release = release
@@ -107,11 +108,11 @@ class ReleaseImage:
     @property
     def is_fetched(self) -> bool:
         """Whether it comes from a network."""
-        return self._place.is_remote
+        return self._folder.place.is_remote
 
     def traffic(self) -> "tuple[Traffic, ...]":
         """Return what went to and came from each mirror so far."""
-        return self._place.traffic()
+        return self._folder.place.traffic()
 
     @property
     def data_bytes(self) -> int:
@@ -128,12 +129,17 @@ class ReleaseImage:
         self._bytes_planned = self._plan.bytes_needed
         self.way = ways.full(self.release, self._bytes_planned)
 
-    def take_delta(self, delta: Delta, slot: SeedSlot, *, may_fall_back: bool) -> bool:
+    def links(self, booted: Installed | None, record: SlotRecord | None) -> Sequence[Link]:
+        """Return the deltas that are of use where the booted slot holds a release; the arguments are as for `links`."""
+        return chain.links(self._folder.place, self._folder.path, self.release, booted, record)
+
+    def take_delta(self, link: Link, slot: SeedSlot, runtime: str, *, may_fall_back: bool) -> bool:
         """Read a delta and the booted slot instead of the full pack, if that costs less; nothing was read yet.
 
         Args:
-            delta: a delta of this release.
-            slot: what holds its old images, as far as is known.
+            link: a delta of this release, or a chain that ends with one.
+            slot: what holds the images that it begins with, as far as is known.
+            runtime: the runtime directory.
             may_fall_back: whether the full pack is read where they are wrong, or where the delta can't be read.
 
         Returns:
@@ -142,32 +148,27 @@ class ReleaseImage:
         Raises:
             ManagebootError: its index can't be read, or is not to be used, and there is no other way.
         """
-        if delta.idx.size >= self._bytes_planned:
+        if link.bytes_least >= self._bytes_planned:
             return False
-        name = f"{self._place.name}/{self._folder}{delta.idx_name}"
         try:
-            content = self._file(delta.idx_name, delta.idx)
-            found = release_delta.verified(content, self._index, delta, name)
-            plan = Plan(self._index, f"{self._place.name}/{self._folder}{delta.pack_name}", found)
-            plan.follow(self._plan)
-            way = ways.by_delta(self.release, delta, plan.bytes_needed)
-            if way.bytes >= self.way.bytes:
-                self.others.append(way)
-                return False
-            pack = self._place.open(self._folder + delta.pack_name, plan)
+            reader = linkreader.opened(self._folder, link, self._index, self._plan, slot, runtime)
         except errors.ManagebootError as error:
             if not may_fall_back or not is_lacking(error):
                 raise
-            logger.warning("the delta from %s is not used: %s", delta.version, error)
+            logger.warning("the delta from %s is not used: %s", link.seed.version, error)
             # A mirror that is out for what it sent of a delta is asked for the full pack all the same.
             self._reader.close()
             self._reader = self._full(aside=True)
             return False
+        way = ways.by_delta(self.release, link, reader.bytes_needed)
+        if way.bytes >= self.way.bytes:
+            reader.close()
+            self.others.append(way)
+            return False
         self._reader.close()
         self._plan.stand_by()
-        reader = PackReader(plan, pack, plan.name, OldImages(found, Seed(delta.images, slot).read))
-        self._reader = DeltaReader(reader, self._full(aside=True), delta.version, may_fall_back=may_fall_back)
-        self._bytes_planned = plan.bytes_needed
+        self._bytes_planned = reader.bytes_needed
+        self._reader = DeltaReader(reader, self._full(aside=True), link.seed.version, may_fall_back=may_fall_back)
         self.others.append(self.way)
         self.way = way
         return True
@@ -178,8 +179,25 @@ class ReleaseImage:
         After `read_also`, `resume` and `take_delta`; nothing was read yet.
         """
         self._reader.keep_in(directory)
-        before, self._bytes_planned = self._bytes_planned, self._reader.plan.bytes_needed
+        before, self._bytes_planned = self._bytes_planned, self._reader.bytes_needed
         self.way = self.way._replace(bytes=self.way.bytes - before + self._bytes_planned)
+
+    @property
+    def bytes_ahead(self) -> int:
+        """How much has to be read before all else, in bytes: the first pack of a chain."""
+        return self._reader.bytes_ahead if isinstance(self._reader, DeltaReader) else 0
+
+    def fetch_ahead(self, report: Callable[[int], None]) -> None:
+        """Read that, after `keep_in`.
+
+        Args:
+            report: is told how many bytes were read.
+
+        Raises:
+            ManagebootError: it can't be read, and there is no other way.
+        """
+        if isinstance(self._reader, DeltaReader):
+            self._reader.fetch_ahead(report)
 
     def members(self) -> Iterator[Member]:
         """Give the version, then the images."""
@@ -206,7 +224,7 @@ class ReleaseImage:
     def close(self) -> None:
         """Close the pack, and the place that it is of."""
         self._reader.close()
-        self._place.close()
+        self._folder.place.close()
 
     def __enter__(self) -> Self:
         return self
@@ -217,24 +235,7 @@ class ReleaseImage:
         self.close()
 
     def _full(self, *, aside: bool = False) -> PackReader:
-        pack = self._place.open(self._folder + PACK, self._plan, aside=aside)
-        return PackReader(self._plan, pack, self._plan.name)
-
-    def _file(self, name: str, published: File) -> bytes:
-        """Read and verify a file that is read as a whole."""
-        path = self._folder + name
-
-        def judge(content: bytes) -> None:
-            release_index.check_file(
-                f"{self._place.name}/{path}",
-                published.size,
-                published.sha256,
-                len(content),
-                hashlib.sha256(content).hexdigest(),
-            )
-
-        limit = min(published.size, INDEX_BYTES_MAX)
-        return self._place.read(path, limit, judge=judge, size=published.size)
+        return PackReader(self._plan, self._folder.open(PACK, self._plan, aside=aside), self._plan.name)
 
     def _member(self, number: int, image: Image) -> Member:
         extents = SparseMap(image.size)

@@ -27,7 +27,7 @@ from manageboot import errors
 from manageboot.boot import floor, record
 from manageboot.boot.header import HEADER_BYTES
 from manageboot.boot.record import SlotRecord, now
-from manageboot.channel import channel, spool
+from manageboot.channel import ahead, channel, spool
 from manageboot.channel.channel import Wanted
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
@@ -171,6 +171,7 @@ def install(
                 floor.note(config, slot, channel.installed(choice, entry.transaction))
             record.store(config.state.directory, {**records, slot: entry})
         spool.clear(config.state.runtime_directory)
+        ahead.clear(config.state.runtime_directory)
         _look_at_boot(config, slot, opened.get("boot"))
         spared = _spared(config, slot)
         kept = f"; {transfer.counts.kept >> 20} MiB of data were there already" if skips else ""

@@ -1,12 +1,13 @@
 """Chooses the way by which a release comes: the full pack, or a delta and the booted slot, whichever costs less."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from manageboot import errors
 from manageboot.boot import floor
 from manageboot.boot.node import Node
-from manageboot.channel.seed import deltas_from
+from manageboot.channel.chain import Link
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
 from manageboot.disk.blockdev import BlockDevice
@@ -16,7 +17,7 @@ from manageboot.install.booted import BootedSlot
 from manageboot.install.passive import PassiveSlot
 from manageboot.install.progress import Counts, Style, show_ways, step
 from manageboot.install.progressfile import ProgressFile
-from manageboot.release.description import Delta, Release
+from manageboot.release.description import Delta
 
 logger = logging.getLogger(__name__)
 
@@ -56,25 +57,29 @@ def choose(
             if compare:
                 with step("compare", update.data_bytes, progress, file) as meter:
                     update.resume(lambda done: meter.update(Counts(done)))
-        for delta in _usable(config, node, update.release):
-            may_fall_back = config.channel.delta_fallback == "full"
-            slot = _opened(config, node, delta, stack, may_fall_back=may_fall_back)
-            if slot is not None and update.take_delta(delta, slot, may_fall_back=may_fall_back):
+        may_fall_back = config.channel.delta_fallback == "full"
+        runtime = config.state.runtime_directory
+        for link in _usable(config, node, update):
+            slot = _opened(config, node, link.seed, stack, may_fall_back=may_fall_back)
+            if slot is not None and update.take_delta(link, slot, runtime, may_fall_back=may_fall_back):
                 break
         if update.is_fetched:
-            update.keep_in(config.state.runtime_directory)
+            update.keep_in(runtime)
         show_ways([update.way, *update.others], progress)
+        if (ahead := update.bytes_ahead) > 0:
+            with step("fetch", ahead, progress, file) as meter:
+                update.fetch_ahead(lambda done: meter.update(Counts(done)))
         return stack.pop_all()
 
 
-def _usable(config: Config, node: Node, release: Release) -> tuple[Delta, ...]:
+def _usable(config: Config, node: Node, update: ReleaseImage) -> Sequence[Link]:
     if not config.channel.use_deltas:
         return ()
     try:
         known = floor.load(config).slots
     except errors.FloorDamagedError:
         known = {}
-    return deltas_from(release, known.get(node.booted), node.records.get(node.booted))
+    return update.links(known.get(node.booted), node.records.get(node.booted))
 
 
 def _opened(config: Config, node: Node, delta: Delta, stack: ExitStack, *, may_fall_back: bool) -> BootedSlot | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from manageboot import errors
+from manageboot.channel.chain import AHEAD_BYTES_MAX, First, Link
 from manageboot.install import progress
 from manageboot.install.progress import Counts
 from manageboot.publish import content, metadata
@@ -15,7 +16,7 @@ from manageboot.publish.outfile import OutFile
 from manageboot.publish.proving import check_delta
 from manageboot.release import description
 from manageboot.release.delta import DeltaIndex
-from manageboot.release.description import Delta, File
+from manageboot.release.description import Delta, File, Release
 from manageboot.release.index import Index
 
 _WORTH_PERCENT = 70
@@ -27,7 +28,7 @@ class Deltas(NamedTuple):
 
     deltas: tuple[Delta, ...]
     said: tuple[str, ...]
-    """What each costs, in sentences."""
+    """What each costs, in sentences; and each chain that it ends."""
 
 
 def make_deltas(olds: Sequence[str], directory: str, roles: tuple[str, ...], way: Way) -> Deltas:
@@ -49,6 +50,7 @@ def make_deltas(olds: Sequence[str], directory: str, roles: tuple[str, ...], way
         new = content.from_pack(index, pack_path, directory, lambda done: meter.update(Counts(done)))
     deltas: list[Delta] = []
     said = []
+    chains: list[tuple[Release, Delta]] = []
     for path in olds:
         old = read_old(path, roles, directory, way.style)
         if any(delta.version == old.version for delta in deltas):
@@ -56,6 +58,12 @@ def make_deltas(olds: Sequence[str], directory: str, roles: tuple[str, ...], way
         delta = _made(old, new, index, directory, way)
         deltas.append(delta)
         said.append(_cost(delta, index.pack_size))
+        if old.release is not None:
+            chains.append((old.release, delta))
+    direct = {delta.version for delta in deltas}
+    for between, delta in chains:
+        links = [Link(delta, First("", between, one)) for one in between.deltas if one.version not in direct]
+        said += [_chain_cost(link, index.pack_size) for link in links]
     return Deltas(tuple(deltas), tuple(said))
 
 
@@ -73,9 +81,19 @@ def _made(old: Old, new: Sequence[Content], index: Index, directory: str, way: W
 
 
 def _cost(delta: Delta, full_bytes: int) -> str:
-    cost = delta.idx.size + delta.pack.size
+    sentence, percent = _compared(f"from {delta.version}", Link(delta).bytes, full_bytes)
+    return f"{sentence}; that is hardly worth publishing" if percent > _WORTH_PERCENT else sentence
+
+
+def _chain_cost(link: Link, full_bytes: int) -> str:
+    """Say what a node fetches that has an older release yet, for which there is no delta of its own."""
+    old = link.seed.version
+    sentence, percent = _compared(f"from {old} through {link.delta.version}", link.bytes, full_bytes)
+    if link.seed.pack.size > AHEAD_BYTES_MAX:
+        return f"{sentence}; a node can't, and takes full.pack, unless there is a delta from {old}"
+    return f"{sentence}; a delta from {old} would cost less" if percent > _WORTH_PERCENT else sentence
+
+
+def _compared(what: str, cost: int, full_bytes: int) -> tuple[str, float]:
     percent = 100 * cost / full_bytes
-    sentence = f"from {delta.version}: {cost} bytes, {percent:.1f} % of full.pack"
-    if percent > _WORTH_PERCENT:
-        sentence += "; that is hardly worth publishing"
-    return sentence
+    return f"{what}: {cost} bytes, {percent:.1f} % of full.pack", percent

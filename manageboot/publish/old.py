@@ -13,7 +13,7 @@ from manageboot.install.progress import Counts, Style
 from manageboot.publish import content, metadata
 from manageboot.publish.content import Content
 from manageboot.release import description, index
-from manageboot.release.description import Image
+from manageboot.release.description import Image, Release
 
 
 class Old(NamedTuple):
@@ -26,6 +26,8 @@ class Old(NamedTuple):
     images: tuple[Image, ...]
     contents: list[Content]
     """Of each image, in the same order."""
+    release: Release | None = None
+    """What its release.json says; None: it has none."""
 
 
 def read_old(path: str, roles: tuple[str, ...], directory: str, style: Style) -> Old:
@@ -57,7 +59,7 @@ def _release(path: str, directory: str, style: Style) -> Old:
         contents = content.from_pack(idx, pack, directory, lambda done: meter.update(Counts(done)))
         meter.update(Counts(release.pack.size))
     sha256 = hashlib.sha256(described).hexdigest()
-    return Old(release.version, release.release_index, sha256, release.images, contents)
+    return Old(release.version, release.release_index, sha256, release.images, contents, release)
 
 
 def _archive(path: str, roles: tuple[str, ...], directory: str, style: Style) -> Old:

@@ -5,12 +5,11 @@ from typing import Any
 
 from manageboot.boot.node import observe
 from manageboot.boot.record import SlotRecord
-from manageboot.channel import channel, clock, kept, turn, ways
+from manageboot.channel import chain, channel, clock, kept, turn, ways
+from manageboot.channel.chain import Link
 from manageboot.channel.channel import Offer, Wanted
-from manageboot.channel.seed import deltas_from
 from manageboot.channel.ways import Way
 from manageboot.config import Config
-from manageboot.release.description import Delta
 from manageboot.system.text import one_line
 
 SCHEMA = 1
@@ -28,12 +27,18 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
     """
     node = observe(config)
     found = channel.offers(config, node, Wanted(directory))
-    found.close()
     booted, passive = found.floor.slots.get(node.booted), node.booted.other
+    record = node.records.get(node.booted)
 
-    def deltas(offer: Offer) -> Sequence[Delta]:
-        return deltas_from(offer.release, booted, node.records.get(node.booted)) if config.channel.use_deltas else ()
+    def links(offer: Offer) -> Sequence[Link]:
+        if not config.channel.use_deltas:
+            return ()
+        return chain.links(offer.place, offer.folder, offer.release, booted, record)
 
+    try:
+        of_use = [links(offer) for offer in found.offers]
+    finally:
+        found.close()
     now = clock.now(config.channel.root, kept.load(config))
     return {
         "schema": SCHEMA,
@@ -41,10 +46,10 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
         "booted": None if booted is None else {"version": booted.version, "index": booted.release_index},
         "releases": [
             {
-                **_offer(offer, deltas(offer), now),
+                **_offer(offer, deltas, now),
                 "begun": passive if _is_begun(offer, node.records.get(passive)) else None,
             }
-            for offer in found.offers
+            for offer, deltas in zip(found.offers, of_use, strict=True)
         ],
     }
 
@@ -57,7 +62,7 @@ def render(report: dict[str, Any]) -> str:
         f"booted   {'no release' if booted is None else '{version}, index {index}'.format(**booted)}",
     ]
     for release in report["releases"]:
-        costs = ", ".join(str(Way(way["way"], way["bytes"], way.get("from"))) for way in release["ways"])
+        costs = ", ".join(str(Way.from_json(way)) for way in release["ways"])
         lines.append(f"release  {release['version']}, index {release['index']}: {costs}")
         if release["begun"] is not None:
             lines.append(f"         begun: slot {release['begun']} may hold a part of it, which is not fetched again")
@@ -92,7 +97,7 @@ def _rollout(offer: Offer, now: int) -> dict[str, Any] | None:
     }
 
 
-def _offer(offer: Offer, deltas: Sequence[Delta], now: int) -> dict[str, Any]:
+def _offer(offer: Offer, deltas: Sequence[Link], now: int) -> dict[str, Any]:
     release, refused = offer.release, offer.refused
     return {
         "version": release.version,

@@ -15,6 +15,7 @@ from channel.test_source import watched_windows
 from manageboot import errors
 from manageboot.boot.floor import Installed
 from manageboot.boot.record import ImageRecord, SlotRecord
+from manageboot.channel.chain import Link
 from manageboot.channel.directory import Directory
 from manageboot.channel.network import Network
 from manageboot.channel.place import Place
@@ -110,7 +111,7 @@ class Run:
             if update.is_fetched:
                 update.read_also(PassiveSlot(writers, "boot"))
                 update.resume(lambda _: None)
-            assert update.take_delta(release.deltas[0], slot, may_fall_back=may_fall_back) is is_taken
+            assert update.take_delta(Link(release.deltas[0]), slot, "", may_fall_back=may_fall_back) is is_taken
             # An installation looks at the beginnings first.
             assert all(member.head for member in update.known)
             by_name = {names[role]: writer for role, writer in writers.items()}
@@ -166,9 +167,9 @@ def unpacked(frame: int, old: dict[str, bytes]) -> bytes:
         return b""
 
 
-def damaged(dice: random.Random) -> dict[str, bytes]:
-    """Old images with some bytes of some places changed: single ones, blocks, or all from a place on."""
-    content = {role: bytearray(one) for role, one in OLD_IMAGES.items()}
+def damaged(dice: random.Random, images: Mapping[str, bytes] = OLD_IMAGES) -> dict[str, bytes]:
+    """Images with some bytes of some places changed: single ones, blocks, or all from a place on."""
+    content = {role: bytearray(one) for role, one in images.items()}
     for _ in range(dice.randrange(1, 4)):
         one = content[dice.choice(["boot", "root", "root"])]
         at = dice.randrange(len(one))
@@ -215,7 +216,7 @@ def test_a_delta_that_costs_more_is_not_taken(tmp_path: Path):
     foreign.write(tmp_path / "1.1")
     release = description.parse(foreign.description)
     with ReleaseImage(Directory(str(tmp_path)), "1.1", release, "0" * 64, ["boot.img", "root.img"]) as update:
-        assert not update.take_delta(release.deltas[0], Memory(EMPTY_IMAGES), may_fall_back=True)
+        assert not update.take_delta(Link(release.deltas[0]), Memory(EMPTY_IMAGES), "", may_fall_back=True)
         assert update.way.way == "full"
         assert [(way.way, way.bytes > update.way.bytes) for way in update.others] == [("delta", True)]
 
@@ -272,9 +273,9 @@ def test_a_pack_that_is_bad_is_left_where_that_is_allowed(tmp_path: Path, fault:
     if fault == "lacks":
         pack.unlink()
         with ReleaseImage(Directory(str(tmp_path)), "1.1", RELEASE, "0" * 64, ["boot.img", "root.img"]) as update:
-            assert not update.take_delta(DELTA, Memory(OLD_IMAGES), may_fall_back=True)
+            assert not update.take_delta(Link(DELTA), Memory(OLD_IMAGES), "", may_fall_back=True)
             with pytest.raises(errors.InputError):
-                update.take_delta(DELTA, Memory(OLD_IMAGES), may_fall_back=False)
+                update.take_delta(Link(DELTA), Memory(OLD_IMAGES), "", may_fall_back=False)
         return
     content = bytearray(pack.read_bytes())
     content[FOUND.offsets[3] + 5] ^= 1

@@ -12,7 +12,7 @@ import pytest
 from manageboot import errors
 from manageboot.channel import seed
 from manageboot.disk.digest import WINDOW_BYTES
-from manageboot.publish import build, check, similar
+from manageboot.publish import build, check, deltas, similar
 from manageboot.publish.build import Plan
 from manageboot.publish.checkrelease import check_release
 from manageboot.publish.content import Content
@@ -133,6 +133,32 @@ def test_several_deltas_are_told_with_what_they_cost(www: Path, new: tuple[str, 
     check_release(str(www / "2.0"), "none")
     [shown] = check.check(str(www / "2.0"), None, "none")["releases"]
     assert shown["version"] == "2.0"
+
+
+def said(www: Path, images: tuple[str, str], version: str, release_index: int, *olds: str) -> list[str]:
+    plan = Plan(output=str(www), release_index=release_index, version=version, level=1, threads=2, style="none")
+    return build.build(images, plan._replace(olds=tuple(str(www / old) for old in olds))).splitlines()[1:]
+
+
+def test_what_a_chain_costs_is_told_where_there_is_no_delta(
+    www: Path, new: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    said(www, new, "2.0", 2, "1.0")
+    images = images_in(www / "third", NEW_BOOT + b"more", NEW_ROOT + b"more")
+    between = description.parse((www / "2.0" / "release.json").read_bytes())
+    [direct, through] = said(www, images, "3.0", 3, "2.0")
+    release = description.parse((www / "3.0" / "release.json").read_bytes())
+    [first], [second] = between.deltas, release.deltas
+    cost = sum(one.size for one in (between.idx, first.idx, first.pack, second.idx, second.pack))
+    assert direct.startswith("from 2.0: ")
+    assert through.startswith(f"from 1.0 through 2.0: {cost} bytes, ")
+    # Whoever has 1.0 does not need it then.
+    assert [line.partition(":")[0] for line in said(www, images, "3.1", 3, "2.0", "1.0")] == ["from 2.0", "from 1.0"]
+    monkeypatch.setattr(deltas, "_WORTH_PERCENT", 0)
+    assert said(www, images, "3.2", 3, "2.0")[1].endswith("; a delta from 1.0 would cost less")
+    monkeypatch.setattr(deltas, "AHEAD_BYTES_MAX", first.pack.size - 1)
+    told = said(www, images, "3.3", 3, "2.0")[1]
+    assert told.endswith("; a node can't, and takes full.pack, unless there is a delta from 1.0")
 
 
 @pytest.mark.parametrize("name", ["from-1.0.idx", "from-1.0.pack"])
