@@ -14,6 +14,9 @@ from manageboot.channel.place import Pack
 from manageboot.channel.plan import Plan
 from manageboot.release.stored import verify
 
+ROOM_LEFT_BYTES = 16 << 20
+"""Of the memory of the runtime directory: for the frames that are fetched after these, and for all who use it too."""
+
 _NAME = "fetched-ahead"
 
 
@@ -29,7 +32,7 @@ class Ahead:
             directory: the runtime directory; the caller holds the lock.
 
         Raises:
-            DeviceError, NotPermittedError: the file can't be made.
+            DeviceError: the file can't be made, or there is no room for it in memory.
         """
         self._plan = plan
         self._pack = pack
@@ -39,12 +42,10 @@ class Ahead:
             os.makedirs(directory, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise errors.from_os_error(error, f"make {self._path}") from error
+            raise self._error("make", error) from error
         try:
-            for number in range(plan.pack.frame_count):
-                frame = plan.pack.frame(number)
-                if hashlib.sha256(self.read(plan.pack.offsets[number], frame.size)).digest() == frame.sha256:
-                    plan.has(number)
+            self._take_up()
+            self._look_for_room(directory)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -81,7 +82,7 @@ class Ahead:
         try:
             return os.pread(self._descriptor, size, offset)
         except OSError as error:
-            raise errors.from_os_error(error, f"read {self._path} at {offset}") from error
+            raise self._error("read", error) from error
 
     def cancel(self) -> None:
         """Make a read fail that waits for a server."""
@@ -94,6 +95,28 @@ class Ahead:
             self._pack.__exit__(None, None, None)
             os.close(self._descriptor)
 
+    def _take_up(self) -> None:
+        plan = self._plan
+        try:
+            os.ftruncate(self._descriptor, plan.pack.pack_size)
+        except OSError as error:
+            raise self._error("make", error) from error
+        for number in range(plan.pack.frame_count):
+            frame = plan.pack.frame(number)
+            if hashlib.sha256(self.read(plan.pack.offsets[number], frame.size)).digest() == frame.sha256:
+                plan.has(number)
+
+    def _look_for_room(self, directory: str) -> None:
+        """Leave room for all others who keep something there."""
+        try:
+            there = os.statvfs(directory)
+        except OSError as error:
+            raise self._error("make", error) from error
+        free = there.f_bavail * there.f_frsize
+        if free < (needed := self.bytes_needed + ROOM_LEFT_BYTES):
+            clear(directory)
+            raise errors.DeviceError(f"cannot make {self._path}: {free} bytes are free there, and {needed} are needed")
+
     def _write(self, stored: bytes, offset: int) -> None:
         rest = memoryview(stored)
         try:
@@ -101,7 +124,12 @@ class Ahead:
                 done = os.pwrite(self._descriptor, rest, offset)
                 rest, offset = rest[done:], offset + done
         except OSError as error:
-            raise errors.from_os_error(error, f"write {self._path} at {offset}") from error
+            clear(os.path.dirname(self._path))
+            raise self._error("write", error) from error
+
+    def _error(self, doing: str, error: OSError) -> errors.DeviceError:
+        """Whatever it is, the installation can do without this file."""
+        return errors.DeviceError(f"cannot {doing} {self._path}: {error.strerror or error}")
 
 
 def clear(directory: str) -> None:

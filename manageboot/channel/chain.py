@@ -5,6 +5,7 @@ signed the new one vouches for the old one too, and nothing has to be published 
 """
 
 import hashlib
+import logging
 import os
 from typing import NamedTuple
 
@@ -16,11 +17,12 @@ from manageboot.channel.place import Place
 from manageboot.channel.seed import deltas_from
 from manageboot.release import description
 from manageboot.release.description import Delta, Release
-from manageboot.system import console
+
+logger = logging.getLogger(__name__)
 
 AHEAD_BYTES_MAX = 32 << 20
 """Of the pack of a first delta: it is fetched as a whole, and kept in memory until all is installed."""
-_LOOKS_MAX = 4
+LOOKS_MAX = 4
 """So many releases are looked at, to see whether one leads on from what the booted slot holds."""
 
 
@@ -64,49 +66,63 @@ class Link(NamedTuple):
         return self.delta if self.first is None else self.first.delta
 
 
-def links(
-    place: Place, folder: str, release: Release, booted: Installed | None, record: SlotRecord | None
-) -> tuple[Link, ...]:
-    """Return what leads from the booted slot to a release, the smallest first; chains only where nothing else does.
+class Links:
+    """Finds what leads to the releases of a place. What was looked at once is not asked for again."""
 
-    Args:
-        place: where the release is.
-        folder: its directory there; where it is the place itself, nothing is known of other releases.
-        release: the new one.
-        booted: the release that the booted slot holds; None: nobody knows of any.
-        record: what the record says of that slot.
-    """
-    direct = tuple(Link(delta) for delta in deltas_from(release, booted, record))
-    if direct or not folder or (booted is None and record is None):
-        return direct
-    index = 0 if booted is None else booted.release_index
-    later = [delta for delta in release.deltas if delta.sha256 is not None and (delta.release_index or 0) > index]
-    found: list[Link] = []
-    # The one that came next is the likeliest to have a delta from what is booted.
-    for delta in sorted(later, key=lambda delta: delta.release_index or 0)[:_LOOKS_MAX]:
-        between = os.path.join(os.path.dirname(folder), delta.version)
-        try:
-            old = _read(place, between, delta)
-        except errors.ManagebootError as error:
-            # Nothing depends on it. What the whole network lacks shows with the next file.
-            if console.debug:
-                console.debug("chain: %s is not used: %s", f"{place.name}/{between}", error)
-            if not is_lacking(error):
-                break
-            continue
-        found += [Link(delta, First(between, old, one)) for one in deltas_from(old, booted, record)]
-    usable = [link for link in found if link.seed.pack.size <= AHEAD_BYTES_MAX]
-    return tuple(sorted(usable, key=lambda link: link.bytes))
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._seen: dict[str, Release | None] = {}
+        """By the SHA-256 of its release.json, a release between; None: it is not to be had."""
+        self._is_cut_off = False
 
+    def to(
+        self, folder: str, release: Release, booted: Installed | None, record: SlotRecord | None
+    ) -> tuple[Link, ...]:
+        """Return what leads from the booted slot to a release, the smallest first; chains only if nothing else does.
 
-def _read(place: Place, folder: str, delta: Delta) -> Release:
-    """Read the release.json that a delta is from."""
-    path = f"{folder}/{description.NAME}"
-    content = place.read(path, description.DESCRIPTION_BYTES_MAX, may_lack=True)
-    name = f"{place.name}/{path}"
-    if hashlib.sha256(content).hexdigest() != delta.sha256:
-        raise errors.ReleaseDigestError(f"cannot read {name}: it is not the one that the delta is from")
-    release = description.parse(content, name)
-    if release.images != delta.images:
-        raise errors.ReleaseFormatError(f"cannot read {name}: the delta is from other images")
-    return release
+        Args:
+            folder: its directory; where it is the place itself, nothing is known of other releases.
+            release: the new one.
+            booted: the release that the booted slot holds; None: nobody knows of any.
+            record: what the record says of that slot.
+        """
+        direct = tuple(Link(delta) for delta in deltas_from(release, booted, record))
+        if direct or not folder or (booted is None and record is None):
+            return direct
+        index = 0 if booted is None else booted.release_index
+        later = [delta for delta in release.deltas if delta.sha256 is not None and (delta.release_index or 0) > index]
+        found: list[Link] = []
+        # The one that came next is the likeliest to have a delta from what is booted.
+        for delta in sorted(later, key=lambda delta: delta.release_index or 0)[:LOOKS_MAX]:
+            between = os.path.join(os.path.dirname(folder), delta.version)
+            if (old := self._between(between, delta)) is not None:
+                found += [Link(delta, First(between, old, one)) for one in deltas_from(old, booted, record)]
+        usable = [link for link in found if link.seed.pack.size <= AHEAD_BYTES_MAX]
+        return tuple(sorted(usable, key=lambda link: link.bytes))
+
+    def _between(self, folder: str, delta: Delta) -> Release | None:
+        """Return a release that a delta is from; None: it is not to be had, and nothing depends on it."""
+        assert delta.sha256 is not None
+        if delta.sha256 not in self._seen:
+            self._seen[delta.sha256] = None
+            if self._is_cut_off:
+                return None
+            try:
+                self._seen[delta.sha256] = self._read(folder, delta)
+            except errors.ManagebootError as error:
+                # What the whole network lacks shows with the next file, and is not waited for again and again here.
+                self._is_cut_off = not is_lacking(error)
+                show = logger.warning if self._is_cut_off else logger.info
+                show("no delta through %s is looked for: %s", delta.version, error)
+        return self._seen[delta.sha256]
+
+    def _read(self, folder: str, delta: Delta) -> Release:
+        path = f"{folder}/{description.NAME}"
+        content = self._place.look(path, description.DESCRIPTION_BYTES_MAX)
+        name = f"{self._place.name}/{path}"
+        if hashlib.sha256(content).hexdigest() != delta.sha256:
+            raise errors.ReleaseDigestError(f"cannot read {name}: it is not the one that the delta is from")
+        release = description.parse(content, name)
+        if release.images != delta.images:
+            raise errors.ReleaseFormatError(f"cannot read {name}: the delta is from other images")
+        return release

@@ -6,11 +6,10 @@ anew of the frames of the full pack. Those are fetched in a run of their own, be
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from manageboot import errors
 from manageboot.channel.lacking import is_lacking
-from manageboot.channel.linkreader import LinkReader
 from manageboot.channel.packreader import Make, PackReader
 from manageboot.channel.plan import Local
 from manageboot.channel.refusals import SeedError
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 class DeltaReader:
     """Does what a PackReader does."""
 
-    def __init__(self, delta: LinkReader, full: PackReader, version: str, *, may_fall_back: bool) -> None:
+    def __init__(self, delta: PackReader, full: PackReader, version: str, *, may_fall_back: bool) -> None:
         """Read a delta, of which nothing was read yet.
 
         Args:
@@ -73,29 +72,8 @@ class DeltaReader:
 
     @property
     def bytes_needed(self) -> int:
-        """How much of the packs of the delta is to be read, in bytes; nothing was read yet."""
+        """How much of the pack of the delta is to be read, in bytes; nothing was read yet."""
         return self._delta.bytes_needed
-
-    @property
-    def bytes_ahead(self) -> int:
-        """How much of the first pack of a chain is to be read before all else, in bytes."""
-        return self._delta.bytes_ahead
-
-    def fetch_ahead(self, report: Callable[[int], None]) -> None:
-        """Read that; where it can't be had, the full pack is read from the first window on.
-
-        Args:
-            report: is told how many bytes were read.
-
-        Raises:
-            ManagebootError: it can't be read, and there is no other way.
-        """
-        try:
-            self._delta.fetch_ahead(report)
-        except errors.ManagebootError as error:
-            if self._cancelled or not self._may_fall_back or not is_lacking(error):
-                raise
-            self._leave(0, error)
 
     def go_in_order(self) -> None:
         """Note that windows are asked for one after the other from now on."""

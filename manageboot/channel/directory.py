@@ -37,6 +37,10 @@ class Directory:
             judge(content)
         return content
 
+    def look(self, path: str, limit_bytes: int) -> bytes:
+        """Read a small file that nothing depends on."""
+        return self.read(path, limit_bytes)
+
     def go_on(self, cause: str) -> bool:  # noqa: ARG002  whoever asks tells of it
         """Tell that there is nobody else."""
         return False

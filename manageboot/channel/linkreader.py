@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import accumulate
 
 from manageboot.channel.ahead import Ahead
 from manageboot.channel.chain import First, Link
@@ -29,11 +30,6 @@ class LinkReader(PackReader):
         self._ahead = ahead
 
     @property
-    def bytes_needed(self) -> int:
-        """How much of the packs is to be read, in bytes; nothing was read yet."""
-        return super().bytes_needed + self.bytes_ahead
-
-    @property
     def bytes_ahead(self) -> int:
         """How much of the first pack of a chain is to be read before all else, in bytes; it shrinks."""
         return 0 if self._ahead is None else self._ahead.bytes_needed
@@ -48,9 +44,8 @@ class LinkReader(PackReader):
             ManagebootError: it can't be read, or kept.
         """
         if self._ahead is not None:
-            for size in self._ahead.fetch():
-                self.bytes_read += size
-                report(self.bytes_read)
+            for done in accumulate(self._ahead.fetch()):
+                report(done)
 
     def cancel(self) -> None:
         """Make a read fail that waits for a server; files keep nobody waiting."""

@@ -21,6 +21,9 @@ from manageboot.system import console
 
 logger = logging.getLogger(__name__)
 
+_LOOK_S = 60
+"""How long a file is asked for that nothing depends on."""
+
 
 class Network:
     """A place on web servers; what its methods promise stands at Place."""
@@ -38,8 +41,9 @@ class Network:
         Raises:
             ConfigError: a URL can't be fetched from, or the table has a value that can't be right.
         """
-        self._begin = partial(Fetcher, mirrors, options.from_mapping(channel), tell=_tell)
-        self._fetcher = self._begin()
+        self._begin = partial(Fetcher, mirrors, tell=_tell)
+        self._options = options.from_mapping(channel)
+        self._fetcher = self._begin(self._options)
         self._aside: list[Fetcher] = []
         self._folder = f"{folder}/" if folder else ""
         self.name = f"{mirrors[0].rstrip('/')}/{folder}".rstrip("/")
@@ -80,6 +84,16 @@ class Network:
             file.accept()
             return content
 
+    def look(self, path: str, limit_bytes: int) -> bytes:
+        """Fetch a small file in a short run of its own: a mirror that is out there is not out here."""
+        fetcher = self._begin(self._options._replace(deadline=min(self._options.deadline, _LOOK_S)))
+        try:
+            content = SmallFile(fetcher, self._folder + path, limit_bytes, may_lack=True).take()
+        finally:
+            fetcher.close()
+        self._aside.append(fetcher)
+        return content
+
     def go_on(self, cause: str) -> bool:
         """Leave out the mirror that gave the last file."""
         if not isinstance(self._last, SmallFile):
@@ -91,7 +105,7 @@ class Network:
     def open(self, path: str, needed: Needed, *, aside: bool = False) -> "NetworkPack":
         """Give frames of a pack; nothing is asked for yet."""
         if aside:
-            self._aside.append(self._begin())
+            self._aside.append(self._begin(self._options))
         return NetworkPack(self._aside[-1] if aside else self._fetcher, self._folder + path, needed)
 
     def close(self) -> None:

@@ -86,6 +86,15 @@ class Place(Protocol):
         """
         ...
 
+    def look(self, path: str, limit_bytes: int) -> bytes:
+        """Read a small file that nothing depends on: whoever does not deliver it is none the worse for that.
+
+        Raises:
+            InputError, FetchError: there is no such file, or it can't be had within a minute.
+            ReleaseDigestError: it is longer than it may be.
+        """
+        ...
+
     def go_on(self, cause: str) -> bool:
         """Leave out whoever gave the last file, which was wrong; tell whether there is somebody else to ask."""
         ...

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from manageboot import errors
 from manageboot.boot.floor import Installed
 from manageboot.boot.record import SlotRecord
-from manageboot.channel import chain, linkreader, ways
-from manageboot.channel.chain import Link
+from manageboot.channel import linkreader, ways
+from manageboot.channel.chain import Link, Links
 from manageboot.channel.deltareader import DeltaReader
 from manageboot.channel.folder import Folder
 from manageboot.channel.lacking import is_lacking
+from manageboot.channel.linkreader import LinkReader
 from manageboot.channel.packreader import PackReader
 from manageboot.channel.place import Place
 from manageboot.channel.plan import Passive, Plan
@@ -66,7 +67,9 @@ class ReleaseImage:
         self._index = release_index.verified(content, release, self._folder.name(INDEX))
         self._plan = Plan(self._index, self._folder.name(PACK))
         self._reader: PackReader | DeltaReader = self._full()
+        self._link: LinkReader | None = None
         self._bytes_planned = release.pack.size
+        self._bytes_ahead = 0
         self.release = release
         """What its release.json says."""
         self.way = ways.full(release, release.pack.size)
@@ -82,9 +85,9 @@ class ReleaseImage:
 
     @property
     def bytes_needed(self) -> int:
-        """The same, and what was read of the full pack as the booted slot is not what a delta is from; it grows."""
+        """The same, and what came ahead, and what of the full pack as the booted slot is not what a delta is from."""
         more = self._reader.bytes_more if isinstance(self._reader, DeltaReader) else 0
-        return self._bytes_planned + more
+        return self._bytes_planned + self._bytes_ahead + more
 
     @property
     def bytes_read(self) -> int:
@@ -130,8 +133,8 @@ class ReleaseImage:
         self.way = ways.full(self.release, self._bytes_planned)
 
     def links(self, booted: Installed | None, record: SlotRecord | None) -> Sequence[Link]:
-        """Return the deltas that are of use where the booted slot holds a release; the arguments are as for `links`."""
-        return chain.links(self._folder.place, self._folder.path, self.release, booted, record)
+        """Return the deltas that are of use where the booted slot holds a release, as `Links.to` does."""
+        return Links(self._folder.place).to(self._folder.path, self.release, booted, record)
 
     def take_delta(self, link: Link, slot: SeedSlot, runtime: str, *, may_fall_back: bool) -> bool:
         """Read a delta and the booted slot instead of the full pack, if that costs less; nothing was read yet.
@@ -153,22 +156,24 @@ class ReleaseImage:
         try:
             reader = linkreader.opened(self._folder, link, self._index, self._plan, slot, runtime)
         except errors.ManagebootError as error:
-            if not may_fall_back or not is_lacking(error):
+            # That a chain was begun with is nobody's promise: what is between may be withdrawn from the mirrors.
+            if not is_lacking(error) or not (may_fall_back or link.first):
                 raise
             logger.warning("the delta from %s is not used: %s", link.seed.version, error)
             # A mirror that is out for what it sent of a delta is asked for the full pack all the same.
             self._reader.close()
             self._reader = self._full(aside=True)
             return False
-        way = ways.by_delta(self.release, link, reader.bytes_needed)
+        way = ways.by_delta(self.release, link, reader.bytes_needed + reader.bytes_ahead)
         if way.bytes >= self.way.bytes:
             reader.close()
             self.others.append(way)
             return False
         self._reader.close()
         self._plan.stand_by()
-        self._bytes_planned = reader.bytes_needed
+        self._bytes_planned, self._bytes_ahead = reader.bytes_needed, reader.bytes_ahead
         self._reader = DeltaReader(reader, self._full(aside=True), link.seed.version, may_fall_back=may_fall_back)
+        self._link = reader
         self.others.append(self.way)
         self.way = way
         return True
@@ -185,19 +190,35 @@ class ReleaseImage:
     @property
     def bytes_ahead(self) -> int:
         """How much has to be read before all else, in bytes: the first pack of a chain."""
-        return self._reader.bytes_ahead if isinstance(self._reader, DeltaReader) else 0
+        return self._bytes_ahead
 
-    def fetch_ahead(self, report: Callable[[int], None]) -> None:
+    def fetch_ahead(self, report: Callable[[int], None], *, may_fall_back: bool) -> bool:
         """Read that, after `keep_in`.
 
         Args:
             report: is told how many bytes were read.
+            may_fall_back: whether the full pack is read instead, if it can't be had; `keep_in` is to be called again.
+
+        Returns:
+            Whether it was read.
 
         Raises:
             ManagebootError: it can't be read, and there is no other way.
         """
-        if isinstance(self._reader, DeltaReader):
-            self._reader.fetch_ahead(report)
+        assert self._link is not None
+        try:
+            self._link.fetch_ahead(report)
+        except errors.ManagebootError as error:
+            if not may_fall_back or not is_lacking(error):
+                raise
+            logger.warning("the delta from %s is left, and the full pack is taken: %s", self.way.version, error)
+            self._reader.close()
+            self._plan.take_over(0)
+            self._reader, self._link, self._bytes_ahead = self._full(aside=True), None, 0
+            self._bytes_planned = self._plan.bytes_needed
+            self.way = ways.full(self.release, self._bytes_planned)
+            return False
+        return True
 
     def members(self) -> Iterator[Member]:
         """Give the version, then the images."""

@@ -121,8 +121,8 @@ def install(
         records = dict(node.records)
         skips = skip_identical or _resumes(records.get(slot), entry)
         passive = PassiveSlot({role: writers[name] for role, name in names.items()}, header_last)
-        stack.enter_context(way.choose(update, passive, config, node, progress, file, compare=skips))
         stack.callback(_tell_traffic, config, update)
+        stack.enter_context(way.choose(update, passive, config, node, progress, file, compare=skips))
         members = _judged(update, writers, names[header_last], check_content=config.install.check_content)
         if console.debug:
             what = "what differs from what is there" if skips else "all of it"

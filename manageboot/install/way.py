@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from manageboot import errors
 from manageboot.boot import floor
 from manageboot.boot.node import Node
+from manageboot.channel import ahead
 from manageboot.channel.chain import Link
 from manageboot.channel.source import ReleaseImage
 from manageboot.config import Config
@@ -66,9 +67,13 @@ def choose(
         if update.is_fetched:
             update.keep_in(runtime)
         show_ways([update.way, *update.others], progress)
-        if (ahead := update.bytes_ahead) > 0:
-            with step("fetch", ahead, progress, file) as meter:
-                update.fetch_ahead(lambda done: meter.update(Counts(done)))
+        if update.bytes_ahead:
+            with step("fetch", update.bytes_ahead, progress, file) as meter:
+                is_there = update.fetch_ahead(lambda done: meter.update(Counts(done)), may_fall_back=may_fall_back)
+            if update.is_fetched and not is_there:
+                update.keep_in(runtime)
+        if update.way.through is None:
+            ahead.clear(runtime)
         return stack.pop_all()
 
 

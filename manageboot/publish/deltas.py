@@ -21,6 +21,7 @@ from manageboot.release.index import Index
 
 _WORTH_PERCENT = 70
 """A delta that is larger, compared with full.pack, saves too little for what it takes on each mirror."""
+_ALL_PERCENT = 100
 
 
 class Deltas(NamedTuple):
@@ -90,7 +91,9 @@ def _chain_cost(link: Link, full_bytes: int) -> str:
     old = link.seed.version
     sentence, percent = _compared(f"from {old} through {link.delta.version}", link.bytes, full_bytes)
     if link.seed.pack.size > AHEAD_BYTES_MAX:
-        return f"{sentence}; a node can't, and takes full.pack, unless there is a delta from {old}"
+        return f"{sentence}; nodes take full.pack instead, since from-{old}.pack is too large for a chain"
+    if percent >= _ALL_PERCENT:
+        return f"{sentence}; nodes take full.pack instead"
     return f"{sentence}; a delta from {old} would cost less" if percent > _WORTH_PERCENT else sentence
 
 

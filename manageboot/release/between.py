@@ -65,8 +65,9 @@ class Between:
         """
         old: list[tuple[Extent, memoryview]] = []
         taken: list[_Piece] = []
+        windows: dict[int, Window] = {}
         for extent, target in wanted:
-            for piece in self._pieces(extent, target):
+            for piece in self._pieces(extent, target, windows):
                 if piece.old is not None:
                     old.append((piece.old, piece.target))
                 elif piece.frame is not None:
@@ -81,8 +82,8 @@ class Between:
         for extent, target in wanted:
             self._end(extent, target)
 
-    def _pieces(self, extent: Extent, target: memoryview) -> Iterator[_Piece]:
-        """Say where the blocks of an extent come from, in order."""
+    def _pieces(self, extent: Extent, target: memoryview, windows: dict[int, Window]) -> Iterator[_Piece]:
+        """Say where the blocks of an extent come from, in order; windows that were looked at are kept."""
         end = extent.first + extent.blocks
         for number in range(extent.first // WINDOW_BLOCKS, -(-end // WINDOW_BLOCKS)):
             at = number * WINDOW_BLOCKS
@@ -92,7 +93,9 @@ class Between:
             if row is None:
                 yield _Piece(None, None, 0, part)
             else:
-                yield from _cut(self._delta.window(row)[1], first - at, part)
+                if row not in windows:
+                    windows[row] = self._delta.window(row)[1]
+                yield from _cut(windows[row], first - at, part)
 
     def _frame(self, number: int) -> bytes:
         return self._unpacked.get(number, lambda: self._stored(number))

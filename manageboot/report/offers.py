@@ -5,8 +5,8 @@ from typing import Any
 
 from manageboot.boot.node import observe
 from manageboot.boot.record import SlotRecord
-from manageboot.channel import chain, channel, clock, kept, turn, ways
-from manageboot.channel.chain import Link
+from manageboot.channel import channel, clock, kept, turn, ways
+from manageboot.channel.chain import Link, Links
 from manageboot.channel.channel import Offer, Wanted
 from manageboot.channel.ways import Way
 from manageboot.config import Config
@@ -33,8 +33,9 @@ def collect(config: Config, directory: str | None) -> dict[str, Any]:
     def links(offer: Offer) -> Sequence[Link]:
         if not config.channel.use_deltas:
             return ()
-        return chain.links(offer.place, offer.folder, offer.release, booted, record)
+        return to[offer.place].to(offer.folder, offer.release, booted, record)
 
+    to = {place: Links(place) for place in found.places}
     try:
         of_use = [links(offer) for offer in found.offers]
     finally:

@@ -1,6 +1,8 @@
 """A release through the one between: byte for byte, at the cost that was told, whatever is wrong on the way."""
 
+import errno
 import hashlib
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,8 +14,8 @@ from channel.test_source import watched_windows
 from manageboot import errors
 from manageboot.boot.floor import Installed
 from manageboot.boot.record import ImageRecord, SlotRecord
-from manageboot.channel import chain
-from manageboot.channel.chain import Link, links
+from manageboot.channel import ahead, chain, network
+from manageboot.channel.chain import Link, Links
 from manageboot.channel.directory import Directory
 from manageboot.channel.network import Network
 from manageboot.channel.place import Place
@@ -82,7 +84,10 @@ class Node:
                 assert update.take_delta(link, slot, str(self.runtime), may_fall_back=may_fall_back)
             if update.is_fetched:
                 update.keep_in(str(self.runtime))
-            update.fetch_ahead(lambda _: None)
+            if update.bytes_ahead:
+                is_there = update.fetch_ahead(lambda _: None, may_fall_back=may_fall_back)
+                if update.is_fetched and not is_there:
+                    update.keep_in(str(self.runtime))
             assert all(member.head for member in update.known)
             by_name = {names[role]: writer for role, writer in writers.items()}
             Transfer(update, by_name, skip_identical=True, verify=False).run(update.members(), lambda: None)
@@ -105,7 +110,8 @@ def test_the_images_come_byte_for_byte_at_the_cost_that_was_told(www: Path, node
     assert (foreign, seen.unverified(named())) == ([], 0)
     assert str(update.way) == f"{CHAIN.cost} bytes as delta from 1.0 through 1.1"
     assert update.way.to_json() == {"way": "delta", "bytes": CHAIN.cost, "from": "1.0", "through": "1.1"}
-    assert update.bytes_read == update.bytes_needed == CHAIN.first.pack.size + CHAIN.second.pack.size
+    assert update.bytes_read == update.bytes_total == CHAIN.second.pack.size
+    assert update.bytes_needed == CHAIN.first.pack.size + CHAIN.second.pack.size
     assert update.remarks == ()
 
 
@@ -180,20 +186,17 @@ def test_a_file_that_is_bad_costs_the_chain_where_that_is_allowed(
             return
         [link] = found
         opens = fault is damages and name.endswith(".pack")
-        for may_fall_back in (True, False):
-            try:
-                taken = update.take_delta(link, Memory(OLD_IMAGES), str(node.runtime), may_fall_back=may_fall_back)
-            except errors.ManagebootError:
-                assert not may_fall_back
-                assert not opens
-            else:
-                assert taken is opens
-                if opens:
-                    break
+        # Even where nothing else is allowed: what is between may have been withdrawn.
+        taken = update.take_delta(link, Memory(OLD_IMAGES), str(node.runtime), may_fall_back=False)
+        assert taken is opens
     with watched_decompressor() as seen:
         if opens:
-            node.install(Directory(str(tmp_path)), Memory(OLD_IMAGES))
+            update = node.install(Far(str(tmp_path)), Memory(OLD_IMAGES))
             assert node.holds()
+            if name == FIRST_PACK:
+                # It was known before anything else was read.
+                assert (update.way.way, update.bytes_total) == ("full", len(CHAIN.new.pack))
+                assert update.bytes_needed == update.bytes_read == update.bytes_total
             with pytest.raises(errors.ReleaseDigestError):
                 node.install(Directory(str(tmp_path)), Memory(OLD_IMAGES), may_fall_back=False)
     assert seen.unverified(named()) == 0
@@ -222,6 +225,7 @@ def test_a_file_in_the_runtime_directory_may_hold_anything(www: Path, node: Node
     (node.runtime / "fetched-ahead").write_bytes(DICE.randbytes(5_000_000))
     node.install(Far(str(www)), Memory(OLD_IMAGES))
     assert node.holds()
+    assert (node.runtime / "fetched-ahead").stat().st_size == CHAIN.first.pack.size
 
 
 def test_where_the_first_pack_can_not_be_kept_the_full_one_is_read(
@@ -236,8 +240,14 @@ def test_where_the_first_pack_can_not_be_kept_the_full_one_is_read(
     assert "the delta from 1.0 is not used" in caplog.text
 
 
-def found(place: Place, folder: str = "1.2", release: Release = RELEASE, booted: Installed | None = BOOTED) -> object:
-    return links(place, folder, release, booted, None)
+def found(
+    place: Place,
+    folder: str = "1.2",
+    release: Release = RELEASE,
+    booted: Installed | None = BOOTED,
+    record: SlotRecord | None = None,
+) -> tuple[Link, ...]:
+    return Links(place).to(folder, release, booted, record)
 
 
 def test_a_chain_is_found_by_what_the_new_release_says_of_the_old_one(
@@ -245,17 +255,15 @@ def test_a_chain_is_found_by_what_the_new_release_says_of_the_old_one(
 ):
     place = Directory(str(www))
     chained = found(place)
-    assert [(link.delta, link.seed) for link in links(place, "1.2", RELEASE, BOOTED, None)] == [
-        (CHAIN.second, CHAIN.first)
-    ]
+    assert [(link.delta, link.seed) for link in chained] == [(CHAIN.second, CHAIN.first)]
     record = SlotRecord(
         Content.CONFIRMED,
         images={image.role: ImageRecord(image.size, image.size, image.digest) for image in CHAIN.first.images},
     )
-    assert links(place, "1.2", RELEASE, None, record) == chained
+    assert found(place, booted=None, record=record) == chained
     # What the slot holds leads there directly, or nothing is known of it, or the place has one release only.
     between = Installed("1.1", 2, 0, CHAIN.second.sha256 or "", (), "aa")
-    assert links(place, "1.2", RELEASE, between, None) == (Link(CHAIN.second),)
+    assert found(place, booted=between) == (Link(CHAIN.second),)
     assert found(place, booted=None) == ()
     assert found(place, booted=BOOTED._replace(sha256="0" * 64)) == ()
     assert found(Directory(str(www / "1.2")), folder="") == ()
@@ -270,12 +278,78 @@ def test_a_chain_is_found_by_what_the_new_release_says_of_the_old_one(
 
 
 def test_only_a_few_releases_are_looked_at(www: Path):
-    many = tuple(CHAIN.second._replace(version=f"0.{number}", release_index=2) for number in range(9))
+    many = tuple(
+        CHAIN.second._replace(version=f"0.{number}", release_index=2, sha256=f"{number:064}") for number in range(9)
+    )
     with Hostile(honest, folder=www) as server:
         place = Network([server.url], PATIENCE)
-        assert found(place, release=RELEASE._replace(deltas=(*many, CHAIN.second))) == ()
+        ours, release = Links(place), RELEASE._replace(deltas=(*many, CHAIN.second))
+        assert [ours.to("1.2", release, BOOTED, None) for _ in range(3)] == [(), (), ()]
         place.close()
         assert len(server.asked) == 4
+
+
+def long_page(reply: hostile.Reply, wanted: hostile.Asked) -> None:
+    reply.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000))
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        long_page,
+        hostile.answers(302, Location="ftp://127.0.0.1/"),
+        hostile.answers(404),
+        hostile.answers(503),
+        hostile.mute,
+    ],
+    ids=["long", "elsewhere", "gone", "busy", "mute"],
+)
+def test_whoever_does_not_deliver_what_is_optional_is_none_the_worse_for_it(
+    www: Path, node: Node, monkeypatch: pytest.MonkeyPatch, behaviour: hostile.Behaviour
+):
+    """The installation goes on from the same mirror, and whatever is asked for in vain is so for a short time, once."""
+    monkeypatch.setattr(network, "_LOOK_S", 1)
+    with Hostile(behaviour, folder=www, about="1.1/release.json") as server:
+        patience = {**PATIENCE, "backoff": 1000}
+        node.install(Network([server.url], patience), Memory(OLD_IMAGES), is_taken=False)
+        assert node.holds()
+        assert asked(server)["full.pack"] == len(CHAIN.new.pack)
+        place = Network([server.url], patience)
+        ours = Links(place)
+        other = RELEASE._replace(deltas=(CHAIN.second._replace(sha256="1" * 64),))
+        before = len(server.asked)
+        assert [ours.to("1.2", release, BOOTED, None) for release in (RELEASE, other, RELEASE)] == [(), (), ()]
+        assert len(server.asked) - before <= 2
+        place.close()
+
+
+def test_where_there_is_no_room_the_full_pack_is_read_and_the_room_is_left(
+    www: Path, node: Node, monkeypatch: pytest.MonkeyPatch
+):
+    there = os.statvfs(www)
+    monkeypatch.setattr(ahead, "ROOM_LEFT_BYTES", there.f_bavail * there.f_frsize)
+    with ReleaseImage(Directory(str(www)), "1.2", RELEASE, "0" * 64, ["boot.img", "root.img"]) as update:
+        [link] = update.links(BOOTED, None)
+        assert not update.take_delta(link, Memory(OLD_IMAGES), str(node.runtime), may_fall_back=False)
+    assert list(node.runtime.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.ENOMEM])
+def test_what_can_not_be_written_there_is_left_and_takes_no_room(
+    www: Path, node: Node, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    pwrite = os.pwrite
+
+    def fails(descriptor: int, data: bytes, offset: int) -> int:
+        if offset and os.readlink(f"/proc/self/fd/{descriptor}").endswith("fetched-ahead"):
+            raise OSError(number, os.strerror(number))
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", fails)
+    update = node.install(Directory(str(www)), Memory(OLD_IMAGES))
+    assert node.holds()
+    assert update.way.way == "full"
+    assert list(node.runtime.iterdir()) == []
 
 
 def test_what_a_builder_makes_leads_on_as_well(tmp_path: Path):

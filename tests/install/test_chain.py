@@ -82,6 +82,7 @@ def test_what_it_costs_is_told_before_and_is_what_comes(ours: ChainNode, capfd: 
     assert [line["ways"] for line in shown if line["phase"] == "choose"] == [[taken, full]]
     [ahead] = [line for line in shown if line["phase"] == "fetch" and line["state"] == "done"]
     assert ahead["bytes_done"] == ahead["bytes_total"] == ours.chain.first.pack.size
+    assert {line["bytes_total"] for line in shown if line["phase"] == "write"} == {ours.chain.second.pack.size}
     assert (
         lines[-1]
         == f"manageboot: slot B holds version 1.2; of 1.0 in the booted slot, and {ours.packs} bytes of frames"
@@ -152,7 +153,6 @@ def test_memory_is_bounded_as_for_one_delta(tmp_path: Path):
         done = subprocess.run([sys.executable, "-c", PEAK_MEMORY, *words], capture_output=True, check=True)
         assert ours.holds()
     assert b"of 1.0 in the booted slot" in done.stderr
-    print(int(done.stdout) / 1024)
     assert 60 < int(done.stdout) / 1024 < 150
 
 

@@ -158,7 +158,7 @@ def test_what_a_chain_costs_is_told_where_there_is_no_delta(
     assert said(www, images, "3.2", 3, "2.0")[1].endswith("; a delta from 1.0 would cost less")
     monkeypatch.setattr(deltas, "AHEAD_BYTES_MAX", first.pack.size - 1)
     told = said(www, images, "3.3", 3, "2.0")[1]
-    assert told.endswith("; a node can't, and takes full.pack, unless there is a delta from 1.0")
+    assert told.endswith("; nodes take full.pack instead, since from-1.0.pack is too large for a chain")
 
 
 @pytest.mark.parametrize("name", ["from-1.0.idx", "from-1.0.pack"])
