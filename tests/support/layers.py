@@ -30,6 +30,10 @@ class Watch:
         """Begin a test that bears some markers."""
         self._markers = {*markers}
 
+    def leave(self) -> None:
+        """End a test: what is taken down after it may be what others shared."""
+        self._markers = None
+
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Do something that is no part of the test: fetch the programs themselves."""
