@@ -32,7 +32,7 @@ from manageboot.release import costs, delta, description, index
 from manageboot.release.layout import BLOCK_BYTES
 from support import hostile
 from support.deltas import changed, extent_of, with_delta
-from support.hostile import Hostile, honest
+from support.hostile import Hostile, asked, honest
 from support.memorydisk import Disk, blank_disks, writers_of
 from support.releases import small_release, watched_decompressor
 
@@ -125,15 +125,6 @@ def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("www")
     NEW.write(directory / "1.1")
     return directory
-
-
-def asked(server: Hostile) -> dict[str, int]:
-    """How many bytes were asked for of each file."""
-    sizes: dict[str, int] = {}
-    for one in server.asked:
-        name = one.path.rpartition("/")[2]
-        sizes[name] = sizes.get(name, 0) + one.stop - one.start
-    return sizes
 
 
 def wrong_windows(content: Mapping[str, bytes]) -> list[index.Window]:

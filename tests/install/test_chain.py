@@ -17,7 +17,7 @@ from manageboot.cli import main
 from support import hostile
 from support.chains import Chain, chain_of
 from support.deltas import Images
-from support.hostile import Hostile, honest
+from support.hostile import Hostile, asked, honest
 from support.images import MIB
 from support.loop import loop_device
 from support.node import LoopNode
@@ -123,13 +123,13 @@ def test_a_kill_costs_nothing_that_was_whole(ours: ChainNode, about: str):
             # What was sent is taken within that.
             time.sleep(1)
             installing.kill()
-    first = came(server)
+    first = asked(server)
     assert not ours.holds()
     with Hostile(honest, folder=ours.repository.directory) as server:
         ours.configure(server.url)
         ours.node.ok("upgrade-install")
     assert ours.holds()
-    second = came(server)
+    second = asked(server)
     assert second[about] < size
     if about == "from-1.1.pack":
         assert first["from-1.0.pack"] == ours.chain.first.pack.size
@@ -154,11 +154,3 @@ def test_memory_is_bounded_as_for_one_delta(tmp_path: Path):
         assert ours.holds()
     assert b"of 1.0 in the booted slot" in done.stderr
     assert 60 < int(done.stdout) / 1024 < 150
-
-
-def came(server: Hostile) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for one in server.asked:
-        name = one.path.rpartition("/")[2]
-        sizes[name] = sizes.get(name, 0) + one.stop - one.start
-    return sizes

@@ -343,3 +343,12 @@ class Hostile:
             pass
         finally:
             connection.close()
+
+
+def asked(server: Hostile) -> dict[str, int]:
+    """How many bytes were asked for of each file."""
+    sizes: dict[str, int] = {}
+    for one in server.asked:
+        name = one.path.rpartition("/")[2]
+        sizes[name] = sizes.get(name, 0) + one.stop - one.start
+    return sizes
