@@ -265,8 +265,22 @@ class VirtualMachine:
         errors = self._errors.read_text(errors="replace").strip()
         return (
             f"\nQEMU's messages: {errors or 'none'}"
+            f"\nthe machine: {self._standing()}"
             f"\nserial log: {self.serial.path}, its last lines:\n{self.serial.tail()}"
         )
+
+    def _standing(self) -> str:
+        """Say where the machine stands as QEMU sees it: a node that hangs writes nothing more to its serial port."""
+        if not self._monitor or not self._qemu or self._qemu.poll() is not None:
+            return "off"
+        try:
+            state = self._monitor.status()
+            processors = self._monitor.tell("info cpus") + self._monitor.tell("info registers -a")
+            # Where each one executes, and whether it waits; the other registers fill pages.
+            places = [line.strip() for line in processors.splitlines() if "CPU" in line or "IP=" in line]
+            return "\n  ".join([state, *places])
+        except HarnessError as error:
+            return f"QEMU runs, and does not answer: {error}"
 
 
 def _new_log_directory(logs: Path) -> Path:

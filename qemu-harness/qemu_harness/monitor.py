@@ -48,12 +48,18 @@ class Monitor:
         request = self._client.execute(command, arguments)
         try:
             return self._runner.run(asyncio.wait_for(request, ANSWER_DEADLINE_S))
-        except (QMPError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise HarnessError(f"no answer to {command} within {ANSWER_DEADLINE_S:.0f} s") from error
+        except QMPError as error:
             raise HarnessError(f"cannot {command} over QEMU's monitor: {error}") from error
 
     def status(self) -> str:
         """Give the state of the machine: running, paused, internal-error and so on."""
         return str(self.execute("query-status")["status"])
+
+    def tell(self, line: str) -> str:
+        """Give what the monitor for people answers to a line; QMP has no command for where the processors stand."""
+        return str(self.execute("human-monitor-command", **{"command-line": line}))
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,6 +1,7 @@
 """The machine itself, without a system on its disk: how it starts, fails and ends."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,21 @@ def test_a_machine_that_is_off_says_so(cache: Cache, empty_disk: Path) -> None:
         for action in (machine.reset, machine.wait_until_up):
             with pytest.raises(HarnessError, match="it is off"):
                 action()
+
+
+def test_a_silent_machine_shows_where_its_processors_stand(cache: Cache, empty_disk: Path) -> None:
+    with (
+        VirtualMachine(cache, empty_disk) as machine,
+        pytest.raises(HarnessError, match=r"(?s)the machine: running\n.*RIP=[0-9a-f]{16}.*serial log: "),
+    ):
+        machine.wait_until_up(5)
+
+
+def test_a_qemu_that_hangs_is_told_from_a_node_that_does(cache: Cache, empty_disk: Path) -> None:
+    with VirtualMachine(cache, empty_disk) as machine:
+        os.kill(machine.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(HarnessError, match="QEMU runs, and does not answer: no answer to query-status"):
+                machine.wait_until_up(1)
+        finally:
+            os.kill(machine.pid, signal.SIGCONT)
