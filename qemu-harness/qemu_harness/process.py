@@ -49,6 +49,9 @@ OWN_MOUNTS = ("unshare", "--mount", "sh", "-c", _LET_GO, "sh")
 ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", *OWN_MOUNTS[2:])
 """Before a program that mounts things and starts others: whatever ends it, nothing of them is left on the host."""
 
+# What unshare says where / is a plain directory of a chroot; source: its unshare.c, and mount(2).
+_NO_MOUNT_POINT = "cannot change root filesystem propagation"
+
 # Where Debian keeps the programs of administrators, which the PATH of a user lacks.
 ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -89,5 +92,8 @@ def run(
         raise HarnessError(f"cannot run {words[0]}: it is not installed (Debian package {package})") from error
     if done.returncode:
         last_words = (done.stderr or done.stdout).decode(errors="replace").strip()[-2000:]
+        if _NO_MOUNT_POINT in last_words:
+            cause = "/ is no mount point; before chroot, mount its directory on itself (mount --bind)"
+            raise HarnessError(f"cannot run {words[0]}: {cause}")
         raise HarnessError(f"cannot run {line}: exit status {done.returncode}: {last_words}")
     return done.stdout

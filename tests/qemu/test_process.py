@@ -1,6 +1,8 @@
-"""Programs of the host that build a node: what is left of one that is killed."""
+"""Programs of the host that build a node: what is left of one that is killed, and what they say."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from qemu_harness.process import ALONE
+from qemu_harness.process import ALONE, HarnessError
+from qemu_harness.process import run as run_program
 from support.loop import loop_device, run
 from support.mounts import mounted
 
@@ -58,3 +61,17 @@ def test_a_program_keeps_no_file_system_of_a_test_alive(tmp_path: Path):
         # Unmounted here, it is unmounted: the kernel lets nobody else have the device of one that is mounted.
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
         program.communicate(b"\n", timeout=PATIENCE_S)
+
+
+def test_in_a_chroot_that_is_no_mount_point_it_says_what_is_wrong(tmp_path: Path):
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    program = shutil.which("unshare")
+    assert program is not None
+    for file in {program, *re.findall(r"/\S+", run("ldd", program))}:
+        inside = tmp_path / Path(file).relative_to("/")
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, inside)
+    words = r"cannot run chroot: / is no mount point; before chroot, mount its directory on itself \(mount --bind\)"
+    with pytest.raises(HarnessError, match=words):
+        run_program(["chroot", tmp_path, program, "--mount", "true"])
