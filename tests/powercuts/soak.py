@@ -1,23 +1,27 @@
 """Nodes that lose their power again and again while they go through upgrade after upgrade: `make soak`.
 
+What ends a run before its last cut does not end the nodes: the same command goes on with their disks.
+
 `soak run` lets them live; `soak judge` judges a round once more in which something was wrong.
 """
 
 import argparse
+import fcntl
 import json
 import multiprocessing
 import os
 import queue
-import resource
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from powercuts import soakcounts
 from powercuts.lives import KINDS, life_of
@@ -31,8 +35,19 @@ BEGINNINGS_MAX = 4
 """A node that fails so often, not by what is looked for, is not begun anew."""
 _LOOK_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-Message = Cutting | str
-"""A cut, or why a node ended that should not have."""
+
+
+class Earlier(NamedTuple):
+    """What runs before have left of a node."""
+
+    node: int
+    runs: int
+    """This one included."""
+    cuttings: list[Cutting]
+
+
+Message = Cutting | Earlier | str
+"""A cut, or those of earlier runs, or why a node ended that should not have."""
 
 
 def main() -> int:
@@ -51,31 +66,47 @@ def main() -> int:
         life = life_of(Cache.default(), KINDS[KIND])
         if arguments.verb == "judge":
             return show(life, arguments.finding)
-        return soak(life, arguments.cuts, arguments.seed, arguments.nodes, arguments.report)
+        with _alone_in(arguments.report):
+            return soak(life, arguments.cuts, arguments.seed, arguments.nodes, arguments.report)
     except HarnessError as error:
         print(f"soak: error: {error}", file=sys.stderr)
         return 2
 
 
+@contextmanager
+def _alone_in(report: Path) -> Iterator[None]:
+    """Let no other soak use the same disks.
+
+    Raises:
+        HarnessError: one does.
+    """
+    report.mkdir(parents=True, exist_ok=True)
+    with (report / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HarnessError(f"another soak uses {report}; wait for it, or choose another --report") from None
+        yield
+
+
 def soak(life: Life, wanted: int, seed: int, nodes: int, report: Path) -> int:
     """Let nodes live at once, and count; return the exit status."""
-    begin_s, begin_cpu_s = time.monotonic(), _cpu_seconds()
+    begin_s = time.monotonic()
     shares = [wanted // nodes + (node < wanted % nodes) for node in range(nodes)]
 
-    def count(found: Sequence[Cutting]) -> dict[str, Any]:
+    def count(found: Sequence[Cutting], runs: int) -> dict[str, Any]:
         """Count, and write it, so that whatever ends all of this leaves what was found."""
-        counts = soakcounts.to_json(
-            found, seed=seed, nodes=nodes, wanted=wanted, seconds=time.monotonic() - begin_s,
-            cpu_seconds=_cpu_seconds() - begin_cpu_s,
-        )  # fmt: skip
+        counts = soakcounts.to_json(found, seed=seed, nodes=nodes, wanted=wanted, runs=runs)
         soakcounts.write(report / "soak.json", counts)
         return counts
 
-    count([])
-    found, troubles = _gather(
+    found, runs, troubles = _gather(
         [(life, seed, node, share, report) for node, share in enumerate(shares) if share], begin_s, count
     )
-    counts = count(found)
+    counts = count(found, runs)
+    if len(found) >= wanted:
+        # A run that is complete is not gone on with.
+        shutil.rmtree(report / "nodes", ignore_errors=True)
     print(soakcounts.to_table(counts))
     for cutting in found:
         if cutting.wrong:
@@ -85,20 +116,15 @@ def soak(life: Life, wanted: int, seed: int, nodes: int, report: Path) -> int:
     return 2 if troubles else 1 if counts["violations"] else 0
 
 
-def _cpu_seconds() -> float:
-    """Say how long processors have worked for the processes that this one has started, and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _gather(
-    tasks: list[tuple[Life, int, int, int, Path]], begin_s: float, count: Callable[[Sequence[Cutting]], object]
-) -> tuple[list[Cutting], list[str]]:
+    tasks: list[tuple[Life, int, int, int, Path]], begin_s: float, count: Callable[[Sequence[Cutting], int], object]
+) -> tuple[list[Cutting], int, list[str]]:
     """Run a process for each node until all have done their share, or a signal ends them; count after each cut."""
     stop: Event = multiprocessing.Event()
     messages: multiprocessing.Queue[Message] = multiprocessing.Queue()
     ended: list[int] = []
     found: list[Cutting] = []
+    runs = 1
     troubles: list[str] = []
     before = {number: signal.signal(number, lambda number, _: ended.append(number)) for number in _SIGNALS}
     try:
@@ -115,7 +141,11 @@ def _gather(
             if isinstance(message, Cutting):
                 found.append(message)
                 _say(message, len(found), time.monotonic() - begin_s)
-                count(found)
+                count(found, runs)
+            elif isinstance(message, Earlier):
+                found += message.cuttings
+                runs = max(runs, message.runs)
+                print(f"node {message.node} goes on after {len(message.cuttings)} cuts", flush=True)
             else:
                 print(message, file=sys.stderr, flush=True)
                 troubles.append(message)
@@ -126,7 +156,7 @@ def _gather(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return found, troubles
+    return found, runs, troubles
 
 
 def _live(
@@ -136,25 +166,23 @@ def _live(
     for number in _SIGNALS:
         # Who has started it says when it ends.
         signal.signal(number, signal.SIG_IGN)
-    left, number = share, 0
-    for _ in range(BEGINNINGS_MAX):
+    living = None
+    for beginning in range(BEGINNINGS_MAX):
         try:
-            living = SoakNode(Cache.default(), life, seed=seed, node=node, findings=report / "findings", first=number)
+            living = SoakNode(Cache.default(), life, seed=seed, node=node, report=report, before=living)
             with living:
-                while left:
-                    number += 1
+                if living.runs > 1 and beginning == 0:
+                    messages.put(Earlier(node, living.runs, living.cuttings))
+                # Without a slot, nothing boots any more.
+                while len(living.cuttings) < share and all(cutting.slot for cutting in living.cuttings[-1:]):
                     cutting = None if stop.is_set() else living.cut(stop)
                     if cutting is None:
                         return
-                    left -= 1
                     messages.put(cutting)
-                    if not cutting.slot:
-                        # Nothing boots any more.
-                        return
             return
         except Exception:  # noqa: BLE001  told by the process that counts, with all that is known
             # It ends this round, and its disk; what is left of the share begins with a new one.
-            messages.put(f"node {node}, round {number}: {traceback.format_exc()}")
+            messages.put(f"node {node}, round {living.number if living else 1}: {traceback.format_exc()}")
 
 
 def _say(cutting: Cutting, count: int, seconds: float) -> None:

@@ -11,12 +11,10 @@ from manageboot.system import files
 from powercuts.soaknode import Cutting
 from powercuts.soakplan import Phase
 
-SCHEMA = 1
+SCHEMA = 2
 
 
-def to_json(
-    cuttings: Sequence[Cutting], *, seed: int, nodes: int, wanted: int, seconds: float, cpu_seconds: float
-) -> dict[str, Any]:
+def to_json(cuttings: Sequence[Cutting], *, seed: int, nodes: int, wanted: int, runs: int) -> dict[str, Any]:
     """Count.
 
     Args:
@@ -24,8 +22,7 @@ def to_json(
         seed: of the dice.
         nodes: how many nodes there were.
         wanted: how many cuts were asked for.
-        seconds: how long it took.
-        cpu_seconds: the processor time that nodes and judges have used, which does not grow with what else runs.
+        runs: how many runs these are the cuts of.
     """
     phases = Counter(cutting.phase for cutting in cuttings)
     return {
@@ -33,8 +30,9 @@ def to_json(
         "seed": seed,
         "nodes": nodes,
         "wanted": wanted,
-        "seconds": round(seconds),
-        "cpu_seconds": round(cpu_seconds),
+        "runs": runs,
+        "seconds": round(sum(cutting.seconds for cutting in cuttings) / nodes),
+        "cpu_seconds": round(sum(cutting.cpu_seconds for cutting in cuttings)),
         "cuts": len(cuttings),
         "phases": {phase.value: phases[phase.value] for phase in Phase},
         "at_a_write": sum(cutting.at_write for cutting in cuttings),
@@ -54,6 +52,7 @@ def to_table(counts: dict[str, Any]) -> str:
     rows = [
         ("cuts", f"{counts['cuts']} of {counts['wanted']}"),
         *((f"  {phase}", str(count)) for phase, count in counts["phases"].items()),
+        ("runs", str(counts["runs"])),
         ("seconds a cut", _each(counts["seconds"], counts["cuts"])),
         ("  of processor time", _each(counts["cpu_seconds"], counts["cuts"])),
         ("at a write that was waited for", str(counts["at_a_write"])),

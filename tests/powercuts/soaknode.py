@@ -1,7 +1,7 @@
 """A node that loses its power again and again: its disk, round after round, and the judges between them."""
 
 import json
-import os
+import resource
 import shutil
 import tempfile
 import time
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from manageboot.events import history
 from powercuts.agentjudge import agent
@@ -22,6 +22,7 @@ from powercuts.pending import Pending, Write
 from powercuts.powerswitch import PowerSwitch
 from powercuts.recording import LAYOUTS, Life, Recording, places_of
 from powercuts.replay import Replay, scratch
+from powercuts.soakdisk import SoakDisk
 from powercuts.soakplan import Plan
 from powercuts.soakround import Belief, Driver, PowerGone, Round
 from powercuts.vouched import Vouched
@@ -65,6 +66,8 @@ class Cutting:
     """Which boots next, by GRUB's word."""
     is_trial: bool
     seconds: float
+    cpu_seconds: float
+    """What the node and its judges have used of processors."""
     wrong: list[str]
     """What does not hold; empty: all does."""
 
@@ -82,44 +85,56 @@ class Finding(NamedTuple):
 class SoakNode:
     """A node and its disk; a context manager."""
 
-    def __init__(self, cache: Cache, life: Life, *, seed: int, node: int, findings: Path, first: int = 0) -> None:
-        """Take a node that has never booted.
+    def __init__(
+        self, cache: Cache, life: Life, *, seed: int, node: int, report: Path, before: "SoakNode | None" = None
+    ) -> None:
+        """Take a node that has never booted, or the one that another run has left.
 
         Args:
             cache: of the harness.
             life: says which node; its steps do not count.
             seed: of all nodes.
             node: the number of this one.
-            findings: where rounds are kept in which something was wrong.
-            first: how many rounds other disks of the node have lived before.
+            report: where its disk lies between two rounds, and where rounds are kept in which something was wrong.
+            before: this node, where its disk is no longer to be used.
         """
         self._cache = cache
         self._life = life
         self._seed = seed
         self._node = node
-        self._findings = findings
-        self._plan = Plan(f"{seed} {node} {first}" if first else f"{seed} {node}")
+        self._findings = report / "findings"
+        self._directory = report / "nodes" / f"seed{seed}-node{node}"
+        self._plan = Plan(f"{seed} {node}")
         self._belief = Belief()
         self._is_trial = False
         self._slot = "A"
-        self._number = first
+        self.number = before.number if before else 0
+        """Of the round, from 1 on; those that do not count have one too."""
         self._kept = 0
+        self._begins_anew = before is not None
+        self.runs = before.runs if before else 1
+        """How many runs its cuts are of."""
+        self.cuttings = before.cuttings if before else []
+        """What was found at each, those of earlier runs included."""
 
     def __enter__(self) -> Self:
         life = self._life
         with ExitStack() as stack:
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="manageboot-soak.", dir=scratch()))
             self._home = Path(home)
-            self._base = self._home / BEFORE
-            with self._base.open("wb") as file:
-                file.truncate(life.disk.stat().st_size)
-            copy_into(life.disk, self._base, 0)
+            if self._begins_anew:
+                shutil.rmtree(self._directory, ignore_errors=True)
+            build = f"{life.disk.parent.name} {life.media.parent.name}"
+            self._disk = SoakDisk(self._directory, life.disk, build)
+            self._base = self._disk.path
             places = places_of(self._base, LAYOUTS[life.system])
             self._replay = stack.enter_context(Replay.of_slots(self._base, self._home / DISK, places, life.versions))
             self._pending = Pending(self._replay)
             found = stack.enter_context(agent(self._replay.path, places))
             self._judge = Judge(recording_of(life, places), self._replay, found, self._home)
             self._newest_event = self._events(0)[1]
+            if self._disk.notes:
+                self._go_on(**self._disk.notes)
             self._stack = stack.pop_all()
         return self
 
@@ -134,8 +149,8 @@ class SoakNode:
         Returns:
             What was found; None: the round was ended from outside, and does not count.
         """
-        self._number += 1
-        begin_s = time.monotonic()
+        self.number += 1
+        begin_s, begin_cpu_s = time.monotonic(), _cpu_seconds()
         log = self._home / LOG
         log.unlink(missing_ok=True)
         log.touch()
@@ -153,19 +168,46 @@ class SoakNode:
         fallbacks, newest = self._events(self._newest_event + 1)
         wrong = [*lived.wrong, *verdict.wrong]
         found = Cutting(
-            self._node, self._number, lived.phase.value, lived.at_write, cut.label, pending, lived.boots, lived.verbs,
-            lived.confirmed, fallbacks, verdict.slot, verdict.is_trial, round(time.monotonic() - begin_s, 1), wrong,
+            self._node, self.number, lived.phase.value, lived.at_write, cut.label, pending, lived.boots, lived.verbs,
+            lived.confirmed, fallbacks, verdict.slot, verdict.is_trial, round(time.monotonic() - begin_s, 1),
+            round(_cpu_seconds() - begin_cpu_s, 1), wrong,
         )  # fmt: skip
         if wrong:
             self._keep(Finding(self._seed, found, told, cut.label, self._around(requests)))
         self._newest_event = max(newest, self._newest_event)
         self._slot, self._is_trial = verdict.slot, verdict.is_trial
-        self._go_on_from(requests)
+        self.cuttings.append(found)
+        # The disk of the next round is what was judged.
+        self._disk.advance(((one.offset, self._replay.read(one.offset, one.size)) for one in requests), self._notes())
         return found
+
+    def _notes(self) -> dict[str, Any]:
+        """Say all that is known of the node, for a run that goes on with it."""
+        return {
+            "number": self.number,
+            "runs": self.runs,
+            "slot": self._slot,
+            "is_trial": self._is_trial,
+            "newest_event": self._newest_event,
+            "belief": asdict(self._belief),
+            "typical_s": self._plan.typical_s,
+            "cuttings": [asdict(cutting) for cutting in self.cuttings],
+        }
+
+    def _go_on(
+        self, *, number: int, runs: int, slot: str, is_trial: bool, newest_event: int, belief: dict[str, str],
+        typical_s: dict[str, float], cuttings: list[dict[str, Any]],
+    ) -> None:  # fmt: skip
+        """Know what another run has known."""
+        self.number, self.runs = number, runs + 1
+        self._slot, self._is_trial, self._newest_event = slot, is_trial, newest_event
+        self._belief = Belief(**belief)
+        self._plan.typical_s.update(typical_s)
+        self.cuttings = [Cutting(**cutting) for cutting in cuttings]
 
     def _live(self, log: Path, stop: Event) -> Round | None:
         """Let the node live until its power goes; None: it was to end."""
-        self._plan.begin_round()
+        self._plan.begin_round(self.number)
         holds = {slot: self._judge.whole(slot) for slot in "AB"}
         with (
             VirtualMachine(
@@ -211,7 +253,7 @@ class SoakNode:
 
     def _keep(self, finding: Finding) -> None:
         """Keep what a finding needs to be seen once more."""
-        directory = self._findings / f"seed{self._seed}-node{self._node}-round{self._number}"
+        directory = self._findings / f"seed{self._seed}-node{self._node}-round{self.number}"
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         notes = {**finding._asdict(), "cutting": asdict(finding.cutting), "told": finding.told._asdict()}
@@ -225,11 +267,11 @@ class SoakNode:
         copy_into(self._base, directory / BEFORE, 0)
         shutil.copyfile(self._home / LOG, directory / LOG)
 
-    def _go_on_from(self, requests: Sequence[Request]) -> None:
-        """Let the disk of the next round be what was judged."""
-        with self._base.open("r+b", buffering=0) as base:
-            for request in requests:
-                os.pwrite(base.fileno(), self._replay.read(request.offset, request.size), request.offset)
+
+def _cpu_seconds() -> float:
+    """Say how long processors have worked for this process, and for those that it has started and that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def play(replay: Replay, pending: Pending, log: Path, requests: Sequence[Request]) -> list[int]:

@@ -97,14 +97,17 @@ class Plan:
         """Begin.
 
         Args:
-            seed: the same one takes the same decisions, where the same phases follow each other.
+            seed: the same one takes the same decisions in a round, where the same phases follow each other.
         """
+        self._seed = seed
         self._dice = random.Random(str(seed))
-        self._typical_s = dict(TYPICAL_S)
         self._phases = 0
+        self.typical_s = {phase.value: seconds for phase, seconds in TYPICAL_S.items()}
+        """What it has learned: how long each phase takes."""
 
-    def begin_round(self) -> None:
-        """The power is on again."""
+    def begin_round(self, number: int) -> None:
+        """The power is on again; what is decided does not depend on the rounds before."""
+        self._dice = random.Random(f"{self._seed} {number}")
         self._phases = 0
 
     def draw(self, phase: Phase) -> Instant | None:
@@ -117,11 +120,11 @@ class Plan:
 
     def seconds(self, phase: Phase, share: float) -> float:
         """Turn a share of a phase into seconds."""
-        return self._typical_s[phase] * share
+        return self.typical_s[phase.value] * share
 
     def lasted(self, phase: Phase, seconds: float) -> None:
         """Learn how long a phase took that was not cut."""
-        self._typical_s[phase] += (seconds - self._typical_s[phase]) * WEIGHT
+        self.typical_s[phase.value] += (seconds - self.typical_s[phase.value]) * WEIGHT
 
     def next_verb(self, node: Node) -> str:
         """Choose the next right thing.

@@ -1,5 +1,6 @@
 """Nodes that lose their power again and again: what the dice decide, what is counted, and a few rounds."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,7 @@ from qemu_harness.writelog import Kind, read_cut_log
 
 SIZES = [4096, 512, 8192, 1024, 4096]
 CUTTING = Cutting(
-    0, 1, "confirm", False, "9:lost:0-1", 3, 1, ["install", "commit"], 1, ["unconfirmed"], "B", False, 20.0, []
+    0, 1, "confirm", False, "9:lost:0-1", 3, 1, ["install", "commit"], 1, ["unconfirmed"], "B", False, 20.0, 31.0, []
 )
 
 
@@ -38,6 +40,16 @@ def test_a_seed_takes_the_same_decisions_each_time():
 
     assert decisions(1) == decisions(1)
     assert decisions(1) != decisions(2)
+
+
+def test_the_decisions_of_a_round_do_not_depend_on_the_rounds_before():
+    def decisions(plan: Plan, number: int) -> list[object]:
+        plan.begin_round(number)
+        return [plan.draw(Phase.COMMIT), plan.next_verb(Node("trial", "")), plan.lose(9, SIZES)]
+
+    one, other = Plan("1 0"), Plan("1 0")
+    assert [decisions(one, 1), decisions(one, 2)][1] == decisions(other, 2)
+    assert len({str(decisions(one, number)) for number in range(20)}) > 10
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -160,37 +172,63 @@ def test_a_node_is_judged_by_the_rules_of_its_life():
 
 
 def test_all_is_counted():
-    brick = Cutting(0, 2, "GRUB", True, "3:reset:all", 0, 0, [], 0, [], "", False, 9.0, ["nothing boots"])
-    counts = soakcounts.to_json([CUTTING, brick], seed=1, nodes=1, wanted=5, seconds=29.4, cpu_seconds=50.0)
+    brick = Cutting(0, 2, "GRUB", True, "3:reset:all", 0, 0, [], 0, [], "", False, 9.0, 19.0, ["nothing boots"])
+    counts = soakcounts.to_json([CUTTING, brick], seed=1, nodes=1, wanted=5, runs=2)
     assert (counts["cuts"], counts["wanted"], counts["cycles"], counts["bricks"]) == (2, 5, 1, 1)
     assert (counts["phases"]["confirm"], counts["phases"]["GRUB"], counts["phases"]["install"]) == (1, 1, 0)
     assert (counts["losses"], counts["with_pending_writes"]) == ({"lost": 1, "reset": 1}, 1)
     assert (counts["fallbacks"], counts["verbs"]) == ({"unconfirmed": 1}, {"commit": 1, "install": 1})
     assert [violation["number"] for violation in counts["violations"]] == [2]
     table = {line[:30].strip(): line.split()[-1] for line in soakcounts.to_table(counts).splitlines()}
+    assert (counts["runs"], table["runs"]) == (2, "2")
     assert (table["seconds a cut"], table["of processor time"]) == ("14.5", "25.0")
     assert (table["confirmed upgrades"], table["bricks"], table["unconfirmed"]) == ("1", "1", "1")
+
+
+def test_two_at_once_do_not_share_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(soak, "life_of", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["soak", "run", "--report", str(tmp_path)])
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert soak.main() == 2
+    assert (
+        capsys.readouterr().err
+        == f"soak: error: another soak uses {tmp_path}; wait for it, or choose another --report\n"
+    )
 
 
 @pytest.mark.long
 @pytest.mark.qemu
 @pytest.mark.grub
 @pytest.mark.devices
-def test_a_few_cuts_leave_no_brick_and_a_signal_ends_them_with_their_counts(tmp_path: Path):
-    command = [sys.executable, "-m", "powercuts.soak", "run", "--cuts", "500", "--nodes", "1", "--report", tmp_path]
+def test_a_few_cuts_leave_no_brick_and_a_run_that_a_signal_ended_is_gone_on_with(tmp_path: Path):
     paths = f"{REPOSITORY / 'tests'}:{REPOSITORY / 'qemu-harness'}"
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
-    ) as running:
-        assert running.stdout
-        for _ in range(4):
-            assert " round " in running.stdout.readline()
-        running.send_signal(signal.SIGTERM)
-        table = running.stdout.read()
-    assert running.returncode == 0, table
-    counts = json.loads((tmp_path / "soak.json").read_text())
-    assert 4 <= counts["cuts"] < 500
-    assert (counts["bricks"], counts["violations"]) == (0, [])
+
+    def soaked(cuts: int, *, ended_after: int) -> tuple[list[str], dict[str, Any]]:
+        command = [sys.executable, "-m", "powercuts.soak", "run", "--nodes", "1", "--report", tmp_path]
+        with subprocess.Popen(
+            [*command, "--cuts", str(cuts)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+        ) as running:
+            assert running.stdout
+            lines = [running.stdout.readline() for _ in range(ended_after)]
+            if ended_after:
+                running.send_signal(signal.SIGTERM)
+            lines += running.stdout.read().splitlines()
+        assert running.returncode == 0, lines
+        counts = json.loads((tmp_path / "soak.json").read_text())
+        assert (counts["bricks"], counts["violations"]) == (0, [])
+        return lines, counts
+
+    lines, first = soaked(500, ended_after=3)
+    assert all(" round " in line for line in lines[:3])
+    assert 3 <= first["cuts"] < 500
+    lines, second = soaked(first["cuts"] + 2, ended_after=0)
+    assert lines[0] == f"node 0 goes on after {first['cuts']} cuts"
+    assert f" node 0 round {first['cuts'] + 1}:" in lines[1]
+    assert (second["cuts"], second["runs"]) == (first["cuts"] + 2, 2)
+    assert second["cpu_seconds"] > first["cpu_seconds"] > 0
+    # It is complete, so that the same command begins anew.
+    assert not (tmp_path / "nodes").exists()
     assert not (tmp_path / "findings").exists()
 
 
@@ -201,10 +239,10 @@ def test_a_few_cuts_leave_no_brick_and_a_signal_ends_them_with_their_counts(tmp_
 def test_a_finding_is_kept_and_found_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setitem(soakplan.HAZARDS, Phase.FIRMWARE, 1.0)
     life = life_of(Cache.default(), KINDS[soak.KIND])
-    with SoakNode(Cache.default(), life, seed=1, node=0, findings=tmp_path) as node:
+    with SoakNode(Cache.default(), life, seed=1, node=0, report=tmp_path) as node:
         assert node.cut(multiprocessing.Event()).wrong == []
         # An event that was told, and that the history has not.
         monkeypatch.setattr(node, "_newest_event", 9)
         assert node.cut(multiprocessing.Event()).wrong == ["the history ends with event -1, and 9 was told"]
-    assert soak.show(life, tmp_path / "seed1-node0-round2") == 1
+    assert soak.show(life, tmp_path / "findings" / "seed1-node0-round2") == 1
     assert "slot that boots: A\nthe history ends with event -1, and 9 was told\n" in capsys.readouterr().out
