@@ -58,7 +58,7 @@ def main() -> int:
     run_verb.add_argument("--cuts", type=int, default=500, help="how often the power goes, all nodes together")
     run_verb.add_argument("--seed", type=int, default=1)
     run_verb.add_argument("--nodes", type=int, default=os.cpu_count() or 1, help="so many at once")
-    run_verb.add_argument("--report", type=Path, default=Path("soak"), help="the directory for counts and findings")
+    run_verb.add_argument("--report", type=_absolute, default="soak", help="the directory for nodes, counts, findings")
     judge = verbs.add_parser("judge", help="judge a finding once more")
     judge.add_argument("finding", type=Path, help="its directory")
     arguments = parser.parse_args()
@@ -71,6 +71,11 @@ def main() -> int:
     except HarnessError as error:
         print(f"soak: error: {error}", file=sys.stderr)
         return 2
+
+
+def _absolute(path: str) -> Path:
+    """Name a directory so that QEMU finds a disk in it from a directory of its own."""
+    return Path(path).absolute()
 
 
 @contextmanager

@@ -205,10 +205,11 @@ def test_a_few_cuts_leave_no_brick_and_a_run_that_a_signal_ended_is_gone_on_with
     paths = f"{REPOSITORY / 'tests'}:{REPOSITORY / 'qemu-harness'}"
 
     def soaked(cuts: int, *, ended_after: int) -> tuple[list[str], dict[str, Any]]:
-        command = [sys.executable, "-m", "powercuts.soak", "run", "--nodes", "1", "--report", tmp_path]
+        command = [sys.executable, "-m", "powercuts.soak", "run", "--nodes", "1", "--report", tmp_path.name]
         with subprocess.Popen(
-            [*command, "--cuts", str(cuts)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
-        ) as running:
+            [*command, "--cuts", str(cuts)], stdout=subprocess.PIPE, text=True, cwd=tmp_path.parent,
+            env={**os.environ, "PYTHONPATH": paths},
+        ) as running:  # fmt: skip
             assert running.stdout
             lines = [running.stdout.readline() for _ in range(ended_after)]
             if ended_after:
