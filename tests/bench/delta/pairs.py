@@ -18,8 +18,9 @@ from qemu_harness.process import ALONE
 _BASE = ("systemd-sysv", "dbus", "udev", "openssh-server", "python3", "python3-cryptography", "perl", "git", "curl",
          "openssl", "gnupg", "ca-certificates", "vim-tiny", "iproute2", "nftables", "e2fsprogs", "lvm2", "rsync",
          "bind9-dnsutils", "libglib2.0-bin", "chrony", "rsyslog")  # fmt: skip
-_SERVERS = ("linux-image-amd64", "containerd", "runc", "postgresql-15", "nginx-light", "samba", "qemu-system-x86",
-            "qemu-utils", "cryptsetup", "grub-efi-amd64-bin", "initramfs-tools")  # fmt: skip
+_SERVICES = ("containerd", "runc", "postgresql-15")
+_SERVERS = ("linux-image-amd64", *_SERVICES, "nginx-light", "samba", "qemu-system-x86", "qemu-utils", "cryptsetup",
+            "grub-efi-amd64-bin", "initramfs-tools")  # fmt: skip
 _DESKTOP = ("firefox-esr", "chromium", "nodejs", "openjdk-17-jre-headless", "php-cli", "ruby", "ghostscript",
             "imagemagick")  # fmt: skip
 
@@ -44,6 +45,7 @@ PAIRS = {
     pair.name: pair
     for pair in (
         Pair("base", _BASE),
+        Pair("services", (*_BASE, "linux-image-cloud-amd64", *_SERVICES)),
         Pair("servers", _BASE + _SERVERS),
         Pair("desktop", _BASE + _SERVERS + _DESKTOP),
         Pair("tiny", ()),
