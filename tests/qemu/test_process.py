@@ -65,6 +65,7 @@ def test_a_program_keeps_no_file_system_of_a_test_alive(tmp_path: Path):
 
 def test_in_a_chroot_that_is_no_mount_point_it_says_what_is_wrong(tmp_path: Path):
     if os.geteuid() != 0:
+        # What is looked for is that a root directory is no mount point, and only root may change its own.
         pytest.skip("chroot needs root")
     program = shutil.which("unshare")
     assert program is not None
