@@ -105,6 +105,7 @@ def soak(life: Life, wanted: int, seed: int, nodes: int, report: Path) -> int:
         soakcounts.write(report / "soak.json", counts)
         return counts
 
+    count([], 1)
     found, runs, troubles = _gather(
         [(life, seed, node, share, report) for node, share in enumerate(shares) if share], begin_s, count
     )

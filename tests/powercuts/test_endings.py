@@ -32,7 +32,9 @@ from qemu_harness.process import HarnessError
 STEP = Done("commit", "", "A", "A", "A", "", "", "", "", Vouched(), 0, 1)
 RESULT = Result("ext4", "a node", "bookworm", 1, 0, 7, {"reset": 1}, {"grub": 1}, [], [STEP], [], booted=[])
 TOLD = Told("A", "A", "", -1)
-CUTTING = Cutting(0, 1, "confirm", False, "9:reset:all", 0, 1, [], 0, [], "B", False, 20.0, ["the history is gone"])
+CUTTING = Cutting(
+    0, 1, "confirm", False, "9:reset:all", 0, 1, [], 0, [], "B", False, 20.0, 31.0, ["the history is gone"]
+)
 
 
 def test_what_ends_one_life_loses_nothing_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -143,9 +145,12 @@ class FailsAt:
 
     begun: ClassVar[list[int]] = []
 
-    def __init__(self, *_: object, first: int, **__: object) -> None:
-        self._number = first
-        self.begun.append(first)
+    runs = 1
+
+    def __init__(self, *_: object, before: "FailsAt | None", **__: object) -> None:
+        self.number = before.number if before else 0
+        self.cuttings = before.cuttings if before else []
+        self.begun.append(self.number)
 
     def __enter__(self) -> Self:
         return self
@@ -155,9 +160,10 @@ class FailsAt:
     ) -> None: ...
 
     def cut(self, _: object) -> Cutting:
-        self._number += 1
-        if self._number == 2:
+        self.number += 1
+        if self.number == 2:
             raise HarnessError("cannot connect to QEMU's monitor")
+        self.cuttings.append(CUTTING)
         return CUTTING
 
 
@@ -180,15 +186,15 @@ def test_the_disk_is_kept_of_few_findings_and_the_words_of_all(tmp_path: Path, m
     base.write_bytes(b"d" * BLOCK)
     (tmp_path / LOG).write_bytes(b"l")
     life = Life("guest", "a node", "guestos", base, Path("media"), {}, [], "bookworm")
-    node = SoakNode(Cache(tmp_path), life, seed=1, node=0, findings=tmp_path / "findings")
+    node = SoakNode(Cache(tmp_path), life, seed=1, node=0, report=tmp_path)
     node._home, node._base = tmp_path, base
     for number in range(soaknode.KEPT_MAX + 2):
-        node._number = number
+        node.number = number
         node._keep(Finding(1, CUTTING, TOLD, "9:reset:all", []))
     assert len([*tmp_path.glob(f"findings/*/{FINDING}")]) == soaknode.KEPT_MAX + 2
     assert len([*tmp_path.glob(f"findings/*/{BEFORE}")]) == soaknode.KEPT_MAX
     # Where there is no room, the words are kept all the same.
-    node = SoakNode(Cache(tmp_path), life, seed=2, node=0, findings=tmp_path / "findings")
+    node = SoakNode(Cache(tmp_path), life, seed=2, node=0, report=tmp_path)
     node._home, node._base = tmp_path, base
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=soaknode.ROOM_LEFT))
