@@ -162,6 +162,21 @@ def put_in_place(directory: str, path: str) -> None:
         raise errors.from_os_error(error, f"make {path}", errors.CreateError) from error
 
 
+def take_over(spare: str, path: str) -> None:
+    """Give a file that is not needed any more another name, to be written over there: what it holds has its pages.
+
+    Args:
+        spare: the file.
+        path: its new name; a file of that name is gone then.
+
+    Raises:
+        OSError: it could not be done.
+
+    Durability: none; whoever reads such a file has to tell by itself whether it was written.
+    """
+    os.rename(spare, path)
+
+
 def flush_directory(path: str) -> None:
     """Force down which names a directory has.
 

@@ -1,6 +1,5 @@
 """What is kept of the frames that were fetched: no more than there is room for, and whatever fails stops nothing."""
 
-import io
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,6 @@ class Devices:
 
     def stays(self, role: str, offset: int) -> bool:
         return offset > 0 or role != "boot"
-
-
-class Short(io.BytesIO):
-    """A file that takes a part of what is written."""
-
-    def write(self, data: object) -> int:  # noqa: ARG002  as of a file
-        return 1
 
 
 @pytest.fixture
@@ -90,7 +82,7 @@ def test_a_frame_of_which_a_part_was_written_is_not_kept(
     """A tmpfs that is nearly full takes what it has room for, without an error."""
     ours = kept(tmp_path, devices)
     with monkeypatch.context() as patch:
-        patch.setattr("builtins.open", lambda *_, **__: Short())
+        patch.setattr("os.write", lambda *_: 1)
         ours.keep(0, stored(0))
     assert (ours.take(0), list((tmp_path / "fetched").iterdir())) == (None, [])
 
@@ -108,3 +100,30 @@ def test_what_is_done_leaves_nothing(tmp_path: Path, devices: Devices):
     kept(tmp_path, devices).keep(0, stored(0))
     spool.clear(str(tmp_path))
     assert not (tmp_path / "fetched").exists()
+
+
+def test_a_file_whose_frame_is_on_its_device_is_written_over(
+    tmp_path: Path, devices: Devices, monkeypatch: pytest.MonkeyPatch
+):
+    """So there is never more in memory than there is room for, and a longer frame leaves nothing of itself."""
+    room = sum(len(stored(number)) for number in (1, 2))
+    monkeypatch.setattr(spool, "SPOOL_BYTES", room)
+    ours = kept(tmp_path, devices)
+    for number in range(1, INDEX.frame_count):
+        ours.make_room(number, number)
+        ours.keep(number, stored(number))
+        files = {path.name: path.read_bytes() for path in (tmp_path / "fetched").iterdir()}
+        assert files[INDEX.frame(number).sha256.hex()] == stored(number)
+        assert sum(map(len, files.values())) <= max(room, len(stored(number)) + len(stored(number - 1)))
+    assert devices.waited
+
+
+def test_what_was_written_over_is_taken_for_nothing_else(tmp_path: Path, devices: Devices):
+    """The instant between the new name of a file and its new content."""
+    ours = kept(tmp_path, devices)
+    ours.keep(1, stored(1))
+    names = [tmp_path / "fetched" / INDEX.frame(number).sha256.hex() for number in (1, 2)]
+    names[0].rename(names[1])
+    again = kept(tmp_path, devices)
+    assert [again.take(number) for number in (1, 2)] == [None, None]
+    assert not names[1].exists()
