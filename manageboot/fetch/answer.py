@@ -46,6 +46,7 @@ class Answer:
         self._parent = parent
         self._content: headers.Content | None = None
         self._ahead = 0
+        self._held: list[bytes] = []
         self._handed_on = 0
         self._discarded = 0
 
@@ -95,10 +96,29 @@ class Answer:
         part = wanted[:rest]
         with self.pace.paused():
             self._parent.limit.wait(len(chunk))
-            if part and not self._parent.send(Kind.DATA, bytes(part)):
-                return 0
+        if part and not self._hold(bytes(part)):
+            return 0
         self._handed_on += len(part)
         return None if len(part) == len(wanted) else 0
+
+    def flush(self) -> bool:
+        """Hand on what is held, and tell whether the parent is still there."""
+        if not self._held:
+            return True
+        body = b"".join(self._held)
+        self._held.clear()
+        with self.pace.paused():
+            return self._parent.send(Kind.DATA, body)
+
+    def _hold(self, part: bytes) -> bool:
+        """Hold what came until it is enough for a frame: curl gives what it has read in small pieces."""
+        if self._held_bytes() + len(part) > wire.ANSWER_MAX and not self.flush():
+            return False
+        self._held.append(part)
+        return self._held_bytes() < wire.ANSWER_MAX or self.flush()
+
+    def _held_bytes(self) -> int:
+        return sum(map(len, self._held))
 
     def _begin(self) -> bool:
         """Look at the headers of an answer with content, and tell whether it can be used."""
@@ -124,8 +144,8 @@ class Answer:
         return False
 
     def look(self, *_counts: int) -> int:
-        """Tell curl, which asks at least once a second, whether to go on; 1 ends the answer."""
-        if self._parent.is_gone() or (self.is_done() and self.pace.is_over()):
+        """Tell curl whether to go on; 1 ends the answer. It asks each time that it has read, and once a second."""
+        if not self.flush() or self._parent.is_gone() or (self.is_done() and self.pace.is_over()):
             return 1
         self.is_stalled = not self.is_done() and self.pace.is_stalled()
         return int(self.is_stalled)

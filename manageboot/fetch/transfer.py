@@ -102,6 +102,7 @@ class Transfer:
             curl.perform()
         except pycurl.error as error:
             code, text = error.args
+        answer.flush()
         if not hop:
             self._local = is_local(curl.getinfo(pycurl.PRIMARY_IP) or "")
         if refused:
