@@ -11,6 +11,7 @@ from manageboot.install.progress import Counts
 from manageboot.publish import content, metadata
 from manageboot.publish.content import Content
 from manageboot.publish.delta import Way, make
+from manageboot.publish.hints import hints
 from manageboot.publish.old import Old, read_old
 from manageboot.publish.outfile import OutFile
 from manageboot.publish.proving import check_delta
@@ -29,7 +30,7 @@ class Deltas(NamedTuple):
 
     deltas: tuple[Delta, ...]
     said: tuple[str, ...]
-    """What each costs, in sentences; and each chain that it ends."""
+    """What each costs, in sentences, and what makes it larger than it need be; and each chain that it ends."""
 
 
 def make_deltas(olds: Sequence[str], directory: str, roles: tuple[str, ...], way: Way) -> Deltas:
@@ -56,9 +57,9 @@ def make_deltas(olds: Sequence[str], directory: str, roles: tuple[str, ...], way
         old = read_old(path, roles, directory, way.style)
         if any(delta.version == old.version for delta in deltas):
             raise errors.UsageError(f"cannot make a delta from {path}: there is one from {old.version} already")
-        delta = _made(old, new, index, directory, way)
+        delta, larger = _made(old, new, index, directory, way)
         deltas.append(delta)
-        said.append(_cost(delta, index.pack_size))
+        said += [_cost(delta, index.pack_size), *(f"from {delta.version}: {hint}" for hint in larger)]
         if old.release is not None:
             chains.append((old.release, delta))
     direct = {delta.version for delta in deltas}
@@ -68,7 +69,8 @@ def make_deltas(olds: Sequence[str], directory: str, roles: tuple[str, ...], way
     return Deltas(tuple(deltas), tuple(said))
 
 
-def _made(old: Old, new: Sequence[Content], index: Index, directory: str, way: Way) -> Delta:
+def _made(old: Old, new: Sequence[Content], index: Index, directory: str, way: Way) -> tuple[Delta, list[str]]:
+    """Make one delta, prove it, and say what makes it larger than it need be."""
     delta = Delta(old.version, old.release_index, old.sha256, old.images, idx=File(0, ""), pack=File(0, ""))
     pack_path, idx_path = (os.path.join(directory, name) for name in (delta.pack_name, delta.idx_name))
     with OutFile(pack_path) as file:
@@ -77,8 +79,9 @@ def _made(old: Old, new: Sequence[Content], index: Index, directory: str, way: W
     with OutFile(idx_path) as file:
         file.write(encoded)
         idx = file.finish()
-    check_delta(DeltaIndex(encoded, index, old.images, idx_path), pack_path, old.contents, way.style)
-    return delta._replace(idx=idx, pack=pack)
+    found = DeltaIndex(encoded, index, old.images, idx_path)
+    check_delta(found, pack_path, old.contents, way.style)
+    return delta._replace(idx=idx, pack=pack), list(hints(old.contents, new, found))
 
 
 def _cost(delta: Delta, full_bytes: int) -> str:
