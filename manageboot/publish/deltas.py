@@ -19,6 +19,7 @@ from manageboot.release import description
 from manageboot.release.delta import DeltaIndex
 from manageboot.release.description import Delta, File, Release
 from manageboot.release.index import Index
+from manageboot.system.beside import beside
 
 _WORTH_PERCENT = 70
 """A delta that is larger, compared with full.pack, saves too little for what it takes on each mirror."""
@@ -81,7 +82,10 @@ def _made(old: Old, new: Sequence[Content], index: Index, directory: str, way: W
         idx = file.finish()
     found = DeltaIndex(encoded, index, old.images, idx_path)
     check_delta(found, pack_path, old.contents, way.style)
-    return delta._replace(idx=idx, pack=pack), list(hints(old.contents, new, found))
+    larger: list[str] = []
+    with beside(f"what makes the delta from {delta.version} larger is not told"):
+        larger += hints(old.contents, new, found, way.style)
+    return delta._replace(idx=idx, pack=pack), larger
 
 
 def _cost(delta: Delta, full_bytes: int) -> str:

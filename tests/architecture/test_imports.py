@@ -47,6 +47,7 @@ SOLE_IMPORTERS = {
         "manageboot.release.frames",
         "manageboot.publish.delta",
         "manageboot.publish.packing",
+        "manageboot.publish.spending",
         "manageboot.publish.archive",
     },
     # Nothing that can sign is on the way of a node.
