@@ -129,7 +129,12 @@ def install(
             console.debug("install: %s of %s goes to slot %s", what, entry.source, slot)
         # Its buffers are most of the memory that a run needs; where there is none, the slot stays what it was.
         transfer = Transfer(
-            update, writers, skip_identical=skips, verify=config.install.verify, often=_is_fetched(update)
+            update,
+            writers,
+            skip_identical=skips,
+            verify=config.install.verify,
+            often=_is_fetched(update),
+            waits=_is_delta(update),
         )
         may_downgrade = release is not None and release.may_downgrade
         floor.note(config, slot, None, anew=may_downgrade, rehearse=choice is not None)
@@ -229,6 +234,10 @@ def _judged(
 
 def _is_fetched(update: UpdateImage) -> bool:
     return isinstance(update, ReleaseImage) and update.is_fetched
+
+
+def _is_delta(update: UpdateImage) -> bool:
+    return isinstance(update, ReleaseImage) and update.way.version is not None
 
 
 def _tell_traffic(config: Config, update: UpdateImage) -> None:

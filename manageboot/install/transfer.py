@@ -36,6 +36,7 @@ class Transfer:
         skip_identical: bool,
         verify: bool,
         often: bool = False,
+        waits: bool = False,
     ) -> None:
         """Prepare to bring the images to their writers.
 
@@ -45,6 +46,8 @@ class Transfer:
             skip_identical: whether to read what the devices hold, and to write only what differs.
             verify: whether to read back what was written.
             often: whether to flush once a second, as what a reset takes has to be fetched again.
+            waits: whether windows are put together of old data, so that threads wait for a disk: then there is one more
+                of them than there are processors.
         """
         self.version = Version()
         """What the update image calls itself, once it has been read."""
@@ -53,6 +56,7 @@ class Transfer:
         self._skip_identical = skip_identical
         self._read_back = ReadBack(compare=verify, often=often)
         self._verify = verify
+        self._threads = min(len(os.sched_getaffinity(0)) + waits, _THREADS_MAX)
         # What is read back is compared with the buffers that it was written from, so those are kept until then.
         self._buffers = Buffers(_BUFFERS_AHEAD + (BATCH_WINDOWS if verify else 0), WINDOW_BYTES)
 
@@ -78,7 +82,7 @@ class Transfer:
         """
         stages: dict[str, Stage | Parallel] = {
             "decompress": lambda _: self._read(members),
-            "hash": Parallel(self._hash, min(len(os.sched_getaffinity(0)), _THREADS_MAX)),
+            "hash": Parallel(self._hash, self._threads),
             "write": self._write,
             "verify": self._read_back_and_release,
         }

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -83,6 +84,27 @@ def test_without_a_seed_or_a_delta_the_full_pack_is_taken(
     assert seeded.holds()
     assert "bytes of frames" not in capfd.readouterr().err
     assert ("the delta from 1.0 is not used" in caplog.text) == (fault == "broken index")
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 2), (2, 3), (20, 8)])
+@pytest.mark.parametrize("by_delta", [True, False])
+def test_there_is_a_thread_more_where_threads_wait_for_the_disk(
+    seeded: DeltaNode, monkeypatch: pytest.MonkeyPatch, processors: int, threads: int, by_delta: bool
+):
+    if not by_delta:
+        seeded.node.config.write_text(f"{seeded.node.config.read_text()}[delta]\nuse = false\n")
+        threads = min(processors, threads)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    started, start = [], threading.Thread.start
+
+    def note(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
+    assert install(seeded) == 0
+    assert seeded.holds()
+    assert started.count("manageboot-hash") == threads
 
 
 @pytest.mark.long
