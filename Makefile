@@ -33,7 +33,7 @@ help:
 	@echo "make soak       nodes that lose their power again and again while they upgrade themselves: CUTS=500 SEED=1 NODES=(cores)"
 	@echo "make bench      the install engine beside the shell way, bmaptool, and RAUC and SWUpdate of two Debians"
 	@echo "make bench-release     a release beside the archive of the same images, in turn"
-	@echo "make bench-delta       an update by a delta beside a full one, zstd --patch-from, casync and zchunk, through a server: PAIR=base"
+	@echo "make bench-delta       an update by a delta beside a full one, zstd --patch-from, casync, zchunk and RAUC: PAIR=base"
 	@echo "make test-steady       the tests without virtual machines again and again, on a busy machine, in random order"
 	@echo "make test-trixie       the tests without virtual machines with Debian 13's Python, libraries and tools"
 	@echo "make test-long  the tests that take minutes each"
@@ -176,7 +176,7 @@ bench-release: packages $(VENV)/installed
 PAIR := base
 
 .PHONY: bench-delta
-bench-delta: PACKAGES += casync curl nginx-light zchunk
+bench-delta: PACKAGES += casync curl nginx-light openssl zchunk
 bench-delta: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench.delta --directory ../.cache/bench --pair $(PAIR)
 

@@ -38,6 +38,12 @@ def test_bytes_are_those_of_the_archive_and_times_those_of_the_same_round():
     )
 
 
+def test_of_what_ran_in_a_guest_only_bytes_and_requests_are_told():
+    runs = [a_run(1, ARCHIVE, 4, 100 * MIB), a_run(1, FULL, 2, 120 * MIB)]
+    runs.append(Run(1, "RAUC, adaptive", None, None, None, None, 40 * MIB, 999))
+    assert table(runs, FULL, ARCHIVE).splitlines()[-1] == "| RAUC, adaptive | 40.0 | 40.0 % | 999 |  |  |  |  |  |  |"
+
+
 def test_both_states_of_a_pair_have_the_same_size_and_are_made_once(tmp_path: Path):
     first = make_pair(tmp_path / "pair", PAIRS["tiny"])
     stamps = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in first]

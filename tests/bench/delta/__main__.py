@@ -105,7 +105,7 @@ def _take_turns(
     """
     for number in range(1, rounds + 1):
         for way in ways:
-            if way.name == FLOOR and rate is not None:
+            if rate is not None and (way.name == FLOOR or way.in_guest):
                 continue
             end_if_asked()
             print(f"{line}, round {number} of {rounds}: {way.name}", file=sys.stderr)
@@ -125,8 +125,9 @@ def _run(way: Way, stage: Stage, number: int, rate: int | None, *, cold: bool) -
         result = measure(command, [stage.new], temporary, work, cold=cold)
     if way.name != FLOOR and (at := difference(stage.images.new, stage.new)) is not None:
         raise RuntimeError(f"{way.name} wrote something else at {at}")
-    peak, temporary_mib = result.peak_mib, result.temporary_mib
-    return Run(number, way.name, result.wall_s, result.cpu_s, peak, temporary_mib, sum(web.requests), len(web.requests))
+    requests = web.requests
+    took = (result.wall_s, result.cpu_s, result.peak_mib, result.temporary_mib)
+    return Run(number, way.name, *((None,) * 4 if way.in_guest else took), sum(requests), len(requests))
 
 
 if __name__ == "__main__":

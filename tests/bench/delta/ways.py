@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.contestant import Command
+from bench.delta import raucguest
 from bench.delta.pairs import Images
 from bench.node import make_node
 from bench.payload import run
@@ -59,6 +60,8 @@ class Way(NamedTuple):
     """Makes the node ready, and returns the command that is measured; it is given the URL of the folder."""
     program: str = "zstd"
     """What has to be installed."""
+    in_guest: bool = False
+    """Whether it runs in a node in QEMU, so that only bytes and requests are its own."""
 
 
 def publish(way: Way, stage: Stage) -> None:
@@ -155,6 +158,26 @@ def _zchunk_download(stage: Stage, url: str) -> Command:
     return _shell(f'cd "$TMPDIR"; {fetch}; unzck --stdout new.zck | {_to_device(stage)}; rm new.zck')
 
 
+def _rauc(stage: Stage, folder: Path) -> None:
+    raucguest.publish(stage.images.new, folder)
+
+
+def _rauc_install(stage: Stage, url: str) -> Command:
+    certificate = stage.www / "rauc" / raucguest.CERTIFICATE
+    # It runs in a folder of its own, where what is imported from is not.
+    search = ":".join(str(Path(entry).absolute()) for entry in sys.path if entry)
+    words = [
+        sys.executable,
+        "-m",
+        "bench.delta.raucguest",
+        f"{url}{raucguest.BUNDLE}",
+        certificate,
+        stage.old,
+        stage.new,
+    ]
+    return ["env", f"PYTHONPATH={search}", *words]
+
+
 def _to_device(stage: Stage) -> str:
     return f"dd of={stage.new} bs=1M iflag=fullblock oflag=direct conv=fsync status=none"
 
@@ -173,4 +196,5 @@ WAYS = (
     Way("zstd --patch-from", _patch, "patch", _apply_patch),
     Way("casync", _casync, "casync", _casync_extract, "casync"),
     Way("zchunk", _zchunk, "zchunk", _zchunk_download, "zckdl"),
+    Way("RAUC, adaptive", _rauc, "rauc", _rauc_install, "qemu-system-x86_64", in_guest=True),
 )
