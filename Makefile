@@ -176,7 +176,7 @@ bench-release: packages $(VENV)/installed
 PAIR := base
 
 .PHONY: bench-delta
-bench-delta: PACKAGES += casync curl nginx-light openssl zchunk
+bench-delta: PACKAGES += casync curl nginx-light zchunk
 bench-delta: packages $(VENV)/installed
 	@mkdir -p .cache/bench && cd tests && exec env PYTHONPATH=../qemu-harness ../$(BIN)/python -m bench.delta --directory ../.cache/bench --pair $(PAIR)
 

@@ -51,9 +51,9 @@ filename=boot.img
 RAUC = """\
 exec dbus-run-session -- sh -c '
 export DBUS_STARTER_BUS_TYPE=session
-rauc --conf={work}/system.conf service --override-boot-slot=A & service=$!
-for try in 1 2 3 4 5 6 7 8 9 10; do rauc status >/dev/null 2>&1 && break; sleep 0.1; done
-rauc install {work}/bundle.raucb; status=$?
+rauc --conf={system} service --override-boot-slot=A & service=$!
+for try in $(seq 100); do rauc status >/dev/null 2>&1 && break; sleep 0.1; done
+rauc install {bundle}; status=$?
 kill $service; wait $service; exit $status'
 """
 
@@ -82,12 +82,14 @@ def rauc(release: Updaters) -> Callable[[Stage], Command]:
         for image in stage.payload.images:
             run("cp", "--sparse=always", image, content / image.name)
         (work / "system.conf").write_text(RAUC_SYSTEM.format(work=work, boot=boot, root=root))
-        key, certificate = _certificate(release, stage)
-        bundle = ["rauc", "bundle", f"--cert={certificate}", f"--key={key}"]
+        key, signed_by = certificate(release, stage.directory, work)
+        bundle = ["rauc", "bundle", f"--cert={signed_by}", f"--key={key}"]
         bundle += ["--mksquashfs-args=-comp zstd -Xcompression-level 8", content, work / "bundle.raucb"]
         run(*release.alone(stage.directory, *bundle))
         shutil.rmtree(content)
-        return release.alone(stage.directory, "sh", "-c", RAUC.format(work=work))
+        return release.alone(
+            stage.directory, "sh", "-c", RAUC.format(system=work / "system.conf", bundle=work / "bundle.raucb")
+        )
 
     return prepare
 
@@ -97,7 +99,7 @@ def swupdate(release: Updaters) -> Callable[[Stage], Command]:
 
     def prepare(stage: Stage) -> Command:
         work, images = stage.work, ""
-        key, certificate = _certificate(release, stage)
+        key, signed_by = certificate(release, stage.directory, work)
         names = ["sw-description", "sw-description.sig"]
         for image, device in zip(stage.payload.images, stage.targets.devices, strict=False):
             packed = work / f"{image.name}.zst"
@@ -108,21 +110,22 @@ def swupdate(release: Updaters) -> Callable[[Stage], Command]:
             names.append(packed.name)
         (work / "sw-description").write_text(SWUPDATE.format(images=images.rstrip(",\n") + "\n"))
         sign = ["openssl", "cms", "-sign", "-binary", "-nosmimecap", "-outform", "DER", "-inkey", key]
-        sign += ["-signer", certificate, "-in", work / names[0], "-out", work / names[1]]
+        sign += ["-signer", signed_by, "-in", work / names[0], "-out", work / names[1]]
         run(*release.alone(stage.directory, *sign))
         pack = f"cd {work} && printf '%s\\n' {' '.join(names)} | cpio --quiet -o -H crc > update.swu"
         run(*release.alone(stage.directory, "sh", "-c", pack))
         for name in names:
             (work / name).unlink()
-        options = ["--no-transaction-marker", "--no-state-marker", "--hwrevision", "bench:1", "--key", certificate]
+        options = ["--no-transaction-marker", "--no-state-marker", "--hwrevision", "bench:1", "--key", signed_by]
         return release.alone(stage.directory, "swupdate", *options, "--image", work / "update.swu")
 
     return prepare
 
 
-def _certificate(release: Updaters, stage: Stage) -> tuple[Path, Path]:
-    key, certificate = stage.work / "key.pem", stage.work / "certificate.pem"
-    request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "30"]
-    purpose = ["-addext", "extendedKeyUsage=emailProtection", "-keyout", key, "-out", certificate]
-    run(*release.alone(stage.directory, "openssl", "req", *request, *purpose))
-    return key, certificate
+def certificate(release: Updaters, directory: Path, folder: Path) -> tuple[Path, Path]:
+    """Make a key, and the certificate of it, in a folder of a directory that a release sees."""
+    key, made = folder / "key.pem", folder / "certificate.pem"
+    request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "36500"]
+    purpose = ["-addext", "extendedKeyUsage=emailProtection", "-keyout", key, "-out", made]
+    run(*release.alone(directory, "openssl", "req", *request, *purpose))
+    return key, made

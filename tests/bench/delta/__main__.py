@@ -105,7 +105,10 @@ def _take_turns(
     """
     for number in range(1, rounds + 1):
         for way in ways:
-            if rate is not None and (way.name == FLOOR or way.in_guest):
+            if rate is not None and way.name == FLOOR:
+                continue
+            # What it fetches is the same each time, and on each line.
+            if way.in_guest and (rate is not None or number > 1):
                 continue
             end_if_asked()
             print(f"{line}, round {number} of {rounds}: {way.name}", file=sys.stderr)

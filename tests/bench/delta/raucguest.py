@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.payload import run
 from bench.release import RELEASES, Updaters
+from bench.updaters import RAUC, certificate
 from qemu_harness import network
 from qemu_harness.cache import Cache, content_key
 from qemu_harness.disk import build_disk
@@ -66,33 +67,22 @@ for shared in dev proc sys; do mount --rbind /$shared /run/tools/$shared; done
 mkdir -p /run/tools/data /run/tools/mount
 cat >/run/tools/system.conf
 """
-# The service leaves with the bus; the client's status is what counts.
-_INSTALL = """\
-exec dbus-run-session -- sh -c '
-export DBUS_STARTER_BUS_TYPE=session
-rauc --conf=/system.conf service --override-boot-slot=A & service=$!
-for try in $(seq 100); do rauc status >/dev/null 2>&1 && break; sleep 0.2; done
-rauc install "$1"; status=$?
-kill $service; wait $service; exit $status' install "$1"
-"""
 
 
 def publish(image: Path, folder: Path) -> None:
     """Make the bundle with a new image in a folder, and the certificate that it was signed for."""
-    content, key, certificate = folder / "content", folder / "key.pem", folder / CERTIFICATE
+    content = folder / "content"
     content.mkdir()
     (content / "manifest.raucm").write_text(_MANIFEST)
     run("cp", "--sparse=always", image, content / "root.img")
-    request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "36500"]
-    purpose = ["-addext", "extendedKeyUsage=emailProtection", "-keyout", key, "-out", certificate]
-    run("openssl", "req", *request, *purpose)
-    bundle = ["rauc", "bundle", f"--cert={certificate}", f"--key={key}"]
+    key, signed_by = certificate(_RELEASE, folder, folder)
+    bundle = ["rauc", "bundle", f"--cert={signed_by}", f"--key={key}"]
     bundle += ["--mksquashfs-args=-comp zstd -Xcompression-level 19", content, folder / BUNDLE]
     run(*_RELEASE.alone(folder, *bundle))
     run("rm", "-r", content, key)
 
 
-def main(url: str, certificate: Path, old: str, new: str) -> int:
+def main(url: str, signed_by: Path, old: str, new: str) -> int:
     """Install the bundle at a URL of the host's loopback from one device to another."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     cache = Cache.default()
@@ -106,9 +96,9 @@ def main(url: str, certificate: Path, old: str, new: str) -> int:
     with VirtualMachine(cache, disk, extra_arguments=arguments) as machine:
         machine.wait_until_up()
         machine.check(_ENTER, stdin=_SYSTEM.encode())
-        machine.check("cat >/run/tools/certificate.pem", stdin=certificate.read_bytes())
-        there = url.replace("127.0.0.1", network.HOST)
-        done = machine.run(["chroot", "/run/tools", "sh", "-c", _INSTALL, "sh", there], timeout_s=_DEADLINE_S)
+        machine.check("cat >/run/tools/certificate.pem", stdin=signed_by.read_bytes())
+        install = RAUC.format(system="/system.conf", bundle=url.replace("127.0.0.1", network.HOST))
+        done = machine.run(["chroot", "/run/tools", "sh", "-c", install], timeout_s=_DEADLINE_S)
         print(done.stdout, done.stderr, sep="\n")
         machine.check("sync /dev/disk/by-id/virtio-new")
     return done.exit_code
